@@ -1,0 +1,42 @@
+// FuseMount: a vault shown through FUSE (libfuse3 low-level API).
+//
+// Owns: the session, its threads, the table of inodes known to the kernel and
+// the translation of Status into errno. Must not know: keys or formats.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fs/vault/Vault.h"
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+struct MountOptions {
+  std::string mountpoint;
+  std::string source;                 // shown in /proc/self/mountinfo
+  std::string socket_path;            // answered by user.keyfold.socket on the root
+  std::vector<std::string> options;   // as after -o: "ro", "noatime"
+  bool debug = false;
+};
+
+class FuseMount {
+ public:
+  // Create mounts at once; requests are answered from Run on. kUsage for an
+  // unknown option, kSystem when the mountpoint is missing or busy.
+  static Result<std::unique_ptr<FuseMount>> Create(Vault& vault,
+                                                   const MountOptions& options);
+  ~FuseMount();
+  // Run serves until the filesystem is unmounted or Stop is called. SIGINT,
+  // SIGTERM and SIGHUP unmount.
+  Status Run();
+  void Stop();
+
+ private:
+  FuseMount();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace keyfold

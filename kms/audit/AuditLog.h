@@ -1,0 +1,68 @@
+// AuditLog: append-only, hash-chained records of every KMS call and every file
+// decision, in CloudTrail's shape, one JSON object a line.
+//
+// Owns: the chain, the file and its durability. Must not know: what is worth
+// recording. Safe for concurrent use; appends are serialised.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "kms/base/Clock.h"
+#include "kms/base/SecretBytes.h"
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+// AuditHead names the last record: what a sealed copy of it proves was there.
+struct AuditHead {
+  uint64_t sequence = 0;  // 0: no record yet
+  std::string hash;       // hex SHA-256 of the last line, 64 zeros at first
+};
+
+// AuditFilter selects records; empty members select all.
+struct AuditFilter {
+  std::string since;            // ISO 8601, inclusive, compared as UTC text
+  std::string user;             // userIdentity.userName or .arn
+  std::string key;              // key id or ARN among resources
+  uint64_t after_sequence = 0;  // only records with a greater sequence
+  size_t limit = 0;             // 0: no limit; else the last `limit` records
+};
+
+class AuditLog {
+ public:
+  // Open opens or creates DIRECTORY/audit.log (0600) and finds its end. A torn
+  // last line left by a crash is moved to audit.log.torn-N, never lost
+  // silently. `key` (32 bytes) authenticates each record: "mac" is
+  // HMAC-SHA-256 over the line before it is added. kCorrupt if the last whole
+  // record does not authenticate.
+  static Result<std::unique_ptr<AuditLog>> Open(const std::string& directory,
+                                                SecretBytes key,
+                                                const Clock& clock);
+  ~AuditLog();
+
+  // Append completes `record` with eventVersion, eventID, eventTime, sequence,
+  // previousHash and mac, and writes it with one write(2); with `durable` it
+  // is synced too. On failure nothing may be done that the record was to tell.
+  Status Append(nlohmann::json record, bool durable);
+  Status Sync();
+  AuditHead head() const;
+
+  Result<std::vector<nlohmann::json>> Read(const AuditFilter& filter) const;
+
+  // Verify walks the whole chain. kCorrupt names the first record (sequence
+  // and line number) that was changed, is missing or moved; `at_least` is a
+  // head that was sealed elsewhere and must still be in the log. The number of
+  // records verified on success.
+  Result<uint64_t> Verify(const std::optional<AuditHead>& at_least) const;
+
+ private:
+  AuditLog();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace keyfold

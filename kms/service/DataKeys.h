@@ -1,0 +1,96 @@
+// DataKeys: all that fs/vault may know of the KMS. The embedded Kms implements
+// it; another process or a remote endpoint can.
+//
+// Implementations are safe for concurrent use.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "kms/base/Bytes.h"
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+// Caller is a process as the kernel describes it: the request's credentials
+// (FUSE) or the socket's peer (SO_PEERCRED). Supplementary groups are read
+// from /proc/PID/status when a decision needs them.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;
+  std::string role;            // assumed role, or empty
+  std::string source = "local";
+};
+
+using EncryptionContext = std::map<std::string, std::string>;
+
+// What a caller wants of a key.
+enum class KeyUse { kRead, kCreate, kWrite };  // Decrypt; GenerateDataKey; both
+
+struct WrappedDataKey {
+  DataKey key;
+  Bytes blob;          // opaque ciphertext, at most 512 bytes
+  std::string key_id;  // UUID of the CMK
+};
+
+// FileEvent describes a file operation for the audit log.
+struct FileEvent {
+  std::string name;  // "OpenFile", "CreateFile", "TruncateFile", "ReadFile", ...
+  std::string path;  // as seen on the mount
+  KeyUse use = KeyUse::kRead;
+};
+
+class DataKeys {
+ public:
+  virtual ~DataKeys() = default;
+
+  // ResolveKey turns an id, ARN or alias into the CMK's id. kNotFound.
+  virtual Result<std::string> ResolveKey(const std::string& key) = 0;
+  // KeyLabel returns the first alias of the key, else its id.
+  virtual std::string KeyLabel(const std::string& key_id) = 0;
+
+  // Authorize decides whether `caller` may use `key_id` and records the
+  // decision as an fs.keyfold event. kAccessDenied: no right. kDisabled,
+  // kInvalidState, kNotFound: no key (ENOKEY). kSystem: the record could not
+  // be written, so the use is refused.
+  virtual Status Authorize(const Caller& caller, const std::string& key_id,
+                           const EncryptionContext& context,
+                           const FileEvent& event) = 0;
+  // StillAllowed is the same decision without a record, for handles that are
+  // already open.
+  virtual Status StillAllowed(const Caller& caller, const std::string& key_id,
+                              const EncryptionContext& context, KeyUse use) = 0;
+  // RecordFileEvent records what happened to a file (an integrity failure).
+  virtual Status RecordFileEvent(const Caller& caller, const std::string& key_id,
+                                 const FileEvent& event, const Status& outcome) = 0;
+
+  // GenerateDataKey and UnwrapDataKey act for `caller`, who must pass
+  // Authorize's checks too; each is recorded as a KMS call.
+  virtual Result<WrappedDataKey> GenerateDataKey(const Caller& caller,
+                                                 const std::string& key_id,
+                                                 const EncryptionContext& context,
+                                                 const std::string& path) = 0;
+  virtual Result<DataKey> UnwrapDataKey(const Caller& caller, ByteView blob,
+                                        const EncryptionContext& context,
+                                        const std::string& path) = 0;
+  // RewrapDataKey wraps the DEK of `blob` under another CMK and context.
+  virtual Result<WrappedDataKey> RewrapDataKey(const Caller& caller, ByteView blob,
+                                               const EncryptionContext& from,
+                                               const std::string& to_key_id,
+                                               const EncryptionContext& to,
+                                               const std::string& path) = 0;
+
+  // Generation grows with every change of a policy, grant, key state or IAM.
+  virtual uint64_t Generation() const = 0;
+  // SetChangeListener calls `listener` (on any thread, no lock held) after
+  // Generation grew. Replaces the former one; an empty function clears it.
+  virtual void SetChangeListener(std::function<void()> listener) = 0;
+};
+
+}  // namespace keyfold

@@ -33,9 +33,11 @@ class FuseMount {
   Status Run();
   void Stop();
 
+ public:
+  struct Impl;  // of FuseMount.cc
+
  private:
   FuseMount();
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -10,7 +10,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "fs/backend/Backend.h"
+#include "fs/vault/File.h"
+#include "fs/vault/Folder.h"
+#include "fs/vault/VaultKeys.h"
 #include "kms/base/Status.h"
 #include "kms/service/DataKeys.h"
 
@@ -21,9 +26,17 @@ struct VaultOptions {
   std::string store_id;   // UUID
 };
 
-class Folder;
-class File;
-class Handle;
+// User is who asks, with the groups that count when something is created.
+struct User {
+  Caller caller;
+  std::vector<gid_t> groups;
+};
+
+// Place is one name of an object: its folder and its plain name there.
+struct Place {
+  std::shared_ptr<Folder> folder;
+  std::string name;
+};
 
 class Vault {
  public:
@@ -35,12 +48,77 @@ class Vault {
                                              const MetadataKey& key, DataKeys& keys);
   ~Vault();
 
-  struct Impl;
-  Impl& impl() { return *impl_; }
+  const std::shared_ptr<Folder>& root() const { return root_; }
+  DataKeys& keys() { return keys_; }
+
+  // Find returns an O_PATH descriptor of the object at `place` and its stat,
+  // with st_size as seen on the mount. kSystem/ENOENT when there is none.
+  Result<UniqueFd> Find(const Place& place, struct stat* st);
+  Status Stat(int fd, struct stat* st);
+  // List calls `visit` with each entry's plain name, d_type and backing offset;
+  // it stops when `visit` returns false. `dir` is an open directory stream.
+  Status List(const Folder& folder, DIR* dir, off_t from,
+              const std::function<bool(const std::string&, const struct dirent&)>& visit);
+
+  Result<std::shared_ptr<Folder>> OpenFolder(const Place& place, int fd);
+  Status MakeFolder(const Place& place, mode_t mode, const User& user);
+  Status RemoveFolder(const Place& place);
+  // SetFolderKey binds the folder to another CMK, for files made from then on.
+  Status SetFolderKey(const Place& place, Folder& folder, const std::string& key,
+                      const Caller& caller, const std::string& path);
+
+  Result<std::shared_ptr<Handle>> Create(const Place& place, mode_t mode,
+                                         const User& user, KeyUse use,
+                                         const std::string& path);
+  // OpenFile authorizes `caller` on the CMK in the file's header. `fd` is the
+  // object's O_PATH descriptor, `place` the name that led to it.
+  Result<std::shared_ptr<Handle>> OpenFile(const Place& place, int fd,
+                                           const Caller& caller, KeyUse use,
+                                           const std::string& path,
+                                           const char* event = "OpenFile");
+  void Close(const std::shared_ptr<Handle>& handle);
+  Status SetFileKey(const Place& place, int fd, const std::string& key,
+                    const Caller& caller, const std::string& path);
+  // FileKey returns the CMK id the file's header names, unauthenticated.
+  Result<std::string> FileKey(int fd);
+  // CheckBinding is kCorrupt unless `place` is a name the file was given.
+  Status CheckBinding(const Place& place, int fd);
+
+  Status Unlink(const Place& place);
+  Status Link(const Place& from, int fd, const Place& to, const User& user);
+  Status Rename(const Place& from, const Place& to, unsigned flags);
+  Status MakeNode(const Place& place, mode_t mode, dev_t device, const User& user);
+  Status MakeSymlink(const Place& place, const std::string& target, const User& user);
+  Result<std::string> ReadSymlink(const Place& place, int fd);
+
+  // User extended attributes; names without the "user." prefix.
+  Result<Bytes> GetUserXattr(int fd, const std::string& name);
+  Status SetUserXattr(int fd, const std::string& name, ByteView value, int flags);
+  Status RemoveUserXattr(int fd, const std::string& name);
+  Result<std::vector<std::string>> ListUserXattrs(int fd);
+
+  // Revoke re-examines every open handle; files of which any handle lost its
+  // right are taken from the kernel's cache by `invalidate(ino)`, their other
+  // handles go stale, and their keys are wiped. Called from one thread.
+  void Revoke(const std::function<void(ino_t)>& invalidate);
+  // FlushAll writes back headers that lag behind.
+  void FlushAll();
+  Status StatFs(struct statvfs* out);
 
  private:
-  Vault();
-  std::unique_ptr<Impl> impl_;
+  Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys);
+
+  Result<std::shared_ptr<File>> Load(ino_t ino, int fd);
+  Status BindAlso(int fd, const Place& place, bool keep_others, const Place* drop);
+  EncryptionContext ContextOf(const File& file) const;
+
+  const VaultOptions options_;
+  const VaultKeys vault_keys_;
+  DataKeys& keys_;
+  std::shared_ptr<Folder> root_;
+
+  std::mutex files_mutex_;  // guards files_
+  std::map<ino_t, std::shared_ptr<File>> files_;
 };
 
 }  // namespace keyfold

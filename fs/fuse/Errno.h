@@ -1,0 +1,33 @@
+// The one place where a Status becomes an errno.
+#pragma once
+
+#include <errno.h>
+
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+inline int ErrnoOf(const Status& status) {
+  switch (status.error()) {
+    case Error::kOk: return 0;
+    case Error::kSystem: return status.sys_errno();
+    // No right.
+    case Error::kAccessDenied:
+    case Error::kNotAuthorized: return EACCES;
+    // No key.
+    case Error::kDisabled:
+    case Error::kInvalidState:
+    case Error::kNotFound: return ENOKEY;
+    // Not what Keyfold wrote.
+    case Error::kCorrupt:
+    case Error::kInvalidCiphertext:
+    case Error::kIncorrectKey:
+    case Error::kNewerFormat: return EIO;
+    case Error::kValidation:
+    case Error::kUsage: return EINVAL;
+    case Error::kUnsupportedOperation: return EOPNOTSUPP;
+    default: return EIO;
+  }
+}
+
+}  // namespace keyfold

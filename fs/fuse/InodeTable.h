@@ -1,0 +1,61 @@
+// InodeTable: the inodes the kernel holds references to.
+//
+// Owns: one O_PATH descriptor per inode and the name that last led to it.
+// Must not know: keys. Thread-safe: mutex_ guards both maps and each Inode's
+// place and lookups.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "fs/vault/Vault.h"
+
+namespace keyfold {
+
+struct Inode {
+  uint64_t node = 0;
+  ino_t ino = 0;
+  mode_t type = 0;
+  UniqueFd fd;
+  std::shared_ptr<Folder> folder;  // of a directory
+  // The name that last led here; parent is null for the root.
+  std::shared_ptr<Inode> parent;
+  std::string name;
+  uint64_t lookups = 0;
+};
+using InodeRef = std::shared_ptr<Inode>;
+
+class InodeTable {
+ public:
+  explicit InodeTable(InodeRef root);
+
+  InodeRef Get(uint64_t node) const;
+  // Known returns the inode of a backing object, or null.
+  InodeRef Known(ino_t ino) const;
+  // Add counts one lookup of `fresh`, or of the inode already known for the
+  // same object, whose name becomes `parent`/`name`.
+  InodeRef Add(InodeRef fresh, const InodeRef& parent, const std::string& name);
+  void Forget(uint64_t node, uint64_t count);
+  // Detach makes the next lookup of the object give a new inode, so that pages
+  // of this one are never seen through it. Null if unknown.
+  InodeRef Detach(ino_t ino);
+  // Renamed updates the name of what was `from`.
+  void Renamed(ino_t ino, const InodeRef& parent, const std::string& name);
+
+  Place PlaceOf(const InodeRef& inode) const;
+  std::string PathOf(const InodeRef& inode) const;
+  std::string PathOf(const InodeRef& parent, const std::string& name) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<uint64_t, InodeRef> by_node_;
+  std::unordered_map<ino_t, InodeRef> by_ino_;
+  uint64_t next_node_ = 2;
+};
+
+}  // namespace keyfold

@@ -1,0 +1,80 @@
+#include "fs/vault/Folder.h"
+
+#include <errno.h>
+
+namespace keyfold {
+
+Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd) {
+  KF_ASSIGN_OR_RETURN(auto raw, GetXattr(fd, std::string(kFolderXattr)));
+  if (!raw) return Status(Error::kCorrupt, "the folder has no descriptor");
+  KF_ASSIGN_OR_RETURN(FolderDescriptor folder, ParseFolder(*raw));
+  const Sha256Digest mac =
+      keys.Mac(FolderMacInput(keys.store_id(), FolderMacedBytes(*raw)));
+  if (!ConstantTimeEqual(mac, FolderMac(*raw)))
+    return Status(Error::kCorrupt, "the folder's descriptor does not authenticate");
+  return folder;
+}
+
+Status WriteFolderDescriptor(const VaultKeys& keys, int fd,
+                             const FolderDescriptor& folder) {
+  KF_ASSIGN_OR_RETURN(Bytes raw, EncodeFolder(folder));
+  const Sha256Digest mac = keys.Mac(FolderMacInput(keys.store_id(), raw));
+  raw.insert(raw.end(), mac.begin(), mac.end());
+  return SetXattr(fd, std::string(kFolderXattr), raw);
+}
+
+Result<FileNames> ReadFileNames(int fd) {
+  KF_ASSIGN_OR_RETURN(auto raw, GetXattr(fd, std::string(kNamesXattr)));
+  if (!raw) return Status(Error::kCorrupt, "the file is bound to no name");
+  return ParseFileNames(*raw);
+}
+
+Status WriteFileNames(int fd, const FileNames& names) {
+  KF_ASSIGN_OR_RETURN(const Bytes raw, EncodeFileNames(names));
+  return SetXattr(fd, std::string(kNamesXattr), raw);
+}
+
+Result<std::string> Folder::BackingName(std::string_view name) const {
+  KF_RETURN_IF_ERROR(CheckName(name));
+  const Bytes sealed = keys_.SealName(NameAad(id_), name);
+  return IsLongSealed(sealed.size()) ? LongBackingName(Sha256(sealed))
+                                     : ShortBackingName(sealed);
+}
+
+Status Folder::KeepLongName(const std::string& backing, std::string_view name) const {
+  if (ClassifyBackingName(backing) != BackingNameKind::kLong) return OkStatus();
+  KF_ASSIGN_OR_RETURN(UniqueFd fd,
+                      OpenAt(fd_.get(), SidecarName(backing), O_WRONLY | O_CREAT, 0600));
+  return WriteAt(fd.get(), 0, keys_.SealName(NameAad(id_), name));
+}
+
+void Folder::DropLongName(const std::string& backing) const {
+  if (ClassifyBackingName(backing) == BackingNameKind::kLong)
+    (void)::unlinkat(fd_.get(), SidecarName(backing).c_str(), 0);
+}
+
+std::optional<std::string> Folder::PlainName(const std::string& backing) const {
+  Bytes sealed;
+  switch (ClassifyBackingName(backing)) {
+    case BackingNameKind::kShort: {
+      auto decoded = SealedFromShort(backing);
+      if (!decoded.ok()) return std::nullopt;
+      sealed = std::move(*decoded);
+      break;
+    }
+    case BackingNameKind::kLong: {
+      auto stored = ReadFileAt(fd_.get(), SidecarName(backing), kMaxNameSize + kSivOverhead);
+      if (!stored.ok() || LongBackingName(Sha256(*stored)) != backing) return std::nullopt;
+      sealed = std::move(*stored);
+      break;
+    }
+    case BackingNameKind::kSidecar:
+    case BackingNameKind::kForeign:
+      return std::nullopt;
+  }
+  auto name = keys_.OpenName(NameAad(id_), sealed);
+  if (!name.ok() || !CheckName(AsText(*name)).ok()) return std::nullopt;
+  return std::string(AsText(*name));
+}
+
+}  // namespace keyfold

@@ -112,4 +112,19 @@ Result<Bytes> DecodeXattrName(std::string_view backing_name) {
   return *std::move(sealed);
 }
 
+Bytes XattrNameAad(ByteView object_id) {
+  ByteWriter aad;
+  aad.Prefixed("xattr");
+  aad.Append(object_id);
+  return aad.Take();
+}
+
+Bytes XattrValueAad(ByteView object_id, std::string_view name) {
+  ByteWriter aad;
+  aad.Prefixed("xattr value");
+  aad.Append(object_id);
+  aad.Prefixed(name);
+  return aad.Take();
+}
+
 }  // namespace keyfold

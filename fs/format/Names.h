@@ -71,9 +71,10 @@ Result<Bytes> DecodeSymlink(std::string_view text);
 // not of this form.
 std::string EncodeXattrName(ByteView sealed);
 Result<Bytes> DecodeXattrName(std::string_view backing_name);
-// Associated data of an attribute's sealed name, under the names key; shorter
-// than a folder id, so no file name or symlink target can stand in for one. A
-// value's associated data is the attribute's plaintext name.
-inline constexpr std::string_view kXattrNameAad = "xattr";
+// Associated data of an attribute's sealed name and of its value: both are bound
+// to the file or folder that carries it. Prefixed, so that neither can stand in
+// for a file name or a symlink's target.
+Bytes XattrNameAad(ByteView object_id);
+Bytes XattrValueAad(ByteView object_id, std::string_view name);
 
 }  // namespace keyfold

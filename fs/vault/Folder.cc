@@ -9,7 +9,7 @@ Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd) {
   if (!raw) return Status(Error::kCorrupt, "the folder has no descriptor");
   KF_ASSIGN_OR_RETURN(FolderDescriptor folder, ParseFolder(*raw));
   const Sha256Digest mac =
-      keys.Mac(FolderMacInput(keys.store_id(), FolderMacedBytes(*raw)));
+      keys.Mac(FolderMacedBytes(*raw));
   if (!ConstantTimeEqual(mac, FolderMac(*raw)))
     return Status(Error::kCorrupt, "the folder's descriptor does not authenticate");
   return folder;
@@ -18,7 +18,7 @@ Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd) {
 Status WriteFolderDescriptor(const VaultKeys& keys, int fd,
                              const FolderDescriptor& folder) {
   KF_ASSIGN_OR_RETURN(Bytes raw, EncodeFolder(folder));
-  const Sha256Digest mac = keys.Mac(FolderMacInput(keys.store_id(), raw));
+  const Sha256Digest mac = keys.Mac(raw);
   raw.insert(raw.end(), mac.begin(), mac.end());
   return SetXattr(fd, std::string(kFolderXattr), raw);
 }

@@ -83,7 +83,9 @@ TEST(NamesTest, AssociatedDataGoldenBytes) {
   const std::string id = "33333333333333333333333333333333";
   EXPECT_EQ(ToHex(NameAad(folder)), id);
   EXPECT_EQ(ToHex(SymlinkAad(folder, "ab")), "070073796d6c696e6b" + id + "02006162");
-  EXPECT_LT(kXattrNameAad.size(), kIdSize);
+  EXPECT_EQ(ToHex(XattrNameAad(folder.view())), "05007861747472" + id);
+  EXPECT_EQ(ToHex(XattrValueAad(folder.view(), "ab")),
+            "0b0078617474722076616c7565" + id + "02006162");
 }
 
 }  // namespace

@@ -1,0 +1,199 @@
+// Does a file read back what was written, and only that, whatever happens to
+// the bytes beneath it?
+#include "fs/vault/File.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include <random>
+
+#include "fs/vault/VaultKeys.h"
+
+namespace keyfold {
+namespace {
+
+class FileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/keyfold-file-XXXXXX";
+    const int fd = mkstemp(name);
+    ASSERT_GE(fd, 0);
+    path_ = name;
+    HeaderSlot header;
+    header.file_id = NewId<FileId>();
+    header.home_folder = NewId<FolderId>();
+    header.key_id = RandomUuid();
+    header.blob = RandomBytes(97);
+    dek_ = RandomSecret(kKeySize);
+    auto file = File::Create(UniqueFd(fd), 1, header, DataKey(CopySecret(dek_)));
+    ASSERT_TRUE(file.ok()) << file.status().ToString();
+    file_ = *file;
+  }
+  void TearDown() override { ::unlink(path_.c_str()); }
+
+  // Reopen drops the open file as SIGKILL would, unless `flush` is set.
+  Status Reopen(bool flush = true) {
+    if (flush) EXPECT_TRUE(file_->WriteHeader().ok());
+    file_.reset();
+    auto file = File::Inspect(UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
+    if (!file.ok()) return file.status();
+    file_ = *file;
+    return file_->Unlock(DataKey(CopySecret(dek_)));
+  }
+
+  Bytes ReadAll() {
+    Bytes out(file_->length());
+    auto n = file_->Read(0, out);
+    EXPECT_TRUE(n.ok()) << n.status().ToString();
+    if (n.ok()) EXPECT_EQ(*n, out.size());
+    return out;
+  }
+
+  void Poke(off_t at, ByteView data) {
+    const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_TRUE(WriteAt(fd.get(), at, data).ok());
+  }
+
+  std::string path_;
+  SecretBytes dek_;
+  std::shared_ptr<File> file_;
+};
+
+TEST_F(FileTest, BehavesLikeAByteArray) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  Bytes model;
+  auto pick = [&](uint64_t below) { return random() % below; };
+  for (int step = 0; step < 400; ++step) {
+    switch (pick(6)) {
+      case 0: {
+        const uint64_t length = pick(3 << 20);
+        ASSERT_TRUE(file_->Truncate(length).ok());
+        model.resize(length);
+        break;
+      }
+      case 1: {
+        const Status status = Reopen(pick(2) == 0 || true);
+        ASSERT_TRUE(status.ok()) << status.ToString();
+        break;
+      }
+      default: {
+        const uint64_t at = pick(model.size() + (pick(8) == 0 ? 1 << 20 : 1));
+        const Bytes data = RandomBytes(1 + pick(pick(4) == 0 ? 400000 : 9000));
+        const Status status = file_->Write(at, data);
+        ASSERT_TRUE(status.ok()) << status.ToString();
+        if (model.size() < at + data.size()) model.resize(at + data.size());
+        std::copy(data.begin(), data.end(), model.begin() + static_cast<long>(at));
+      }
+    }
+    ASSERT_EQ(file_->length(), model.size());
+    struct stat st;
+    ASSERT_EQ(::stat(path_.c_str(), &st), 0);
+    ASSERT_EQ(static_cast<uint64_t>(st.st_size), BackingSize(model.size()));
+    const uint64_t from = pick(model.size() + 1);
+    Bytes part(pick(300000));
+    auto n = file_->Read(from, part);
+    ASSERT_TRUE(n.ok()) << n.status().ToString();
+    part.resize(*n);
+    ASSERT_TRUE(std::equal(part.begin(), part.end(), model.begin() + static_cast<long>(from)));
+  }
+  EXPECT_EQ(ReadAll(), model);
+}
+
+TEST_F(FileTest, AZeroedBlockIsDamageNotZeros) {
+  ASSERT_TRUE(file_->Write(0, RandomBytes(500000)).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  const BlockNo block(40);
+  Poke(static_cast<off_t>(DataOffset(block).value), Bytes(kBlockSize));
+  Poke(static_cast<off_t>(EntryOffset(block).value), Bytes(kEntrySize));
+  ASSERT_TRUE(Reopen().ok());
+  Bytes out(kBlockSize);
+  EXPECT_EQ(file_->Read(block.value * kBlockSize, out).status().error(), Error::kCorrupt);
+  EXPECT_TRUE(file_->Read((block.value + 1) * kBlockSize, out).ok());
+}
+
+TEST_F(FileTest, CuttingAtABlockIsDamage) {
+  ASSERT_TRUE(file_->Write(0, RandomBytes(5 * kBlockSize)).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(BackingSize(3 * kBlockSize))), 0);
+  EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
+}
+
+TEST_F(FileTest, BlocksCannotBeSwapped) {
+  ASSERT_TRUE(file_->Write(0, RandomBytes(4 * kBlockSize)).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  auto copy = [&](uint64_t at, size_t size) {
+    Bytes bytes(size);
+    EXPECT_TRUE(ReadAt(file_->fd(), static_cast<off_t>(at), bytes).ok());
+    return bytes;
+  };
+  for (auto [offset_of, size] : {std::pair{&DataOffset, kBlockSize}, {&EntryOffset, kEntrySize}}) {
+    const Bytes a = copy(offset_of(BlockNo(1)).value, size);
+    const Bytes b = copy(offset_of(BlockNo(2)).value, size);
+    Poke(static_cast<off_t>(offset_of(BlockNo(1)).value), b);
+    Poke(static_cast<off_t>(offset_of(BlockNo(2)).value), a);
+  }
+  Bytes out(kBlockSize);
+  EXPECT_EQ(file_->Read(kBlockSize, out).status().error(), Error::kCorrupt);
+}
+
+TEST_F(FileTest, EveryHeaderByteMatters) {
+  ASSERT_TRUE(file_->Write(0, AsBytes("pay slip")).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  Bytes header(kHeaderSlotSize);
+  ASSERT_TRUE(ReadAt(file_->fd(), 0, header).ok());
+  for (size_t i = 0; i < header.size(); ++i) {
+    Bytes altered = header;
+    altered[i] ^= 1;
+    Poke(0, altered);
+    Poke(kHeaderSlotSize, altered);
+    EXPECT_FALSE(Reopen(false).ok()) << "byte " << i;
+    Poke(0, header);
+    Poke(kHeaderSlotSize, header);
+  }
+  EXPECT_TRUE(Reopen(false).ok());
+}
+
+TEST_F(FileTest, AnotherKeyIsRefusedByTheCommitment) {
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  dek_ = RandomSecret(kKeySize);
+  EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
+}
+
+TEST_F(FileTest, AppendsAfterTheLastHeaderAreCutOffCleanly) {
+  const Bytes data = RandomBytes(100);
+  ASSERT_TRUE(file_->Write(0, data).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  ASSERT_TRUE(file_->Write(100, RandomBytes(9000)).ok());
+  const Status status = Reopen(false);
+  ASSERT_TRUE(status.ok()) << status.ToString();
+  EXPECT_EQ(ReadAll(), data);
+}
+
+TEST_F(FileTest, ATerabyteHoleCostsLittleAndReadsAsZeros) {
+  const uint64_t far = uint64_t{1} << 40;
+  ASSERT_TRUE(file_->Write(far, AsBytes("end")).ok());
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(file_->length(), far + 3);
+  Bytes out(100000, 1);
+  auto n = file_->Read(far / 2, out);
+  ASSERT_TRUE(n.ok());
+  EXPECT_EQ(out, Bytes(out.size()));
+  struct stat st;
+  ASSERT_EQ(::stat(path_.c_str(), &st), 0);
+  EXPECT_LT(st.st_blocks * 512, 1 << 20);
+}
+
+TEST_F(FileTest, AWipedFileGivesNothing) {
+  ASSERT_TRUE(file_->Write(0, AsBytes("secret")).ok());
+  file_->Wipe();
+  Bytes out(6);
+  EXPECT_FALSE(file_->Read(0, out).ok());
+  EXPECT_FALSE(file_->Write(0, out).ok());
+}
+
+}  // namespace
+}  // namespace keyfold

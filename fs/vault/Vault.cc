@@ -464,10 +464,10 @@ Status Vault::Rename(const Place& from, const Place& to, unsigned flags) {
     if (::symlinkat(EncodeSymlink(sealed).c_str(), to.folder->fd(), temp.c_str()) != 0)
       return Status::FromErrno(errno, "rename");
     const timespec times[2] = {mover.st().st_atim, mover.st().st_mtim};
-    (void)::fchownat(to.folder->fd(), temp.c_str(), mover.st().st_uid, mover.st().st_gid,
-                     AT_SYMLINK_NOFOLLOW);
-    (void)::utimensat(to.folder->fd(), temp.c_str(), times, AT_SYMLINK_NOFOLLOW);
-    if (RenameAt(to.folder->fd(), temp, to.folder->fd(), target, flags) != 0) {
+    if (::fchownat(to.folder->fd(), temp.c_str(), mover.st().st_uid, mover.st().st_gid,
+                   AT_SYMLINK_NOFOLLOW) != 0 ||
+        ::utimensat(to.folder->fd(), temp.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0 ||
+        RenameAt(to.folder->fd(), temp, to.folder->fd(), target, flags) != 0) {
       const int error = errno;
       (void)::unlinkat(to.folder->fd(), temp.c_str(), 0);
       return Status::FromErrno(error, "rename");

@@ -200,13 +200,16 @@ Result<Db> OpenLocked(const std::string& path) {
     if (code != SQLITE_OK) return DbStatus(db.get(), code, "configuring");
   }
   // No mmap: a file that another shortens must give an error, not SIGBUS.
-  KF_RETURN_IF_ERROR(Execute(
-      db.get(), "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=EXTRA;"
-                "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON;"
-                "PRAGMA temp_store=MEMORY"));
-  code = sqlite3_exec(db.get(), "BEGIN EXCLUSIVE; COMMIT", nullptr, nullptr, nullptr);
+  code = sqlite3_exec(
+      db.get(),
+      "PRAGMA locking_mode=EXCLUSIVE; PRAGMA mmap_size=0; BEGIN EXCLUSIVE; COMMIT;"
+      "PRAGMA synchronous=EXTRA; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY",
+      nullptr, nullptr, nullptr);
   if ((code & 0xff) == SQLITE_NOTADB)
     return Status(Error::kNotAStore, path + " is not a Keyfold key store.");
+  // What SQLite says of a header it has no word for.
+  if ((code & 0xff) == SQLITE_ERROR)
+    return Status(Error::kCorrupt, path + " is damaged. Restore it from a backup.");
   if (code != SQLITE_OK) return DbStatus(db.get(), code, path);
   return db;
 }
@@ -260,7 +263,14 @@ Status CheckSchema(sqlite3* db) {
   return OkStatus();
 }
 
-Status CheckStructure(sqlite3* db) {
+Status CheckStructure(sqlite3* db, const std::string& path) {
+  // SQLite takes what is missing of the last page for zeros.
+  KF_ASSIGN_OR_RETURN(const int pages, QueryInteger(db, "PRAGMA page_count"));
+  KF_ASSIGN_OR_RETURN(const int page_size, QueryInteger(db, "PRAGMA page_size"));
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return Status::FromErrno(errno, path);
+  if (info.st_size < off_t{pages} * page_size)
+    return {Error::kCorrupt, path + " is truncated. Restore it from a backup."};
   KF_ASSIGN_OR_RETURN(const std::string verdict, QueryText(db, "PRAGMA quick_check(1)"));
   if (verdict != "ok")
     return {Error::kCorrupt, "The key store is damaged: " + verdict +
@@ -422,7 +432,7 @@ Result<std::unique_ptr<KeyStore>> OpenSqliteKeyStore(const std::string& path) {
     return Status(Error::kNotAStore, path + " is not a regular file.");
   KF_ASSIGN_OR_RETURN(Db db, OpenLocked(resolved));
   KF_RETURN_IF_ERROR(CheckIdentity(db.get(), path));
-  KF_RETURN_IF_ERROR(CheckStructure(db.get()));
+  KF_RETURN_IF_ERROR(CheckStructure(db.get(), resolved));
   KF_RETURN_IF_ERROR(CheckSchema(db.get()));
   KF_RETURN_IF_ERROR(UseTruncatedJournal(db.get()));
   return SqliteKeyStore::Make(std::move(db));

@@ -35,7 +35,9 @@ class FileTest : public testing::Test {
 
   // Reopen drops the open file as SIGKILL would, unless `flush` is set.
   Status Reopen(bool flush = true) {
-    if (flush) EXPECT_TRUE(file_->WriteHeader().ok());
+    if (flush) {
+      EXPECT_TRUE(file_->WriteHeader().ok());
+    }
     file_.reset();
     auto file = File::Inspect(UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
     if (!file.ok()) return file.status();
@@ -47,7 +49,7 @@ class FileTest : public testing::Test {
     Bytes out(file_->length());
     auto n = file_->Read(0, out);
     EXPECT_TRUE(n.ok()) << n.status().ToString();
-    if (n.ok()) EXPECT_EQ(*n, out.size());
+    EXPECT_EQ(n.ok() ? *n : 0, out.size());
     return out;
   }
 
@@ -76,7 +78,7 @@ TEST_F(FileTest, BehavesLikeAByteArray) {
         break;
       }
       case 1: {
-        const Status status = Reopen(pick(2) == 0 || true);
+        const Status status = Reopen();
         ASSERT_TRUE(status.ok()) << status.ToString();
         break;
       }

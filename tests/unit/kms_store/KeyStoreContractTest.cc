@@ -148,7 +148,7 @@ TEST_P(KeyStoreContractTest, ConcurrentCommitsAllArrive) {
 INSTANTIATE_TEST_SUITE_P(Sqlite, KeyStoreContractTest,
                          testing::Values(StoreKind{"sqlite", CreateSqliteKeyStore,
                                                    OpenSqliteKeyStore}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& each) { return each.param.name; });
 
 }  // namespace
 }  // namespace keyfold

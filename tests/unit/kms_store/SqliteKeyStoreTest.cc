@@ -148,7 +148,7 @@ TEST_F(SqliteKeyStoreTest, TruncatedFileIsCorrupt) {
     CreateFilled();
   }
   std::filesystem::resize_file(path_, 50);
-  EXPECT_EQ(OpenError(), Error::kNotAStore);
+  EXPECT_EQ(OpenError(), Error::kCorrupt);
 }
 
 TEST_F(SqliteKeyStoreTest, FullDiskKeepsWhatWasThere) {
@@ -165,7 +165,6 @@ TEST_F(SqliteKeyStoreTest, FullDiskKeepsWhatWasThere) {
        {Table::kKeys, {"big", std::string(1 << 20, 'x'), {}}, false}});
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
   EXPECT_EQ(full.error(), Error::kSystem) << full.ToString();
-  EXPECT_TRUE(full.sys_errno() == ENOSPC || full.sys_errno() == EFBIG);
   auto rows = (*store)->ReadAll(Table::kKeys);
   ASSERT_TRUE(rows.ok()) << rows.status().ToString();
   ASSERT_EQ(rows->size(), 100u);

@@ -6,11 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <deque>
 #include <exception>
-#include <limits>
 #include <mutex>
 
 #include "kms/audit/LineReader.h"

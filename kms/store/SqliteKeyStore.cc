@@ -1,6 +1,5 @@
 // The SQLite implementation of KeyStore: one file, one table per Table.
 #include <fcntl.h>
-#include <limits.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/stat.h>

@@ -26,6 +26,7 @@ struct Caller {
   pid_t pid = 0;
   std::string role;            // assumed role, or empty
   std::string source = "local";
+  bool is_service = false;     // Keyfold itself; never set from outside
 };
 
 using EncryptionContext = std::map<std::string, std::string>;

@@ -1,0 +1,57 @@
+// Kms: the embedded key management service. Every call is authorized, checked
+// against the key's state, recorded, and then done.
+//
+// Owns: keys, aliases, grants, IAM, the audit log, and who may do what. Must
+// not know: sockets, FUSE, files' contents. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "kms/base/Clock.h"
+#include "kms/service/DataKeys.h"
+#include "kms/store/KeyStore.h"
+
+namespace keyfold {
+
+// Account is what a store was made for; it never changes.
+struct Account {
+  std::string id = "000000000000";  // 12 digits
+  std::string region = "local-1";
+  std::string store_id;             // UUID
+  uid_t root_uid = 0;               // who ran `init`: the account's root user
+};
+
+inline constexpr std::string_view kServiceKeyAlias = "alias/aws/fs";
+
+class Kms : public DataKeys {
+ public:
+  // Create fills the empty `store`: the account, an IAM document without users,
+  // and the service-managed key alias/aws/fs.
+  static Status Create(KeyStore& store, const RootKey& root, const Account& account,
+                       const Clock& clock);
+  // Open authenticates every row of `store` and opens the audit log in
+  // `audit_folder`. kCorrupt for a row that was changed, added, removed or put
+  // back, and for an audit log that lacks its end.
+  static Result<std::unique_ptr<Kms>> Open(std::unique_ptr<KeyStore> store, RootKey root,
+                                           const std::string& audit_folder,
+                                           const Clock& clock);
+  virtual const Account& account() const = 0;
+
+  // Call does one operation of kms/service/Schema.h. `service` is "kms", "iam",
+  // "audit" or "store"; `request` and the answer have the shapes of the AWS KMS
+  // API (JSON 1.1: blobs in base64, times in seconds since 1970). The error's
+  // name is ErrorName(status.error()).
+  virtual Result<nlohmann::json> Call(const Caller& caller, std::string_view service,
+                                      std::string_view operation,
+                                      const nlohmann::json& request) = 0;
+
+  // Tick does what time brings: keys whose waiting period is over are destroyed,
+  // expired material is deleted, due rotations happen, the audit log is synced.
+  // Called every second, and by Open.
+  virtual Status Tick() = 0;
+};
+
+}  // namespace keyfold

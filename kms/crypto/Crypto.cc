@@ -270,11 +270,25 @@ Bytes SealSecret(const SecretBytes& key, ByteView aad, const SecretBytes& secret
 }
 
 Result<SecretBytes> OpenSecret(const SecretBytes& key, ByteView aad, ByteView sealed) {
-  if (sealed.size() < kGcmNonceSize + kGcmTagSize) return BadCiphertext();
-  SecretBytes secret(sealed.size() - kGcmNonceSize - kGcmTagSize);
-  if (!Aead(key).Open(sealed.first(kGcmNonceSize), aad,
-                      sealed.subspan(kGcmNonceSize, secret.size()),
-                      sealed.last(kGcmTagSize), RawMutable(secret)))
+  if (sealed.size() < kGcmNonceSize) return BadCiphertext();
+  return OpenSecretWith(Aead(key), sealed.first(kGcmNonceSize), aad,
+                        sealed.subspan(kGcmNonceSize));
+}
+
+Bytes SealSecretWith(const Aead& aead, ByteView nonce, ByteView aad,
+                     const SecretBytes& secret) {
+  Bytes out(secret.size() + kGcmTagSize);
+  const MutableBytes all(out);
+  aead.Seal(nonce, aad, Raw(secret), all.first(secret.size()), all.last(kGcmTagSize));
+  return out;
+}
+
+Result<SecretBytes> OpenSecretWith(const Aead& aead, ByteView nonce, ByteView aad,
+                                   ByteView sealed) {
+  if (sealed.size() < kGcmTagSize) return BadCiphertext();
+  SecretBytes secret(sealed.size() - kGcmTagSize);
+  if (!aead.Open(nonce, aad, sealed.first(secret.size()), sealed.last(kGcmTagSize),
+                 RawMutable(secret)))
     return BadCiphertext();
   return secret;
 }

@@ -78,6 +78,13 @@ Result<SecretBytes> OpenSecret(const SecretBytes& key, ByteView aad, ByteView se
 Bytes SealBytes(const SecretBytes& key, ByteView aad, ByteView plain);
 Result<Bytes> OpenBytes(const SecretBytes& key, ByteView aad, ByteView sealed);
 
+// The same under a key set up before and a nonce of the caller's, which is not
+// part of the output: ciphertext || tag, 16 bytes longer than `secret`.
+Bytes SealSecretWith(const Aead& aead, ByteView nonce, ByteView aad,
+                     const SecretBytes& secret);
+Result<SecretBytes> OpenSecretWith(const Aead& aead, ByteView nonce, ByteView aad,
+                                   ByteView sealed);
+
 // AES-256-SIV, RFC 5297, deterministic: equal inputs give equal outputs.
 // Output is 16 bytes longer than `plain`. key: 64 bytes.
 class DeterministicAead {

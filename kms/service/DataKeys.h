@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kms/base/Bytes.h"
 #include "kms/base/Status.h"
@@ -18,12 +19,14 @@
 namespace keyfold {
 
 // Caller is a process as the kernel describes it: the request's credentials
-// (FUSE) or the socket's peer (SO_PEERCRED). Supplementary groups are read
-// from /proc/PID/status when a decision needs them.
+// (FUSE) or the socket's peer (SO_PEERCRED). Unless `groups` is set
+// (SO_PEERGROUPS), supplementary groups are read from /proc/PID/status when a
+// decision needs them.
 struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
   pid_t pid = 0;
+  std::optional<std::vector<gid_t>> groups;  // supplementary
   std::string role;            // assumed role, or empty
   std::string source = "local";
   bool is_service = false;     // Keyfold itself; never set from outside

@@ -1,0 +1,150 @@
+#include "kms/service/Material.h"
+
+namespace keyfold {
+namespace {
+
+// On disk or in ciphertext: never change.
+constexpr uint8_t kBlobVersion = 1;
+constexpr size_t kBlobIdSize = 16;
+constexpr size_t kBlobNonceSize = 16;
+constexpr size_t kBlobHeaderSize = 1 + kBlobIdSize + 4 + kBlobNonceSize;
+constexpr std::string_view kMaterialLabel = "keyfold cmk v1";
+constexpr std::string_view kImportLabel = "keyfold import v1";
+constexpr std::string_view kIdentityLabel = "keyfold material identity v1";
+constexpr std::string_view kBlobLabel = "keyfold blob v1";
+
+Status BadBlob() {
+  return {Error::kInvalidCiphertext,
+          "The ciphertext, its key or its encryption context does not match."};
+}
+
+Bytes MaterialAad(const KeyRecord& key, uint32_t version) {
+  ByteWriter out;
+  out.Prefixed(kMaterialLabel);
+  out.Prefixed(key.id);
+  out.Integer(version);
+  out.Prefixed(OriginName(key.origin));
+  return out.Take();
+}
+
+Bytes ImportAad(const ImportRecord& import) {
+  ByteWriter out;
+  out.Prefixed(kImportLabel);
+  out.Prefixed(import.id);
+  out.Prefixed(import.key_id);
+  out.Prefixed(import.algorithm);
+  return out.Take();
+}
+
+std::optional<Bytes> UuidBytes(const std::string& uuid) {
+  std::string hex;
+  for (char c : uuid)
+    if (c != '-') hex += c;
+  auto bytes = FromHex(hex);
+  if (!bytes || bytes->size() != kBlobIdSize) return std::nullopt;
+  return bytes;
+}
+
+std::string UuidText(ByteView bytes) {
+  std::string text = ToHex(bytes);
+  for (size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
+  return text;
+}
+
+// Everything before the ciphertext, then the context in the order of its keys.
+Bytes BlobAad(ByteView header, const EncryptionContext& context) {
+  ByteWriter out;
+  out.Prefixed(kBlobLabel);
+  out.Append(header);
+  for (const auto& [name, value] : context) {
+    out.Prefixed(name);
+    out.Prefixed(value);
+  }
+  return out.Take();
+}
+
+// One key for each blob, so that the GCM nonce may be constant.
+Aead BlobCipher(const CmkMaterial& material, ByteView nonce) {
+  return Aead(Hkdf(material.bytes(), nonce, AsBytes(kBlobLabel)));
+}
+constexpr uint8_t kZeroNonce[kGcmNonceSize] = {};
+
+}  // namespace
+
+RootSecrets::RootSecrets(const RootKey& root)
+    : material(Hkdf(root.bytes(), {}, AsBytes("keyfold root material v1"))),
+      rows(Hkdf(root.bytes(), {}, AsBytes("keyfold root rows v1"))),
+      audit(Hkdf(root.bytes(), {}, AsBytes("keyfold root audit v1"))),
+      tokens(Hkdf(root.bytes(), {}, AsBytes("keyfold root tokens v1"))) {}
+
+Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,
+                   const CmkMaterial& material) {
+  return SealSecret(secrets.material, MaterialAad(key, version), material.bytes());
+}
+
+Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& key,
+                                 const MaterialVersion& version) {
+  auto opened = OpenSecret(secrets.material, MaterialAad(key, version.version),
+                           version.sealed);
+  if (!opened.ok() || opened->size() != kKeySize)
+    return Status(Error::kCorrupt, "The material of key " + key.id +
+                                       " is damaged. Restore the key store from a "
+                                       "backup.");
+  return CmkMaterial(std::move(opened).value());
+}
+
+Bytes MaterialIdentity(const CmkMaterial& material) {
+  return HkdfPublic(material.bytes(), {}, AsBytes(kIdentityLabel));
+}
+
+Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,
+                    const RsaPrivateKey& key) {
+  return SealSecret(secrets.material, ImportAad(import), key.ToPkcs8());
+}
+
+Result<RsaPrivateKey> OpenImportKey(const RootSecrets& secrets,
+                                    const ImportRecord& import) {
+  auto der = OpenSecret(secrets.material, ImportAad(import), import.sealed_private_key);
+  if (!der.ok())
+    return Status(Error::kCorrupt, "The wrapping key of an import is damaged.");
+  return RsaPrivateKey::FromPkcs8(*der);
+}
+
+std::optional<BlobHeader> ParseBlobHeader(ByteView blob) {
+  ByteReader reader(blob);
+  const auto version = reader.Integer<uint8_t>();
+  const auto id = reader.Take(kBlobIdSize);
+  const auto material = reader.Integer<uint32_t>();
+  if (!version || *version != kBlobVersion || !id || !material ||
+      blob.size() < kBlobOverhead)
+    return std::nullopt;
+  return BlobHeader{UuidText(*id), *material};
+}
+
+Bytes SealBlob(const CmkMaterial& material, const BlobHeader& header,
+               const EncryptionContext& context, const SecretBytes& plain) {
+  const auto id = UuidBytes(header.key_id);
+  if (!id) std::abort();
+  const Bytes nonce = RandomBytes(kBlobNonceSize);
+  ByteWriter out;
+  out.Integer(kBlobVersion);
+  out.Append(ByteView(*id));
+  out.Integer(header.version);
+  out.Append(ByteView(nonce));
+  const Bytes aad = BlobAad(out.bytes(), context);
+  out.Append(SealSecretWith(BlobCipher(material, nonce), kZeroNonce, aad, plain));
+  return out.Take();
+}
+
+Result<SecretBytes> OpenBlob(const CmkMaterial& material, ByteView blob,
+                             const EncryptionContext& context) {
+  if (!ParseBlobHeader(blob)) return BadBlob();
+  const ByteView header = blob.first(kBlobHeaderSize);
+  auto plain = OpenSecretWith(BlobCipher(material, header.last(kBlobNonceSize)),
+                              kZeroNonce, BlobAad(header, context),
+                              blob.subspan(kBlobHeaderSize));
+  if (!plain.ok()) return BadBlob();
+  return plain;
+}
+
+}  // namespace keyfold

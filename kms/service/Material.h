@@ -1,0 +1,57 @@
+// Material: how key material is sealed under the root key, and how data is
+// encrypted under key material. KMS.md gives the bytes.
+//
+// Owns: the derived root secrets, the sealed forms and the ciphertext blob. Must
+// not know: states, policies. Thread-safe once constructed.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "kms/crypto/Crypto.h"
+#include "kms/service/DataKeys.h"
+#include "kms/service/Records.h"
+
+namespace keyfold {
+
+// RootSecrets are the keys derived from the root key, one for each use.
+struct RootSecrets {
+  explicit RootSecrets(const RootKey& root);
+  SecretBytes material;  // seals CMK material and import keys
+  SecretBytes rows;      // authenticates the key store's rows
+  SecretBytes audit;     // authenticates audit records
+  SecretBytes tokens;    // authenticates import tokens
+};
+
+// SealMaterial binds the material to its key, version and origin.
+Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,
+                   const CmkMaterial& material);
+Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& key,
+                                 const MaterialVersion& version);
+// MaterialIdentity is 32 bytes that are equal for equal material and tell
+// nothing else of it.
+Bytes MaterialIdentity(const CmkMaterial& material);
+
+// The private key that unwraps an import, bound to its token and key.
+Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,
+                    const RsaPrivateKey& key);
+Result<RsaPrivateKey> OpenImportKey(const RootSecrets& secrets,
+                                    const ImportRecord& import);
+
+// Ciphertext blob: 53 bytes longer than its plaintext.
+inline constexpr size_t kBlobOverhead = 1 + 16 + 4 + 16 + kGcmTagSize;
+struct BlobHeader {
+  std::string key_id;
+  uint32_t version = 0;
+};
+// ParseBlobHeader tells which key and version a blob names; nothing for bytes
+// that are no blob. Unauthenticated.
+std::optional<BlobHeader> ParseBlobHeader(ByteView blob);
+
+Bytes SealBlob(const CmkMaterial& material, const BlobHeader& header,
+               const EncryptionContext& context, const SecretBytes& plain);
+// kInvalidCiphertext when the key, the context or a byte differs.
+Result<SecretBytes> OpenBlob(const CmkMaterial& material, ByteView blob,
+                             const EncryptionContext& context);
+
+}  // namespace keyfold

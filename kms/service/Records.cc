@@ -1,0 +1,192 @@
+#include "kms/service/Records.h"
+
+#include "policy/parse/Parse.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+TimePoint TimeOf(const json& value) {
+  return TimePoint(std::chrono::milliseconds(value.get<int64_t>()));
+}
+
+void PutTime(json& body, const char* name, const std::optional<TimePoint>& time) {
+  if (time) body[name] = Milliseconds(*time);
+}
+
+std::optional<TimePoint> OptionalTime(const json& body, const char* name) {
+  const auto it = body.find(name);
+  if (it == body.end()) return std::nullopt;
+  return TimeOf(*it);
+}
+
+Bytes BytesOf(const json& value) {
+  auto bytes = FromBase64(value.get_ref<const std::string&>());
+  if (!bytes) throw std::invalid_argument("base64");
+  return *std::move(bytes);
+}
+
+// Guarded turns the exceptions of nlohmann-json into kCorrupt.
+template <typename Body>
+auto Guarded(const std::string& id, Body&& parse) -> Result<decltype(parse())> {
+  try {
+    return parse();
+  } catch (const std::exception&) {
+    return Status(Error::kCorrupt, "The key store's row \"" + id + "\" is damaged.");
+  }
+}
+
+}  // namespace
+
+std::string_view OriginName(Origin origin) {
+  return origin == Origin::kExternal ? "EXTERNAL" : "AWS_KMS";
+}
+
+std::string_view ManagerName(KeyManager manager) {
+  return manager == KeyManager::kAws ? "AWS" : "CUSTOMER";
+}
+
+std::string_view StateName(KeyState state) {
+  switch (state) {
+    case KeyState::kEnabled: return "Enabled";
+    case KeyState::kDisabled: return "Disabled";
+    case KeyState::kPendingImport: return "PendingImport";
+    case KeyState::kPendingDeletion: return "PendingDeletion";
+  }
+  std::abort();
+}
+
+KeyState KeyRecord::StateAt(TimePoint now) const {
+  if (deletion_date) return KeyState::kPendingDeletion;
+  if (!HasMaterial(now)) return KeyState::kPendingImport;
+  return enabled ? KeyState::kEnabled : KeyState::kDisabled;
+}
+
+int64_t Milliseconds(TimePoint time) { return time.time_since_epoch().count(); }
+
+double WireTime(TimePoint time) { return static_cast<double>(Milliseconds(time)) / 1000; }
+
+json ToJson(const KeyRecord& key) {
+  json body = {{"description", key.description},
+               {"created", Milliseconds(key.created)},
+               {"origin", OriginName(key.origin)},
+               {"manager", ManagerName(key.manager)},
+               {"enabled", key.enabled},
+               {"pendingWindowDays", key.pending_window_days},
+               {"tags", key.tags},
+               {"policy", key.policy_text},
+               {"materialIdentity", ToBase64(key.material_identity)}};
+  if (key.rotation_period_days) body["rotationPeriodDays"] = *key.rotation_period_days;
+  PutTime(body, "deletionDate", key.deletion_date);
+  PutTime(body, "nextRotation", key.next_rotation);
+  PutTime(body, "validTo", key.valid_to);
+  return body;
+}
+
+json ToJson(const MaterialVersion& version) {
+  return {{"version", version.version},
+          {"created", Milliseconds(version.created)},
+          {"sealed", ToBase64(version.sealed)},
+          {"rotation", version.rotation}};
+}
+
+json ToJson(const AliasRecord& alias) {
+  return {{"target", alias.target},
+          {"created", Milliseconds(alias.created)},
+          {"updated", Milliseconds(alias.updated)}};
+}
+
+json ToJson(const GrantRecord& record) {
+  const policy::Grant& grant = record.grant;
+  return {{"keyId", record.key_id},
+          {"issuingAccount", record.issuing_account},
+          {"created", Milliseconds(record.created)},
+          {"name", grant.name},
+          {"grantee", grant.grantee},
+          {"retiringPrincipal", grant.retiring_principal},
+          {"operations", grant.operations},
+          {"contextEquals", grant.context_equals},
+          {"contextSubset", grant.context_subset}};
+}
+
+json ToJson(const ImportRecord& import) {
+  return {{"keyId", import.key_id},
+          {"algorithm", import.algorithm},
+          {"expires", Milliseconds(import.expires)},
+          {"privateKey", ToBase64(import.sealed_private_key)}};
+}
+
+Result<KeyRecord> ParseKey(const std::string& id, const json& body,
+                           const std::string& account) {
+  auto parsed = Guarded(id, [&] {
+    KeyRecord key;
+    key.id = id;
+    key.description = body.at("description").get<std::string>();
+    key.created = TimeOf(body.at("created"));
+    key.origin = body.at("origin") == "EXTERNAL" ? Origin::kExternal : Origin::kAwsKms;
+    key.manager = body.at("manager") == "AWS" ? KeyManager::kAws : KeyManager::kCustomer;
+    key.enabled = body.at("enabled").get<bool>();
+    key.pending_window_days = body.at("pendingWindowDays").get<unsigned>();
+    key.tags = body.at("tags").get<std::map<std::string, std::string>>();
+    key.policy_text = body.at("policy").get<std::string>();
+    key.material_identity = BytesOf(body.at("materialIdentity"));
+    if (body.contains("rotationPeriodDays"))
+      key.rotation_period_days = body.at("rotationPeriodDays").get<unsigned>();
+    key.deletion_date = OptionalTime(body, "deletionDate");
+    key.next_rotation = OptionalTime(body, "nextRotation");
+    key.valid_to = OptionalTime(body, "validTo");
+    return key;
+  });
+  if (!parsed.ok()) return parsed;
+  KF_ASSIGN_OR_RETURN(parsed->policy,
+                      policy::ParsePolicy(parsed->policy_text, "policy of " + id, account));
+  return parsed;
+}
+
+Result<MaterialVersion> ParseVersion(const json& body) {
+  return Guarded("key version", [&] {
+    MaterialVersion version;
+    version.version = body.at("version").get<uint32_t>();
+    version.created = TimeOf(body.at("created"));
+    version.sealed = BytesOf(body.at("sealed"));
+    version.rotation = body.at("rotation").get<std::string>();
+    return version;
+  });
+}
+
+Result<AliasRecord> ParseAlias(const std::string& name, const json& body) {
+  return Guarded(name, [&] {
+    return AliasRecord{name, body.at("target").get<std::string>(),
+                       TimeOf(body.at("created")), TimeOf(body.at("updated"))};
+  });
+}
+
+Result<GrantRecord> ParseGrant(const std::string& id, const json& body) {
+  using StringMap = std::map<std::string, std::string>;
+  return Guarded(id, [&] {
+    GrantRecord record;
+    record.key_id = body.at("keyId").get<std::string>();
+    record.issuing_account = body.at("issuingAccount").get<std::string>();
+    record.created = TimeOf(body.at("created"));
+    policy::Grant& grant = record.grant;
+    grant.id = id;
+    grant.name = body.at("name").get<std::string>();
+    grant.grantee = body.at("grantee").get<std::string>();
+    grant.retiring_principal = body.at("retiringPrincipal").get<std::string>();
+    grant.operations = body.at("operations").get<std::set<std::string>>();
+    grant.context_equals = body.at("contextEquals").get<StringMap>();
+    grant.context_subset = body.at("contextSubset").get<StringMap>();
+    return record;
+  });
+}
+
+Result<ImportRecord> ParseImport(const std::string& id, const json& body) {
+  return Guarded(id, [&] {
+    return ImportRecord{id, body.at("keyId").get<std::string>(),
+                        body.at("algorithm").get<std::string>(),
+                        TimeOf(body.at("expires")), BytesOf(body.at("privateKey"))};
+  });
+}
+
+}  // namespace keyfold

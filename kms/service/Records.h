@@ -1,0 +1,108 @@
+// Records: what the key store's rows mean, and their JSON form.
+//
+// Owns: members and states of keys, aliases, grants and import parameters.
+// Must not know: who may, how rows are authenticated. Plain values.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kms/base/Bytes.h"
+#include "kms/base/Clock.h"
+#include "kms/base/Status.h"
+#include "policy/model/Model.h"
+
+namespace keyfold {
+
+enum class Origin { kAwsKms, kExternal };
+enum class KeyManager { kCustomer, kAws };
+enum class KeyState { kEnabled, kDisabled, kPendingImport, kPendingDeletion };
+
+// The AWS names: "EXTERNAL", "CUSTOMER", "PendingDeletion".
+std::string_view OriginName(Origin origin);
+std::string_view ManagerName(KeyManager manager);
+std::string_view StateName(KeyState state);
+
+// MaterialVersion is one version of a CMK's material, sealed under the root key.
+struct MaterialVersion {
+  uint32_t version = 0;  // from 1
+  TimePoint created;
+  Bytes sealed;
+  std::string rotation;  // "AUTOMATIC", "ON_DEMAND", or empty for the first
+};
+
+struct KeyRecord {
+  std::string id;  // UUID
+  std::string description;
+  TimePoint created;
+  Origin origin = Origin::kAwsKms;
+  KeyManager manager = KeyManager::kCustomer;
+  bool enabled = true;
+  std::optional<TimePoint> deletion_date;
+  unsigned pending_window_days = 0;
+  std::map<std::string, std::string> tags;
+  std::string policy_text;   // as it was given
+  policy::Document policy;   // parsed from it
+  std::optional<unsigned> rotation_period_days;  // automatic rotation is on
+  std::optional<TimePoint> next_rotation;
+  // Imported material: what tells whether other material is the same, and when
+  // it expires.
+  Bytes material_identity;
+  std::optional<TimePoint> valid_to;
+  std::vector<MaterialVersion> versions;  // ascending; empty without material
+
+  bool HasMaterial(TimePoint now) const {
+    return !versions.empty() && !(valid_to && *valid_to <= now);
+  }
+  KeyState StateAt(TimePoint now) const;
+  // DueForDestruction tells whether the waiting period is over.
+  bool DueForDestruction(TimePoint now) const {
+    return deletion_date && *deletion_date <= now;
+  }
+};
+
+struct AliasRecord {
+  std::string name;    // "alias/cfo"
+  std::string target;  // key id
+  TimePoint created, updated;
+};
+
+struct GrantRecord {
+  policy::Grant grant;
+  std::string key_id;
+  std::string issuing_account;
+  TimePoint created;
+};
+
+// ImportRecord is what GetParametersForImport left behind: used once, valid
+// 24 hours.
+struct ImportRecord {
+  std::string id;  // hexadecimal
+  std::string key_id;
+  std::string algorithm;
+  TimePoint expires;
+  Bytes sealed_private_key;
+};
+
+// JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
+// make; the rows were authenticated before.
+nlohmann::json ToJson(const KeyRecord& key);  // without versions
+nlohmann::json ToJson(const MaterialVersion& version);
+nlohmann::json ToJson(const AliasRecord& alias);
+nlohmann::json ToJson(const GrantRecord& grant);
+nlohmann::json ToJson(const ImportRecord& import);
+Result<KeyRecord> ParseKey(const std::string& id, const nlohmann::json& body,
+                           const std::string& account);
+Result<MaterialVersion> ParseVersion(const nlohmann::json& body);
+Result<AliasRecord> ParseAlias(const std::string& name, const nlohmann::json& body);
+Result<GrantRecord> ParseGrant(const std::string& id, const nlohmann::json& body);
+Result<ImportRecord> ParseImport(const std::string& id, const nlohmann::json& body);
+
+// Times in rows are milliseconds since 1970; on the wire, seconds.
+int64_t Milliseconds(TimePoint time);
+double WireTime(TimePoint time);
+
+}  // namespace keyfold

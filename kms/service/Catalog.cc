@@ -1,0 +1,209 @@
+#include "kms/service/Catalog.h"
+
+#include <algorithm>
+
+#include "policy/parse/Parse.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+// On disk: never change.
+constexpr char kManifest[] = "manifest";
+constexpr char kAccount[] = "account";
+constexpr char kAuditHead[] = "audit-head";
+constexpr char kIam[] = "iam";
+
+Bytes ToBytes(const Sha256Digest& digest) { return {digest.begin(), digest.end()}; }
+
+Bytes RowMac(const RootSecrets& secrets, Table table, const Row& row) {
+  ByteWriter out;
+  out.Prefixed(std::string_view("keyfold row v1"));
+  out.Prefixed(TableName(table));
+  out.Prefixed(row.id);
+  out.Integer(static_cast<uint64_t>(row.body.size()));
+  out.Append(row.body);
+  return ToBytes(HmacSha256(secrets.rows, out.bytes()));
+}
+
+// ManifestDigest covers every row but the manifest itself.
+std::string ManifestDigest(
+    const std::map<std::pair<Table, std::string>, Bytes>& macs) {
+  ByteWriter out;
+  for (const auto& [where, mac] : macs) {
+    out.Prefixed(TableName(where.first));
+    out.Prefixed(where.second);
+    out.Append(ByteView(mac));
+  }
+  return ToHex(Sha256(out.bytes()));
+}
+
+Status Damaged(const std::string& what) {
+  return {Error::kCorrupt,
+          "The key store " + what + ". Restore it from a backup; nothing was changed."};
+}
+
+Result<json> ParseBody(const Row& row) {
+  json body = json::parse(row.body, nullptr, false);
+  if (!body.is_object()) return Damaged("has an unreadable row \"" + row.id + "\"");
+  return body;
+}
+
+// AddRow puts what `row` means into `state`; versions may come in any order.
+Status AddRow(State& state, Table table, const Row& row, const std::string& account) {
+  KF_ASSIGN_OR_RETURN(const json body, ParseBody(row));
+  switch (table) {
+    case Table::kKeys: {
+      KF_ASSIGN_OR_RETURN(KeyRecord key, ParseKey(row.id, body, account));
+      state.keys[row.id] = std::make_shared<const KeyRecord>(std::move(key));
+      return OkStatus();
+    }
+    case Table::kKeyVersions: {
+      KF_ASSIGN_OR_RETURN(MaterialVersion version, ParseVersion(body));
+      const auto key = state.FindKey(row.id.substr(0, row.id.find('/')));
+      if (!key) return Damaged("has material of a key that is not there");
+      KeyRecord with = *key;
+      with.versions.push_back(std::move(version));
+      std::sort(with.versions.begin(), with.versions.end(),
+                [](const auto& a, const auto& b) { return a.version < b.version; });
+      state.keys[with.id] = std::make_shared<const KeyRecord>(std::move(with));
+      return OkStatus();
+    }
+    case Table::kAliases: {
+      KF_ASSIGN_OR_RETURN(state.aliases[row.id], ParseAlias(row.id, body));
+      return OkStatus();
+    }
+    case Table::kGrants: {
+      KF_ASSIGN_OR_RETURN(GrantRecord grant, ParseGrant(row.id, body));
+      state.grants[row.id] = std::make_shared<const GrantRecord>(std::move(grant));
+      return OkStatus();
+    }
+    case Table::kImportParameters: {
+      KF_ASSIGN_OR_RETURN(state.imports[row.id], ParseImport(row.id, body));
+      return OkStatus();
+    }
+    case Table::kSettings:
+      return OkStatus();
+  }
+  return OkStatus();
+}
+
+void IndexGrants(State& state) {
+  std::map<std::string, std::vector<policy::Grant>> lists;
+  for (const auto& [id, grant] : state.grants) lists[grant->key_id].push_back(grant->grant);
+  for (auto& [key_id, list] : lists)
+    state.grants_by_key[key_id] =
+        std::make_shared<const std::vector<policy::Grant>>(std::move(list));
+}
+
+json ToJson(const Account& account) {
+  return {{"id", account.id}, {"region", account.region},
+          {"storeId", account.store_id}, {"rootUid", account.root_uid}};
+}
+
+json ToJson(const AuditHead& head) {
+  return {{"sequence", head.sequence}, {"hash", head.hash}};
+}
+
+}  // namespace
+
+std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
+                                           const std::vector<Change>& changes,
+                                           uint64_t sequence, RowMacs& macs) {
+  std::vector<Change> out = changes;
+  for (Change& change : out) {
+    const std::pair where(change.table, change.row.id);
+    if (change.remove) {
+      macs.erase(where);
+    } else {
+      change.row.mac = RowMac(secrets, change.table, change.row);
+      macs[where] = change.row.mac;
+    }
+  }
+  Change manifest{Table::kSettings, {kManifest, {}, {}}, false};
+  manifest.row.body =
+      json{{"sequence", sequence}, {"digest", ManifestDigest(macs)}}.dump();
+  manifest.row.mac = RowMac(secrets, Table::kSettings, manifest.row);
+  out.push_back(std::move(manifest));
+  return out;
+}
+
+Status Catalog::Fill(KeyStore& store, const RootSecrets& secrets, const Account& account,
+                     Transaction transaction) {
+  transaction.PutSetting(kAccount, ToJson(account));
+  transaction.PutSetting(kAuditHead, ToJson(AuditHead{0, std::string(64, '0')}));
+  RowMacs macs;
+  return store.Commit(Authenticated(secrets, transaction.changes(),
+                                    transaction.next().sequence, macs));
+}
+
+Result<std::unique_ptr<Catalog>> Catalog::Load(std::unique_ptr<KeyStore> store,
+                                               const RootSecrets& secrets) {
+  std::unique_ptr<Catalog> catalog(new Catalog(std::move(store), secrets));
+  try {
+    KF_RETURN_IF_ERROR(catalog->LoadRows());
+  } catch (const std::exception&) {
+    return Damaged("has rows that cannot be read");
+  }
+  return catalog;
+}
+
+Status Catalog::LoadRows() {
+  State state;
+  std::map<Table, std::vector<Row>> tables;
+  for (Table table : kAllTables) {
+    KF_ASSIGN_OR_RETURN(tables[table], store_->ReadAll(table));
+    for (const Row& row : tables[table]) {
+      if (!ConstantTimeEqual(RowMac(secrets_, table, row), row.mac))
+        return Damaged("was altered at row \"" + row.id + "\" of " +
+                       std::string(TableName(table)));
+      if (row.id != kManifest || table != Table::kSettings)
+        macs_[{table, row.id}] = row.mac;
+    }
+  }
+  KF_RETURN_IF_ERROR(ReadSettings(tables[Table::kSettings], state));
+  for (Table table : kAllTables)
+    for (const Row& row : tables[table])
+      KF_RETURN_IF_ERROR(AddRow(state, table, row, account_.id));
+  IndexGrants(state);
+  state_ = std::make_shared<const State>(std::move(state));
+  return OkStatus();
+}
+
+Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
+  std::map<std::string, json> settings;
+  for (const Row& row : rows) {
+    KF_ASSIGN_OR_RETURN(settings[row.id], ParseBody(row));
+  }
+  for (const char* name : {kManifest, kAccount, kAuditHead, kIam})
+    if (!settings.contains(name)) return Damaged("lacks its row \"" + std::string(name) + "\"");
+  if (settings[kManifest].at("digest") != ManifestDigest(macs_))
+    return Damaged("lacks a row, or holds one of an earlier time");
+  state.sequence = settings[kManifest].at("sequence").get<uint64_t>();
+  const json& account = settings[kAccount];
+  account_ = {account.at("id").get<std::string>(), account.at("region").get<std::string>(),
+              account.at("storeId").get<std::string>(), account.at("rootUid").get<uid_t>()};
+  const json& head = settings[kAuditHead];
+  sealed_head_ = {head.at("sequence").get<uint64_t>(), head.at("hash").get<std::string>()};
+  state.iam_text = settings[kIam].at("document").get<std::string>();
+  KF_ASSIGN_OR_RETURN(policy::Iam iam,
+                      policy::ParseIam(state.iam_text, "the account's IAM", account_.id));
+  state.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account_.id);
+  return OkStatus();
+}
+
+Status Catalog::Commit(Transaction transaction, const AuditHead& head) {
+  transaction.PutSetting(kAuditHead, ToJson(head));
+  RowMacs macs = macs_;
+  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(
+      secrets_, transaction.changes(), transaction.next().sequence, macs)));
+  macs_ = std::move(macs);
+  sealed_head_ = head;
+  auto next = std::make_shared<const State>(transaction.TakeNext());
+  std::lock_guard lock(mutex_);
+  state_ = std::move(next);
+  return OkStatus();
+}
+
+}  // namespace keyfold

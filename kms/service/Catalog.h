@@ -1,0 +1,65 @@
+// Catalog: the key store's rows, authenticated, as a State.
+//
+// Every row carries a MAC over its table, id and body; one row more, the
+// manifest, carries a MAC over all of them and the number of commits, so that a
+// row changed, added, removed or put back alone is noticed. Rows are read once;
+// what is edited in the store afterwards has no effect until the next Load,
+// which then refuses.
+//
+// Owns: the key store and the published State. Must not know: who may. Thread-
+// safe: mutex_ guards state_; Commit is called by one thread at a time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "kms/audit/AuditLog.h"
+#include "kms/service/Kms.h"
+#include "kms/service/Material.h"
+#include "kms/service/State.h"
+
+namespace keyfold {
+
+class Catalog {
+ public:
+  // Fill writes the first commit of a new store.
+  static Status Fill(KeyStore& store, const RootSecrets& secrets, const Account& account,
+                     Transaction transaction);
+  // Load is kCorrupt unless every row authenticates.
+  static Result<std::unique_ptr<Catalog>> Load(std::unique_ptr<KeyStore> store,
+                                               const RootSecrets& secrets);
+
+  const Account& account() const { return account_; }
+  // The audit log's end as it was sealed with the last commit.
+  const AuditHead& sealed_head() const { return sealed_head_; }
+  std::shared_ptr<const State> state() const {
+    std::lock_guard lock(mutex_);
+    return state_;
+  }
+  // Commit stores the transaction, with `head` as the audit log's sealed end,
+  // and publishes the new State. On failure nothing changed.
+  Status Commit(Transaction transaction, const AuditHead& head);
+
+ private:
+  using RowMacs = std::map<std::pair<Table, std::string>, Bytes>;
+
+  Catalog(std::unique_ptr<KeyStore> store, const RootSecrets& secrets)
+      : store_(std::move(store)), secrets_(secrets) {}
+  Status LoadRows();
+  Status ReadSettings(const std::vector<Row>& rows, State& state);
+  static std::vector<Change> Authenticated(const RootSecrets& secrets,
+                                           const std::vector<Change>& changes,
+                                           uint64_t sequence, RowMacs& macs);
+
+  const std::unique_ptr<KeyStore> store_;
+  const RootSecrets& secrets_;
+  Account account_;
+  AuditHead sealed_head_;
+  RowMacs macs_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace keyfold

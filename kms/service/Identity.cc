@@ -1,0 +1,154 @@
+#include "kms/service/Identity.h"
+
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+namespace keyfold {
+namespace {
+
+constexpr auto kMemory = std::chrono::milliseconds(500);
+constexpr size_t kMostRemembered = 4096;
+
+// Lookup calls a reentrant function of pwd.h or grp.h with a growing buffer.
+template <typename Entry, typename Call>
+std::optional<std::string> Lookup(Call&& call, char* Entry::*member) {
+  std::vector<char> buffer(4096);
+  Entry entry;
+  Entry* found = nullptr;
+  int error;
+  while ((error = call(&entry, buffer.data(), buffer.size(), &found)) == ERANGE &&
+         buffer.size() < (1 << 20))
+    buffer.resize(buffer.size() * 2);
+  if (error != 0 || found == nullptr) return std::nullopt;
+  return std::string(found->*member);
+}
+
+std::string UserName(uid_t uid) {
+  auto name = Lookup<passwd>(
+      [&](passwd* entry, char* buffer, size_t size, passwd** found) {
+        return getpwuid_r(uid, entry, buffer, size, found);
+      },
+      &passwd::pw_name);
+  return name ? *name : "uid:" + std::to_string(uid);
+}
+
+std::vector<std::string> GroupNames(const std::vector<gid_t>& gids) {
+  std::vector<std::string> names;
+  for (gid_t gid : gids) {
+    auto name = Lookup<group>(
+        [&](group* entry, char* buffer, size_t size, group** found) {
+          return getgrgid_r(gid, entry, buffer, size, found);
+        },
+        &group::gr_name);
+    if (name) names.push_back(std::move(*name));
+  }
+  return names;
+}
+
+// The supplementary groups of a running process.
+std::optional<std::vector<gid_t>> GroupsOf(pid_t pid) {
+  if (pid <= 0) return std::nullopt;
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::string line;
+  while (std::getline(status, line)) {
+    if (!line.starts_with("Groups:")) continue;
+    std::istringstream numbers(line.substr(7));
+    std::vector<gid_t> groups;
+    for (gid_t gid; numbers >> gid;) groups.push_back(gid);
+    return groups;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string Executable(pid_t pid) {
+  if (pid <= 0) return {};
+  char path[PATH_MAX];
+  const std::string link = "/proc/" + std::to_string(pid) + "/exe";
+  const ssize_t size = readlink(link.c_str(), path, sizeof path);
+  return size > 0 ? std::string(path, static_cast<size_t>(size)) : std::string();
+}
+
+Result<policy::Principal> Identity::Look(const Caller& caller,
+                                         const policy::IamIndex& iam) const {
+  if (caller.is_service) {
+    policy::Principal keyfold;
+    keyfold.arn = "arn:aws:iam::" + iam.account() + ":service/keyfold";
+    keyfold.user_name = "keyfold";
+    keyfold.is_service = true;
+    return keyfold;
+  }
+  std::vector<std::string> group_names;
+  if (iam.HasGroups()) {
+    auto groups = caller.groups ? caller.groups : GroupsOf(caller.pid);
+    if (!groups)
+      return Status(Error::kAccessDenied,
+                    "The groups of process " + std::to_string(caller.pid) +
+                        " cannot be read, so its rights are not known.");
+    groups->push_back(caller.gid);
+    group_names = GroupNames(*groups);
+  }
+  policy::Principal principal = iam.User(UserName(caller.uid), group_names);
+  principal.is_account_root = caller.uid == root_uid_;
+  if (caller.role.empty()) return principal;
+  policy::Principal role;
+  if (!iam.AssumeRole(caller.role, principal, &role))
+    return Status(Error::kAccessDenied,
+                  "User: " + principal.arn + " is not authorized to perform: "
+                  "sts:AssumeRole on resource: " +
+                      policy::RoleArn(iam.account(), caller.role));
+  return role;
+}
+
+Result<policy::Principal> Identity::Resolve(const Caller& caller,
+                                            const policy::IamIndex& iam) {
+  const bool remember = !caller.is_service && caller.role.empty() && !caller.groups;
+  const Who who{caller.uid, caller.gid, caller.pid, &iam};
+  const auto now = std::chrono::steady_clock::now();
+  if (remember) {
+    std::lock_guard lock(mutex_);
+    if (now - remembered_at_ > kMemory || remembered_.size() > kMostRemembered) {
+      remembered_.clear();
+      remembered_at_ = now;
+    }
+    const auto it = remembered_.find(who);
+    if (it != remembered_.end()) return it->second;
+  }
+  KF_ASSIGN_OR_RETURN(policy::Principal principal, Look(caller, iam));
+  if (remember) {
+    std::lock_guard lock(mutex_);
+    remembered_[who] = principal;
+  }
+  return principal;
+}
+
+policy::Principal Identity::Named(const std::string& name,
+                                  const policy::IamIndex& iam) const {
+  const std::string user = name.substr(name.rfind('/') + 1);
+  std::vector<gid_t> gids;
+  uid_t uid = static_cast<uid_t>(-1);
+  std::vector<char> buffer(16384);
+  passwd entry;
+  passwd* found = nullptr;
+  if (getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 &&
+      found != nullptr) {
+    uid = found->pw_uid;
+    int count = 1024;
+    gids.resize(static_cast<size_t>(count));
+    getgrouplist(user.c_str(), found->pw_gid, gids.data(), &count);
+    gids.resize(static_cast<size_t>(std::max(0, std::min(count, 1024))));
+  }
+  policy::Principal principal = iam.User(user, GroupNames(gids));
+  principal.is_account_root = found != nullptr && uid == root_uid_;
+  return principal;
+}
+
+}  // namespace keyfold

@@ -1,0 +1,198 @@
+#include "kms/service/Invocation.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kMarkerPrefix[] = "kf1-";
+
+std::string AccountArnPrefix(const Account& account) {
+  return "arn:aws:kms:" + account.region + ":" + account.id + ":";
+}
+
+// The ARN a caller's way of naming a key stands for.
+std::string NamedArn(const Account& account, const std::string& given) {
+  if (given.starts_with("arn:")) return given;
+  return given.starts_with("alias/") ? AliasArn(account, given) : KeyArn(account, given);
+}
+
+}  // namespace
+
+std::string KeyArn(const Account& account, std::string_view key_id) {
+  return AccountArnPrefix(account) + "key/" + std::string(key_id);
+}
+
+std::string AliasArn(const Account& account, std::string_view alias) {
+  return AccountArnPrefix(account) + std::string(alias);
+}
+
+KeyRef ResolveKey(const State& state, const Account& account, const std::string& given,
+                  TimePoint now) {
+  std::string name = given;
+  const std::string prefix = AccountArnPrefix(account);
+  if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  if (name.starts_with("alias/")) {
+    const auto alias = state.aliases.find(name);
+    if (alias == state.aliases.end()) return nullptr;
+    name = alias->second.target;
+  } else if (given.starts_with(prefix)) {
+    if (!name.starts_with("key/")) return nullptr;
+    name.erase(0, 4);
+  }
+  KeyRef key = state.FindKey(name);
+  return key && !key->DueForDestruction(now) ? key : nullptr;
+}
+
+Status AccessDenied(const policy::Principal& principal, std::string_view action,
+                    std::string_view resource) {
+  return {Error::kAccessDenied, "User: " + principal.arn +
+                                    " is not authorized to perform: " + std::string(action) +
+                                    " on resource: " + std::string(resource)};
+}
+
+Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint now) {
+  const std::string arn = KeyArn(account, key.id);
+  switch (key.StateAt(now)) {
+    case KeyState::kEnabled: return OkStatus();
+    case KeyState::kDisabled: return {Error::kDisabled, arn + " is disabled."};
+    case KeyState::kPendingImport:
+      return {Error::kInvalidState, arn + " is pending import."};
+    case KeyState::kPendingDeletion:
+      return {Error::kInvalidState, arn + " is pending deletion."};
+  }
+  return OkStatus();
+}
+
+void AddContext(policy::Context& conditions, const EncryptionContext& context) {
+  for (const auto& [name, value] : context) {
+    conditions["kms:EncryptionContext:" + name] = {value};
+    conditions["kms:EncryptionContextKeys"].push_back(name);
+  }
+}
+
+std::string Invocation::Action() const {
+  return std::string(operation.service) + ":" + std::string(operation.name);
+}
+
+Result<KeyRef> Invocation::FindKey(const std::string& given, const std::string& action) {
+  const std::string arn = NamedArn(account, given);
+  KeyRef found = ResolveKey(*state, account, given, now);
+  if (!found) {
+    KF_RETURN_IF_ERROR(AuthorizeOnAccount(action, arn));
+    const bool alias = given.find("alias/") != std::string::npos;
+    return Status(Error::kNotFound, alias ? "Alias " + arn + " is not found."
+                                          : "Key '" + arn + "' does not exist");
+  }
+  resources.push_back(KeyArn(account, found->id));
+  if (!IsAllowed(principal, action, *found)) return AccessDenied(principal, action, arn);
+  return found;
+}
+
+Status Invocation::Authorize(const std::string& action, const KeyRecord& target) {
+  const std::string arn = KeyArn(account, target.id);
+  resources.push_back(arn);
+  return IsAllowed(principal, action, target) ? OkStatus()
+                                              : AccessDenied(principal, action, arn);
+}
+
+Status Invocation::AuthorizeOnAccount(const std::string& action,
+                                      const std::string& resource) const {
+  policy::Request request{action, resource, {}};
+  request.context["kms:CallerAccount"] = {account.id};
+  request.context["aws:CurrentTime"] = {FormatUtc(now)};
+  request.context["aws:PrincipalArn"] = {principal.arn};
+  return policy::DecideOnAccount(*state->iam, principal, request).allowed()
+             ? OkStatus()
+             : AccessDenied(principal, action, resource);
+}
+
+bool Invocation::IsAllowed(const policy::Principal& who, const std::string& action,
+                           const KeyRecord& target) const {
+  policy::Request request{action, KeyArn(account, target.id), ConditionsOn(target)};
+  request.context["aws:PrincipalArn"] = {who.arn};
+  return policy::DecideOnKey(*state->iam, who, request, target.policy,
+                             state->GrantsOf(target.id))
+      .allowed();
+}
+
+policy::Context Invocation::ConditionsOn(const KeyRecord& target) const {
+  policy::Context conditions;
+  conditions["kms:CallerAccount"] = {account.id};
+  conditions["aws:CurrentTime"] = {FormatUtc(now)};
+  conditions["kms:KeyOrigin"] = {std::string(OriginName(target.origin))};
+  for (const auto& [name, value] : target.tags) conditions["aws:ResourceTag/" + name] = {value};
+  for (const char* name :
+       {"EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext"})
+    AddContext(conditions, parameters.Map(name));
+  if (parameters.Has("ViaService"))
+    conditions["kms:ViaService"] = {parameters.String("ViaService")};
+  if (const auto window = parameters.Integer("PendingWindowInDays"))
+    conditions["kms:ScheduleKeyDeletionPendingWindowInDays"] = {std::to_string(*window)};
+  if (parameters.Has("GranteePrincipal"))
+    conditions["kms:GranteePrincipal"] = {parameters.String("GranteePrincipal")};
+  for (const std::string& granted : parameters.Strings("Operations"))
+    conditions["kms:GrantOperations"].push_back(granted);
+  return conditions;
+}
+
+Status Invocation::RequireUsable(const KeyRecord& target) const {
+  return RequireEnabled(account, target, now);
+}
+
+Status Invocation::DryRunDone() const {
+  if (!parameters.Boolean("DryRun")) return OkStatus();
+  return {Error::kDryRunOperation,
+          "The request would have succeeded, but the DryRun option is set."};
+}
+
+Result<Bytes> EncryptUnder(const RootSecrets& secrets, const KeyRecord& key,
+                           const EncryptionContext& context, const SecretBytes& plain) {
+  if (key.versions.empty()) return Status(Error::kInvalidState, "The key has no material.");
+  const MaterialVersion& version = key.versions.back();
+  KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, version));
+  return SealBlob(material, {key.id, version.version}, context, plain);
+}
+
+Result<SecretBytes> DecryptUnder(const RootSecrets& secrets, const KeyRecord& key,
+                                 ByteView blob, const EncryptionContext& context) {
+  const auto header = ParseBlobHeader(blob);
+  for (const MaterialVersion& version : key.versions) {
+    if (!header || header->version != version.version) continue;
+    KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, version));
+    return OpenBlob(material, blob, context);
+  }
+  return Status(Error::kInvalidCiphertext, "The ciphertext names no version of its key.");
+}
+
+Result<PageRequest> RequestedPage(const Parameters& parameters, size_t size,
+                                  size_t default_limit) {
+  PageRequest page{0, default_limit};
+  if (const auto limit = parameters.Integer("Limit")) {
+    KF_RETURN_IF_ERROR(InRange("Limit", *limit, 1, 1000));
+    page.limit = static_cast<size_t>(*limit);
+  }
+  if (!parameters.Has("Marker")) return page;
+  const std::string marker = parameters.String("Marker");
+  const char* end = marker.data() + marker.size();
+  const size_t skip = sizeof kMarkerPrefix - 1;
+  if (marker.starts_with(kMarkerPrefix)) {
+    const auto parsed = std::from_chars(marker.data() + skip, end, page.from);
+    if (parsed.ec == std::errc() && parsed.ptr == end && page.from <= size) return page;
+  }
+  return Status(Error::kInvalidMarker, "Could not deserialize the marker.");
+}
+
+json Page(const std::string& name, std::vector<json> items, size_t from, size_t limit) {
+  json list = json::array();
+  const size_t end = std::min(items.size(), from + limit);
+  for (size_t i = from; i < end; ++i) list.push_back(std::move(items[i]));
+  json answer = {{name, std::move(list)}, {"Truncated", end < items.size()}};
+  if (end < items.size()) answer["NextMarker"] = kMarkerPrefix + std::to_string(end);
+  return answer;
+}
+
+}  // namespace keyfold

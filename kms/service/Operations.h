@@ -1,0 +1,88 @@
+// The operations of the KMS, one function each. Every one gets a call whose
+// parameters fit the schema; where the dispatch table says so the key is found,
+// the caller authorized and the key's state checked before. They answer with
+// the shape of the AWS KMS API and leave changes in call.change.
+#pragma once
+
+#include "kms/service/Invocation.h"
+
+namespace keyfold {
+
+using Answer = Result<nlohmann::json>;
+
+// Keys.cc
+Answer CreateKey(Invocation& call);
+Answer DescribeKey(Invocation& call);
+Answer ListKeys(Invocation& call);
+Answer UpdateKeyDescription(Invocation& call);
+Answer TagResource(Invocation& call);
+Answer UntagResource(Invocation& call);
+Answer ListResourceTags(Invocation& call);
+// MakeKey is a new key with a first version of random material, unless EXTERNAL.
+KeyRecord MakeKey(const RootSecrets& secrets, Origin origin, KeyManager manager,
+                  TimePoint now);
+
+// Aliases.cc
+Answer CreateAlias(Invocation& call);
+Answer UpdateAlias(Invocation& call);
+Answer DeleteAlias(Invocation& call);
+Answer ListAliases(Invocation& call);
+
+// Lifecycle.cc
+Answer EnableKey(Invocation& call);
+Answer DisableKey(Invocation& call);
+Answer ScheduleKeyDeletion(Invocation& call);
+Answer CancelKeyDeletion(Invocation& call);
+Answer EnableKeyRotation(Invocation& call);
+Answer DisableKeyRotation(Invocation& call);
+Answer GetKeyRotationStatus(Invocation& call);
+Answer ListKeyRotations(Invocation& call);
+Answer RotateKeyOnDemand(Invocation& call);
+// AddVersion gives the key new random material; the old versions stay.
+void AddVersion(const RootSecrets& secrets, KeyRecord& key, const char* rotation,
+                TimePoint now);
+
+// Policies.cc
+Answer GetKeyPolicy(Invocation& call);
+Answer PutKeyPolicy(Invocation& call);
+Answer ListKeyPolicies(Invocation& call);
+// ApplyPolicy parses `text` into `key`; kMalformedPolicyDocument also when the
+// caller could not change the policy again and did not ask to bypass the check.
+Status ApplyPolicy(const Invocation& call, KeyRecord& key, const std::string& text);
+// The policy of a key created without one, and that of alias/aws/fs.
+std::string DefaultPolicy(const std::string& account, const std::string& creator_arn);
+std::string ServiceKeyPolicy(const std::string& account);
+
+// Grants.cc
+Answer CreateGrant(Invocation& call);
+Answer ListGrants(Invocation& call);
+Answer ListRetirableGrants(Invocation& call);
+Answer RevokeGrant(Invocation& call);
+Answer RetireGrant(Invocation& call);
+
+// Cryptographic.cc
+Answer Encrypt(Invocation& call);
+Answer Decrypt(Invocation& call);
+Answer ReEncrypt(Invocation& call);
+Answer GenerateDataKey(Invocation& call);
+Answer GenerateDataKeyWithoutPlaintext(Invocation& call);
+Answer GenerateRandom(Invocation& call);
+
+// Import.cc
+Status MakeImportKey(Invocation& call);
+Answer GetParametersForImport(Invocation& call);
+Answer ImportKeyMaterial(Invocation& call);
+Answer DeleteImportedKeyMaterial(Invocation& call);
+
+// Iam.cc
+Answer GetIam(Invocation& call);
+Answer ApplyIam(Invocation& call);
+Answer WhoAmI(Invocation& call);
+Answer Simulate(Invocation& call);
+
+// Auditing.cc
+Answer LookupEvents(Invocation& call);
+Answer VerifyLog(Invocation& call);
+Answer GetStatus(Invocation& call);
+
+}  // namespace keyfold

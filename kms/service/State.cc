@@ -1,0 +1,131 @@
+#include "kms/service/State.h"
+
+#include <algorithm>
+
+namespace keyfold {
+
+std::shared_ptr<const KeyRecord> State::FindKey(std::string_view id) const {
+  const auto it = keys.find(id);
+  return it == keys.end() ? nullptr : it->second;
+}
+
+const std::vector<policy::Grant>& State::GrantsOf(std::string_view key_id) const {
+  static const std::vector<policy::Grant> kNone;
+  const auto it = grants_by_key.find(key_id);
+  return it == grants_by_key.end() ? kNone : *it->second;
+}
+
+std::string State::AliasOf(std::string_view key_id) const {
+  for (const auto& [name, alias] : aliases)
+    if (alias.target == key_id) return name;
+  return {};
+}
+
+std::string VersionRowId(const std::string& key_id, uint32_t version) {
+  return key_id + "/" + std::to_string(version);
+}
+
+void Transaction::Put(Table table, const std::string& id, const nlohmann::json& body) {
+  changes_.push_back({table, {id, body.dump(), {}}, false});
+}
+
+void Transaction::Remove(Table table, const std::string& id) {
+  changes_.push_back({table, {id, {}, {}}, true});
+}
+
+void Transaction::PutKey(KeyRecord key) {
+  const auto before = next_.FindKey(key.id);
+  const std::vector<MaterialVersion> none;
+  const auto& old = before ? before->versions : none;
+  auto has = [](const std::vector<MaterialVersion>& list, const MaterialVersion& one) {
+    return std::any_of(list.begin(), list.end(), [&](const MaterialVersion& other) {
+      return other.version == one.version && other.sealed == one.sealed;
+    });
+  };
+  Put(Table::kKeys, key.id, ToJson(key));
+  for (const MaterialVersion& version : old)
+    if (!has(key.versions, version))
+      Remove(Table::kKeyVersions, VersionRowId(key.id, version.version));
+  for (const MaterialVersion& version : key.versions)
+    if (!has(old, version))
+      Put(Table::kKeyVersions, VersionRowId(key.id, version.version), ToJson(version));
+  next_.keys[key.id] = std::make_shared<const KeyRecord>(std::move(key));
+}
+
+void Transaction::RemoveKey(const std::string& id) {
+  const auto key = next_.FindKey(id);
+  if (!key) return;
+  for (const MaterialVersion& version : key->versions)
+    Remove(Table::kKeyVersions, VersionRowId(id, version.version));
+  std::vector<std::string> aliases, grants, imports;
+  for (const auto& [name, alias] : next_.aliases)
+    if (alias.target == id) aliases.push_back(name);
+  for (const auto& [grant_id, grant] : next_.grants)
+    if (grant->key_id == id) grants.push_back(grant_id);
+  for (const auto& [import_id, import] : next_.imports)
+    if (import.key_id == id) imports.push_back(import_id);
+  for (const std::string& name : aliases) RemoveAlias(name);
+  for (const std::string& grant : grants) RemoveGrant(grant);
+  for (const std::string& import : imports) RemoveImport(import);
+  Remove(Table::kKeys, id);
+  next_.keys.erase(id);
+}
+
+void Transaction::PutAlias(AliasRecord alias) {
+  Put(Table::kAliases, alias.name, ToJson(alias));
+  next_.aliases[alias.name] = std::move(alias);
+}
+
+void Transaction::RemoveAlias(const std::string& name) {
+  Remove(Table::kAliases, name);
+  next_.aliases.erase(name);
+}
+
+void Transaction::PutGrant(GrantRecord grant) {
+  Put(Table::kGrants, grant.grant.id, ToJson(grant));
+  const std::string key_id = grant.key_id;
+  next_.grants[grant.grant.id] = std::make_shared<const GrantRecord>(std::move(grant));
+  IndexGrants(key_id);
+}
+
+void Transaction::RemoveGrant(const std::string& id) {
+  const auto it = next_.grants.find(id);
+  if (it == next_.grants.end()) return;
+  const std::string key_id = it->second->key_id;
+  Remove(Table::kGrants, id);
+  next_.grants.erase(it);
+  IndexGrants(key_id);
+}
+
+void Transaction::IndexGrants(const std::string& key_id) {
+  std::vector<policy::Grant> list;
+  for (const auto& [id, grant] : next_.grants)
+    if (grant->key_id == key_id) list.push_back(grant->grant);
+  if (list.empty())
+    next_.grants_by_key.erase(key_id);
+  else
+    next_.grants_by_key[key_id] =
+        std::make_shared<const std::vector<policy::Grant>>(std::move(list));
+}
+
+void Transaction::PutImport(ImportRecord import) {
+  Put(Table::kImportParameters, import.id, ToJson(import));
+  next_.imports[import.id] = std::move(import);
+}
+
+void Transaction::RemoveImport(const std::string& id) {
+  Remove(Table::kImportParameters, id);
+  next_.imports.erase(id);
+}
+
+void Transaction::PutIam(std::string text, policy::Iam iam, const std::string& account) {
+  PutSetting("iam", {{"document", text}});
+  next_.iam_text = std::move(text);
+  next_.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account);
+}
+
+void Transaction::PutSetting(const std::string& name, const nlohmann::json& value) {
+  Put(Table::kSettings, name, value);
+}
+
+}  // namespace keyfold

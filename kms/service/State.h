@@ -1,0 +1,73 @@
+// State: one moment of everything the KMS keeps, and Transaction: the way from
+// one moment to the next.
+//
+// A State is immutable once it is published, so a call works on one moment
+// without locks. Must not know: who may, how rows are authenticated.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kms/service/Records.h"
+#include "kms/store/KeyStore.h"
+#include "policy/engine/Engine.h"
+
+namespace keyfold {
+
+struct State {
+  uint64_t sequence = 0;  // of the commit that made it
+  std::map<std::string, std::shared_ptr<const KeyRecord>, std::less<>> keys;
+  std::map<std::string, AliasRecord, std::less<>> aliases;
+  std::map<std::string, std::shared_ptr<const GrantRecord>, std::less<>> grants;
+  std::map<std::string, ImportRecord, std::less<>> imports;
+  std::string iam_text;
+  std::shared_ptr<const policy::IamIndex> iam;
+  // The grants of each key, as decisions need them; made from `grants`.
+  std::map<std::string, std::shared_ptr<const std::vector<policy::Grant>>, std::less<>>
+      grants_by_key;
+
+  // Null when there is none.
+  std::shared_ptr<const KeyRecord> FindKey(std::string_view id) const;
+  const std::vector<policy::Grant>& GrantsOf(std::string_view key_id) const;
+  // The first alias of the key, or empty.
+  std::string AliasOf(std::string_view key_id) const;
+};
+
+// Transaction collects changes on top of a State: `next` is how things will be,
+// `changes` the rows that make it so (without MACs). Not synchronised.
+class Transaction {
+ public:
+  explicit Transaction(const State& base) : next_(base) { ++next_.sequence; }
+
+  const State& next() const { return next_; }
+  State TakeNext() { return std::move(next_); }
+  const std::vector<Change>& changes() const { return changes_; }
+
+  // PutKey also writes the versions that are new and removes those that are
+  // gone.
+  void PutKey(KeyRecord key);
+  // RemoveKey takes its versions, aliases, grants and imports with it.
+  void RemoveKey(const std::string& id);
+  void PutAlias(AliasRecord alias);
+  void RemoveAlias(const std::string& name);
+  void PutGrant(GrantRecord grant);
+  void RemoveGrant(const std::string& id);
+  void PutImport(ImportRecord import);
+  void RemoveImport(const std::string& id);
+  void PutIam(std::string text, policy::Iam iam, const std::string& account);
+  void PutSetting(const std::string& name, const nlohmann::json& value);
+
+ private:
+  void Put(Table table, const std::string& id, const nlohmann::json& body);
+  void Remove(Table table, const std::string& id);
+  void IndexGrants(const std::string& key_id);
+
+  State next_;
+  std::vector<Change> changes_;
+};
+
+std::string VersionRowId(const std::string& key_id, uint32_t version);
+
+}  // namespace keyfold

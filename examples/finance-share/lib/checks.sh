@@ -135,8 +135,9 @@ hold_open() {
     kill -0 "$holder" 2>/dev/null || break
     sleep 0.05
   done
+  note ok as "$user" hold "$file"
   "$@"
-  echo go >&8 2>/dev/null
+  (echo go >&8) 2>/dev/null  # apart: the holder may be gone, and the pipe with it
   exec 8>&-
   if wait "$holder"; then
     pass "$text: $(grep -o 'mmap: SIGBUS after [0-9]* ms' "$work/held"), $(

@@ -28,6 +28,7 @@ become_root() {
 
 # only_one_run holds a lock for as long as the script lives.
 only_one_run() {
+  mkdir -p /run/lock
   exec 9>/run/lock/keyfold-finance-share
   flock -n 9 || die 'another run of this example is under way'
 }
@@ -99,11 +100,11 @@ choose_names() {
 }
 
 make_users() {
-  groupadd "$finance" && groupadd "$administrators" || die 'groups could not be made'
-  useradd -M -N -d / -s /usr/sbin/nologin -c "$mark" -g "$finance" "$cfo" &&
-    useradd -M -N -d / -s /usr/sbin/nologin -c "$mark" -g "$administrators" "$sysadmin" &&
-    useradd -M -U -d / -s /usr/sbin/nologin -c "$mark" "$accounts" ||
-    die 'users could not be made'
+  local options=(-M -d / -s /usr/sbin/nologin -c "$mark")
+  groupadd "$finance" && useradd "${options[@]}" -N -g "$finance" "$cfo" &&
+    groupadd "$administrators" &&
+    useradd "${options[@]}" -N -g "$administrators" "$sysadmin" &&
+    useradd "${options[@]}" -U "$accounts" || die 'users and groups could not be made'
 }
 
 # make_folder lays out the working folder. Users run a copy of the program, as

@@ -41,6 +41,12 @@ std::string_view ErrorName(Error error) {
   return "KMSInternalException";
 }
 
+Error ErrorFromName(std::string_view name) {
+  for (int i = 0; i <= static_cast<int>(Error::kDryRunOperation); ++i)
+    if (ErrorName(static_cast<Error>(i)) == name) return static_cast<Error>(i);
+  return Error::kInternal;
+}
+
 Status Status::FromErrno(int sys_errno, std::string_view what) {
   char buffer[128];
   const char* text = strerror_r(sys_errno, buffer, sizeof buffer);

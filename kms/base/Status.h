@@ -57,6 +57,8 @@ enum class Error {
 // ErrorName returns the AWS exception name of `error`
 // ("AccessDeniedException"), or a Keyfold name of the same shape.
 std::string_view ErrorName(Error error);
+// ErrorFromName undoes ErrorName; kInternal for a name that is not known.
+Error ErrorFromName(std::string_view name);
 
 // Status is success, or an Error with a message for people. The message never
 // holds a secret.

@@ -1,0 +1,54 @@
+#include "kms/api/ApiClient.h"
+
+#include <httplib.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "kms/api/Protocol.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kConnectSeconds = 5;
+constexpr int kAnswerSeconds = 60;
+
+}  // namespace
+
+struct ApiClient::Impl {
+  explicit Impl(std::string path)
+      : socket_path(std::move(path)), http(socket_path, 80) {
+    http.set_address_family(AF_UNIX);
+    http.set_keep_alive(true);
+    http.set_connection_timeout(kConnectSeconds);
+    http.set_read_timeout(kAnswerSeconds);
+    // The library would send the socket's path as the host.
+    http.set_default_headers({{"Host", "localhost"}});
+  }
+  const std::string socket_path;
+  httplib::Client http;
+};
+
+ApiClient::ApiClient(std::string socket_path)
+    : impl_(std::make_unique<Impl>(std::move(socket_path))) {}
+ApiClient::~ApiClient() = default;
+
+Result<json> ApiClient::Call(std::string_view service, std::string_view operation,
+                             const json& request) {
+  try {
+    const auto answer = impl_->http.Post(
+        "/", {{"X-Amz-Target", TargetHeader(service, operation)}},
+        request.dump(-1, ' ', false, json::error_handler_t::replace), kContentType);
+    if (!answer)
+      return Status::FromErrno(
+          ECONNREFUSED, "no answer from the daemon at " + impl_->socket_path + " (" +
+                            httplib::to_string(answer.error()) + ")");
+    return ParseReply(answer->status, answer->body);
+  } catch (const std::exception& error) {
+    return Status(Error::kInternal, error.what());
+  }
+}
+
+}  // namespace keyfold

@@ -1,0 +1,207 @@
+#include "kms/api/HttpService.h"
+
+#include <httplib.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "kms/crypto/Crypto.h"
+
+namespace keyfold {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+using std::chrono::seconds;
+
+constexpr seconds kIdle{30};         // between two requests
+constexpr seconds kRequestTime{10};  // from a request's first byte to its last
+constexpr seconds kWriteTime{10};    // without the peer taking a byte
+constexpr size_t kMaxHeaders = 16 * 1024;
+constexpr size_t kMaxRequest = kMaxBody + kMaxHeaders;
+constexpr int kMaxRequests = 10'000;  // through one connection
+
+bool WaitFor(int fd, short events, std::chrono::milliseconds time) {
+  pollfd entry{fd, events, 0};
+  const SteadyTime end = std::chrono::steady_clock::now() + time;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    const int found =
+        ::poll(&entry, 1, static_cast<int>(std::max<int64_t>(left.count(), 0)));
+    if (found < 0 && errno == EINTR) continue;
+    return found > 0;
+  }
+}
+
+// SocketStream is one connection. The library's own stream waits with select(),
+// which fails for descriptors above 1023, and a daemon with many open files
+// has such; it also bounds neither a request's total size nor its total time.
+class SocketStream : public httplib::Stream {
+ public:
+  explicit SocketStream(int fd) : fd_(fd) {}
+
+  // AwaitRequest is false when no further request comes in time.
+  bool AwaitRequest() {
+    budget_ = kMaxRequest;
+    if (begin_ == end_ && !WaitFor(fd_, POLLIN, kIdle)) return false;
+    deadline_ = std::chrono::steady_clock::now() + kRequestTime;
+    return true;
+  }
+
+  bool is_readable() const override { return begin_ != end_ || Readable(); }
+  bool is_writable() const override { return WaitFor(fd_, POLLOUT, kWriteTime); }
+
+  ssize_t read(char* out, size_t size) override {
+    if (begin_ == end_ && !Fill()) return -1;
+    const size_t count = std::min({size, end_ - begin_, budget_});
+    std::copy_n(buffer_.data() + begin_, count, out);
+    begin_ += count;
+    budget_ -= count;
+    return static_cast<ssize_t>(count);  // 0 when the budget is used up: the end
+  }
+
+  ssize_t write(const char* data, size_t size) override {
+    if (!is_writable()) return -1;
+    ssize_t count;
+    do {
+      count = ::send(fd_, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    return count < 0 && errno == EAGAIN ? 0 : count;
+  }
+
+  void get_remote_ip_and_port(std::string& ip, int& port) const override {
+    ip = "local";
+    port = 0;
+  }
+  void get_local_ip_and_port(std::string& ip, int& port) const override {
+    ip = "local";
+    port = 0;
+  }
+  // The library only compares this with FD_SETSIZE.
+  socket_t socket() const override { return INVALID_SOCKET; }
+
+ private:
+  bool Readable() const {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline_ - std::chrono::steady_clock::now());
+    return left.count() > 0 && WaitFor(fd_, POLLIN, left);
+  }
+
+  bool Fill() {
+    if (!Readable()) return false;
+    ssize_t count;
+    do {
+      count = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
+    } while (count < 0 && errno == EINTR);
+    begin_ = 0;
+    end_ = count > 0 ? static_cast<size_t>(count) : 0;
+    return count > 0;
+  }
+
+  const int fd_;
+  std::array<char, 16 * 1024> buffer_;
+  size_t begin_ = 0, end_ = 0;
+  size_t budget_ = 0;
+  SteadyTime deadline_{};
+};
+
+// What the handlers of the request being served on this thread may know of it:
+// the library passes them nothing of ours.
+struct Serving {
+  const Caller* caller = nullptr;
+  bool close_after = false;
+};
+thread_local Serving serving;
+
+void Fill(httplib::Response& response, const Reply& reply) {
+  response.status = reply.http_status;
+  response.set_header("x-amzn-RequestId", RandomUuid());
+  response.set_content(reply.body, kContentType);
+}
+
+class Connections : public httplib::Server {
+ public:
+  explicit Connections(HttpService::Handler handler) : handler_(std::move(handler)) {
+    set_payload_max_length(kMaxBody);
+    set_keep_alive_max_count(kMaxRequests);
+    set_keep_alive_timeout(kIdle.count());
+    set_pre_routing_handler(
+        [](const httplib::Request& request, httplib::Response& response) {
+          return Refuse(request, response) ? HandlerResponse::Handled
+                                           : HandlerResponse::Unhandled;
+        });
+    Post("/", [this](const httplib::Request& request, httplib::Response& response) {
+      Fill(response, handler_(*serving.caller, request.get_header_value("X-Amz-Target"),
+                              request.body));
+    });
+    set_exception_handler([](const httplib::Request&, httplib::Response& response,
+                             std::exception_ptr) {
+      Fill(response, ErrorReply("KMSInternalException", "The request failed.", 500));
+    });
+    set_error_handler([](const httplib::Request&, httplib::Response& response) {
+      if (!response.body.empty()) return;
+      serving.close_after = true;
+      Fill(response,
+           ErrorReply("SerializationException", "The request is not well-formed HTTP.",
+                      response.status));
+    });
+  }
+
+  void Serve(int fd, const Caller& caller) {
+    SocketStream stream(fd);
+    for (int i = 0; i < kMaxRequests && stream.AwaitRequest(); ++i) {
+      serving = {&caller, false};
+      bool closed = false;
+      const bool answered =
+          process_request(stream, i + 1 == kMaxRequests, closed, nullptr);
+      if (!answered || closed || serving.close_after) break;
+    }
+    serving = {};
+  }
+
+ private:
+  // Refuse answers, before any body is read, what is no call: another method
+  // or path, and bodies that are too large or of a size not known in advance.
+  static bool Refuse(const httplib::Request& request, httplib::Response& response) {
+    if (request.method != "POST" || request.path != "/") {
+      Fill(response, ErrorReply("UnknownOperationException",
+                                "Only POST requests to / are answered.", 404));
+    } else if (request.has_header("Transfer-Encoding") ||
+               request.has_header("Content-Encoding")) {
+      Fill(response, ErrorReply("SerializationException",
+                                "The body must be plain, with a Content-Length."));
+    } else if (request.get_header_value<uint64_t>("Content-Length") > kMaxBody) {
+      Fill(response, ErrorReply("RequestEntityTooLargeException",
+                                "The request has more than 1 MiB.", 413));
+    } else {
+      return false;
+    }
+    serving.close_after = true;
+    return true;
+  }
+
+  const HttpService::Handler handler_;
+};
+
+}  // namespace
+
+struct HttpService::Impl {
+  Connections connections;
+};
+
+HttpService::HttpService(Handler handler)
+    : impl_(new Impl{Connections(std::move(handler))}) {}
+HttpService::~HttpService() = default;
+
+void HttpService::Serve(int fd, const Caller& caller) noexcept {
+  try {
+    impl_->connections.Serve(fd, caller);
+  } catch (const std::exception&) {
+    // Out of memory for this connection: it is closed, the others go on.
+  }
+}
+
+}  // namespace keyfold

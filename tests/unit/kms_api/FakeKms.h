@@ -1,0 +1,66 @@
+// FakeKms answers every call with who asked for what.
+#pragma once
+
+#include <atomic>
+
+#include "kms/service/Kms.h"
+
+namespace keyfold {
+
+class FakeKms : public Kms {
+ public:
+  const Account& account() const override { return account_; }
+  Result<nlohmann::json> Call(const Caller& caller, std::string_view service,
+                              std::string_view operation,
+                              const nlohmann::json& request) override {
+    if (operation == "DisableKey") return Status(Error::kAccessDenied, "not you");
+    if (operation == "EnableKey") throw std::runtime_error("unexpected");
+    if (operation == "DescribeKey") return Status(Error::kInternal, "broken");
+    return nlohmann::json{{"uid", caller.uid},
+                          {"gid", caller.gid},
+                          {"pid", caller.pid},
+                          {"service", service},
+                          {"operation", operation},
+                          {"request", request},
+                          {"isService", caller.is_service},
+                          {"source", caller.source}};
+  }
+  Status Tick() override { return OkStatus(); }
+
+  Result<std::string> ResolveKey(const std::string& key) override { return key; }
+  std::string KeyLabel(const std::string& key_id) override { return key_id; }
+  Status Authorize(const Caller&, const std::string&, const EncryptionContext&,
+                   const FileEvent&) override {
+    return OkStatus();
+  }
+  Status StillAllowed(const Caller&, const std::string&, const EncryptionContext&,
+                      KeyUse) override {
+    return OkStatus();
+  }
+  Status RecordFileEvent(const Caller&, const std::string&, const FileEvent&,
+                         const Status&) override {
+    return OkStatus();
+  }
+  Result<WrappedDataKey> GenerateDataKey(const Caller&, const std::string&,
+                                         const EncryptionContext&,
+                                         const std::string&) override {
+    return Status(Error::kInternal, "not here");
+  }
+  Result<DataKey> UnwrapDataKey(const Caller&, ByteView, const EncryptionContext&,
+                                const std::string&) override {
+    return Status(Error::kInternal, "not here");
+  }
+  Result<WrappedDataKey> RewrapDataKey(const Caller&, ByteView,
+                                       const EncryptionContext&, const std::string&,
+                                       const EncryptionContext&,
+                                       const std::string&) override {
+    return Status(Error::kInternal, "not here");
+  }
+  uint64_t Generation() const override { return 0; }
+  void SetChangeListener(std::function<void()>) override {}
+
+ private:
+  Account account_;
+};
+
+}  // namespace keyfold

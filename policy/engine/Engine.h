@@ -5,11 +5,11 @@
 // IamIndex is immutable after construction and may be shared by threads.
 #pragma once
 
-#include <map>
-#include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "policy/model/ManagedPolicies.h"
 #include "policy/model/Model.h"
 
 namespace keyfold::policy {
@@ -23,36 +23,61 @@ struct Decision {
   bool allowed() const { return outcome == Outcome::kAllow; }
 };
 
-// IamIndex resolves a principal to the policies that apply to it.
+// Attachment is one identity policy as it applies to a principal.
+struct Attachment {
+  const Document* document = nullptr;
+  std::string holder;  // "user cfo", "group finance", "role auditor"
+};
+
+// IamIndex resolves a principal to the policies that apply to it. What it
+// returns by reference or pointer lives as long as the index does.
 class IamIndex {
  public:
   IamIndex(Iam iam, std::string account);
+  IamIndex(IamIndex&&) = default;
+  IamIndex& operator=(IamIndex&&) = default;
+
   const Iam& iam() const { return iam_; }
   const std::string& account() const { return account_; }
+  const std::string& root_arn() const { return root_arn_; }
+  // HasGroups: with no IAM groups, a user's Unix groups change nothing and need
+  // not be read.
+  bool HasGroups() const { return !iam_.groups.empty(); }
+
   // User makes the principal of a Unix user; `unix_groups` are names. A user
   // belongs to an IAM group when iam.yaml says so, or when the IAM group bears
-  // the name of one of the user's Unix groups.
-  Principal User(const std::string& name, const std::vector<std::string>& unix_groups) const;
-  // Role makes the principal of an assumed role; false when `caller` is not
-  // in its trust list (a user, a group of the user's, or the account).
-  bool AssumeRole(const std::string& role, const Principal& caller, Principal* out) const;
+  // the name of one of the user's Unix groups. The caller of this function sets
+  // is_account_root for whoever ran `init`.
+  Principal User(const std::string& name,
+                 const std::vector<std::string>& unix_groups) const;
+  // Service is Keyfold itself: it has no identity policies.
+  Principal Service() const;
+  // AssumeRole makes the principal of an assumed role, which has the role's
+  // policies and none of the caller's, nor its groups, tags and root rights.
+  // False when there is no such role, or `caller` is not in its trust list (a
+  // user, a group of the user's, the account, everyone). A role can't assume
+  // another role.
+  bool AssumeRole(const std::string& role, const Principal& caller,
+                  Principal* out) const;
+
   // Policies are the identity policies that apply, managed ones included. The
-  // account root user has the built-in AccountRoot policy.
-  const std::vector<const Document*>& Policies(const Principal& principal,
-                                               std::vector<const Document*>* scratch) const;
+  // account root user has the built-in AccountRoot policy besides.
+  std::vector<const Document*> Policies(const Principal& principal) const;
+  // AttachedTo are the policies attached to this very user, group or role.
+  const std::vector<Attachment>& AttachedTo(const std::string& arn) const;
 
  private:
   Iam iam_;
-  std::string account_;
+  std::string account_, root_arn_;
+  std::unordered_map<std::string, std::vector<Attachment>> attached_;  // by ARN
 };
 
-// The managed policies that every account has, by name: AdministratorAccess,
-// SystemAdministrator, FilesFullAccess, FilesReadOnlyAccess,
-// ConsoleReadOnlyAccess, and AccountRoot (not attachable).
-const std::map<std::string, Document>& ManagedPolicies();
-
-// DecideOnKey: `key_policy` must allow directly, or hand the decision to the
-// account (a statement for :root) and an identity policy allow, or a grant.
+// DecideOnKey: an explicit deny, in the key policy or in any identity policy of
+// the principal, refuses. Otherwise the key policy must allow the principal
+// itself; or a grant must; or the key policy must hand the decision to the
+// account (an Allow statement for :root) and an identity policy allow it.
+// Grant constraints are compared with the context keys
+// "kms:EncryptionContext:NAME"; DescribeKey and RetireGrant ignore them.
 Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
                      const Request& request, const Document& key_policy,
                      const std::vector<Grant>& grants);
@@ -61,19 +86,23 @@ Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
 Decision DecideOnAccount(const IamIndex& iam, const Principal& principal,
                          const Request& request);
 
-// MatchWildcard: '*' any run, '?' one character. Linear in practice.
-bool MatchWildcard(std::string_view pattern, std::string_view text);
-
 // IamChange is one difference between two documents, as the iam: action and
 // the resource that must be allowed to whoever applies it.
 struct IamChange {
   std::string action;       // "iam:AttachUserPolicy", "iam:PassRole", ...
   std::string resource;     // ARN
-  std::string description;  // "attach AdministratorAccess to user sysadmin"
+  std::string description;  // "attach policy AdministratorAccess to user sysadmin"
 };
-// Diff lists what turns `before` into `after`. Adding to a role's trust is
-// iam:PassRole, unless it adds `caller` (or a group of its own): that gives the
-// caller the role's policies, hence iam:AttachUserPolicy on the caller.
+// Diff lists what turns `before` into `after`; each change must be allowed to
+// `caller` before `after` may replace `before`. What comes or goes whole counts
+// piece by piece: a new group with a policy is iam:CreateGroup and
+// iam:AttachGroupPolicy.
+//
+// Adding to a role's trust is iam:PassRole. When the addition may include
+// `caller` (by name, by a group, through the account or everyone), it is
+// iam:AttachUserPolicy on the caller besides, because the caller gains the
+// role's policies. A new group is also iam:AddUserToGroup, because the members
+// of the Unix group of that name join it.
 std::vector<IamChange> Diff(const Iam& before, const Iam& after,
                             const std::string& account, const Principal& caller);
 

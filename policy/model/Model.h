@@ -1,13 +1,14 @@
 // Plain values of authorization: principals, statements, documents, grants.
 //
-// Owns: the shape of policies. Must not know: files, YAML, how a decision is
-// made. Values; no synchronisation.
+// Owns: the shape of policies, and how principals are named. Must not know:
+// files, YAML, how a decision is made. Values; no synchronisation.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace keyfold::policy {
@@ -18,14 +19,17 @@ using Context = std::map<std::string, std::vector<std::string>>;
 enum class Effect { kAllow, kDeny };
 
 // One operator with one key: StringEquals on kms:ViaService = {values}.
+// ConditionOperator.h says which operators there are.
 struct Condition {
   std::string op;  // "StringEquals", "ForAnyValue:StringLike", "BoolIfExists"
   std::string key;
   std::vector<std::string> values;
+  bool operator==(const Condition&) const = default;
 };
 
 // Principal patterns are ARNs after parsing ("*" for everyone,
-// arn:aws:iam::ACCOUNT:user/NAME, :group/NAME, :role/NAME, :root).
+// arn:aws:iam::ACCOUNT:user/NAME, :group/NAME, :role/NAME, :service/keyfold,
+// and :root for the account).
 struct Statement {
   std::string sid;
   Effect effect = Effect::kDeny;
@@ -33,11 +37,14 @@ struct Statement {
   std::vector<std::string> actions, not_actions;      // wildcards * and ?
   std::vector<std::string> resources, not_resources;  // wildcards * and ?
   std::vector<Condition> conditions;
+  bool operator==(const Statement&) const = default;
 };
 
 struct Document {
-  std::string name;  // of a managed policy; empty for a key policy
+  std::string name;  // of an identity policy; empty for a key policy
+  std::string id;    // the document's own Id; means nothing to a decision
   std::vector<Statement> statements;
+  bool operator==(const Document&) const = default;
 };
 
 // A KMS grant, as far as a decision needs it.
@@ -51,7 +58,7 @@ struct Grant {
 
 // Principal is who asks. Roles replace the user's own policies and groups.
 struct Principal {
-  std::string arn;        // arn:aws:iam::ACCOUNT:user/cfo, :root or :role/auditor
+  std::string arn;        // arn:aws:iam::ACCOUNT:user/cfo or :role/auditor
   std::string user_name;  // Unix name, or "uid:1234" when it has none
   std::vector<std::string> group_arns;
   std::map<std::string, std::string> tags;
@@ -68,13 +75,16 @@ struct Request {
 struct IamUser {
   std::vector<std::string> groups, policies;
   std::map<std::string, std::string> tags;
+  bool operator==(const IamUser&) const = default;
 };
 struct IamGroup {
   std::vector<std::string> policies;
+  bool operator==(const IamGroup&) const = default;
 };
 struct IamRole {
   std::vector<std::string> policies;
   std::vector<std::string> trust;  // principal ARNs
+  bool operator==(const IamRole&) const = default;
 };
 
 // Iam is the account: who exists and what they are granted.
@@ -83,11 +93,27 @@ struct Iam {
   std::map<std::string, IamGroup> groups;
   std::map<std::string, IamRole> roles;
   std::map<std::string, Document> policies;  // customer-managed only
+  bool operator==(const Iam&) const = default;
 };
 
-std::string UserArn(const std::string& account, const std::string& name);
-std::string GroupArn(const std::string& account, const std::string& name);
-std::string RoleArn(const std::string& account, const std::string& name);
-std::string RootArn(const std::string& account);
+std::string UserArn(std::string_view account, std::string_view name);
+std::string GroupArn(std::string_view account, std::string_view name);
+std::string RoleArn(std::string_view account, std::string_view name);
+std::string PolicyArn(std::string_view account, std::string_view name);
+// RootArn stands for the account as a whole, in policies and trust lists.
+std::string RootArn(std::string_view account);
+// ServiceArn is Keyfold itself, a principal like any other.
+std::string ServiceArn(std::string_view account);
+
+// ShortPrincipal is the short form that people write: "user:cfo" for a user's
+// ARN, "account", "everyone"; other text comes back as it is.
+std::string ShortPrincipal(std::string_view arn);
+
+// PrincipalKind is "user", "group", "role", "service" or "root"; empty for "*" and
+// for what is no principal's ARN. A view into `arn`.
+std::string_view PrincipalKind(std::string_view arn);
+
+// EqualsIgnoreCase compares ASCII letters without regard to case.
+bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 
 }  // namespace keyfold::policy

@@ -12,17 +12,37 @@
 
 namespace keyfold::policy {
 
+inline constexpr size_t kMaxPolicyBytes = 32 * 1024;
+inline constexpr size_t kMaxIamBytes = 1024 * 1024;
+
+// A key policy says who (Principal or NotPrincipal), and its Resource may be
+// left out. An identity policy says on what (Resource or NotResource), and has
+// no Principal: it speaks of whom it is attached to.
+enum class DocumentKind { kKeyPolicy, kIdentityPolicy };
+
 // Every failure is kMalformedPolicyDocument with "NAME:LINE:COLUMN: what was
-// found, what was expected". Unknown keys are errors. Short principals
-// (user:cfo, group:finance, role:auditor, account) become ARNs of `account`.
-// Input over 32 kB (policies) or 1 MiB (IAM) is refused.
+// found, what was expected", one line. Unknown keys, operators and principals
+// are errors, and so are YAML's aliases, anchors and tags. Short principals
+// (user:cfo, group:finance, role:auditor, service:keyfold, account, everyone)
+// become ARNs of `account`. More than kMaxPolicyBytes is refused.
 Result<Document> ParsePolicy(std::string_view text, std::string_view source_name,
-                             const std::string& account);
+                             const std::string& account,
+                             DocumentKind kind = DocumentKind::kKeyPolicy);
+// ParseIam reads iam.yaml, at most kMaxIamBytes. Groups, policies and trusted
+// principals that are named must exist in it (or be managed policies).
 Result<Iam> ParseIam(std::string_view text, std::string_view source_name,
                      const std::string& account);
 
+// ParsePrincipal reads one principal, in short form or as an ARN or account id,
+// into an ARN of `account` or "*". kMalformedPolicyDocument, without a place.
+Result<std::string> ParsePrincipal(std::string_view text, const std::string& account);
+// ValidName tells whether a user, group, role or policy may have this name: 1 to
+// 128 bytes without *, ? or /.
+bool ValidName(std::string_view name);
+
 // ToJson renders a document as AWS policy JSON; ParsePolicy reads it back.
 std::string ToJson(const Document& document);
+// ToYaml renders iam.yaml; ParseIam reads it back.
 std::string ToYaml(const Iam& iam);
 
 }  // namespace keyfold::policy

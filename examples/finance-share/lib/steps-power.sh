@@ -69,7 +69,7 @@ delete_the_key() {
   refused 'and creates nothing' ENOKEY as "$cfo" tee "$share/reports/new"
   refused 'nor does the KMS encrypt' DisabledException \
     as "$cfo" keyfold kms encrypt --key-id alias/cfo --plaintext aGVsbG8=
-  allowed 'nobody still reads the public pay slip' as nobody cat "$share/reports/payslip.pdf"
+  allowed 'the user nobody still reads the public pay slip' as nobody cat "$share/reports/payslip.pdf"
   allowed 'he enables it' as "$cfo" keyfold kms enable-key --key-id alias/cfo
   unharmed
 
@@ -88,7 +88,7 @@ delete_the_key() {
   refused 'nor does root' 'EACCES|ENOKEY' as root cat "$wallet"
   refused 'nor sysadmin' 'EACCES|ENOKEY' as "$sysadmin" cat "$wallet"
   refused 'nor accounts' 'EACCES|ENOKEY' as "$accounts" cat "$wallet"
-  refused 'nor nobody' 'EACCES|ENOKEY' as nobody cat "$wallet"
+  refused 'nor the user nobody' 'EACCES|ENOKEY' as nobody cat "$wallet"
   refused 'and it cannot be enabled' KMSInvalidStateException \
     as "$cfo" keyfold kms enable-key --key-id alias/cfo
 

@@ -49,9 +49,9 @@ fill_the_folder() {
 
 keep_strangers_out() {
   heading "3. The mode bits say everyone may read; the key says no."
-  refused 'nobody reads payslip.pdf' EACCES as nobody cat "$share/reports/payslip.pdf"
-  refused 'nor does root' EACCES as root cat "$share/reports/payslip.pdf"
-  refused 'nor does root with another program' EACCES \
+  refused "the user nobody can't read payslip.pdf" EACCES as nobody cat "$share/reports/payslip.pdf"
+  refused 'nor can root' EACCES as root cat "$share/reports/payslip.pdf"
+  refused 'nor copy the wallet' EACCES \
     as root cp "$share/reports/ether-wallet.txt" "$work/desk/root"
   allowed 'the auditor sees who tried' as root keyfold audit --user nobody --output json
   equal 'in an audit record' yes "$(
@@ -68,7 +68,7 @@ publish_the_payslip() {
     --key-id alias/aws/fs --query KeyMetadata.KeyId --output text
   key_id[alias/aws/fs]=$out
   key_of[/reports/payslip.pdf]=$out
-  allowed 'now nobody reads it' as nobody cat "$share/reports/payslip.pdf"
+  allowed 'now the user nobody reads it' as nobody cat "$share/reports/payslip.pdf"
   allowed 'byte for byte' as nobody cmp "$work/files/payslip.pdf" "$share/reports/payslip.pdf"
   refused 'but not the wallet beside it' EACCES as nobody cat "$share/reports/ether-wallet.txt"
   refused 'the service key belongs to the service' AccessDeniedException \

@@ -199,9 +199,9 @@ Status Catalog::Commit(Transaction transaction, const AuditHead& head) {
   KF_RETURN_IF_ERROR(store_->Commit(Authenticated(
       secrets_, transaction.changes(), transaction.next().sequence, macs)));
   macs_ = std::move(macs);
-  sealed_head_ = head;
   auto next = std::make_shared<const State>(transaction.TakeNext());
   std::lock_guard lock(mutex_);
+  sealed_head_ = head;
   state_ = std::move(next);
   return OkStatus();
 }

@@ -7,7 +7,7 @@
 // which then refuses.
 //
 // Owns: the key store and the published State. Must not know: who may. Thread-
-// safe: mutex_ guards state_; Commit is called by one thread at a time.
+// safe: mutex_ guards state_ and sealed_head_; Commit is called by one thread at a time.
 #pragma once
 
 #include <map>
@@ -33,7 +33,10 @@ class Catalog {
 
   const Account& account() const { return account_; }
   // The audit log's end as it was sealed with the last commit.
-  const AuditHead& sealed_head() const { return sealed_head_; }
+  AuditHead sealed_head() const {
+    std::lock_guard lock(mutex_);
+    return sealed_head_;
+  }
   std::shared_ptr<const State> state() const {
     std::lock_guard lock(mutex_);
     return state_;
@@ -56,9 +59,9 @@ class Catalog {
   const std::unique_ptr<KeyStore> store_;
   const RootSecrets& secrets_;
   Account account_;
-  AuditHead sealed_head_;
   RowMacs macs_;
   mutable std::mutex mutex_;
+  AuditHead sealed_head_;
   std::shared_ptr<const State> state_;
 };
 

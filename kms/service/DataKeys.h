@@ -66,6 +66,9 @@ class DataKeys {
   virtual Status Authorize(const Caller& caller, const std::string& key_id,
                            const EncryptionContext& context,
                            const FileEvent& event) = 0;
+  // Pin returns `caller` with the groups it has now, so that later decisions
+  // about what it opened do not need the process to be alive.
+  virtual Caller Pin(const Caller& caller) = 0;
   // StillAllowed is the same decision without a record, for handles that are
   // already open.
   virtual Status StillAllowed(const Caller& caller, const std::string& key_id,

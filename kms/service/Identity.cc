@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 namespace keyfold {
@@ -88,7 +87,7 @@ Result<policy::Principal> Identity::Look(const Caller& caller,
   }
   std::vector<std::string> group_names;
   if (iam.HasGroups()) {
-    auto groups = caller.groups ? caller.groups : GroupsOf(caller.pid);
+    auto groups = caller.groups;
     if (!groups)
       return Status(Error::kAccessDenied,
                     "The groups of process " + std::to_string(caller.pid) +
@@ -108,26 +107,51 @@ Result<policy::Principal> Identity::Look(const Caller& caller,
   return role;
 }
 
+Identity::Known Identity::Remembered(const Caller& caller) {
+  const auto now = std::chrono::steady_clock::now();
+  std::lock_guard lock(mutex_);
+  if (now - remembered_at_ > kMemory || remembered_.size() > kMostRemembered) {
+    remembered_.clear();
+    remembered_at_ = now;
+  }
+  const auto it = remembered_.find({caller.uid, caller.gid, caller.pid});
+  return it == remembered_.end() ? Known{} : it->second;
+}
+
+void Identity::Remember(const Caller& caller, Known known) {
+  std::lock_guard lock(mutex_);
+  remembered_[{caller.uid, caller.gid, caller.pid}] = std::move(known);
+}
+
+void Identity::Forget() {
+  std::lock_guard lock(mutex_);
+  remembered_.clear();
+}
+
+Caller Identity::Pin(const Caller& caller) {
+  Caller pinned = caller;
+  if (caller.groups || caller.is_service) return pinned;
+  Known known = Remembered(caller);
+  if (!known.groups) {
+    known.groups = GroupsOf(caller.pid);
+    if (known.groups) Remember(caller, known);
+  }
+  pinned.groups = known.groups;
+  return pinned;
+}
+
 Result<policy::Principal> Identity::Resolve(const Caller& caller,
                                             const policy::IamIndex& iam) {
-  const bool remember = !caller.is_service && caller.role.empty() && !caller.groups;
-  const Who who{caller.uid, caller.gid, caller.pid, &iam};
-  const auto now = std::chrono::steady_clock::now();
-  if (remember) {
-    std::lock_guard lock(mutex_);
-    if (now - remembered_at_ > kMemory || remembered_.size() > kMostRemembered) {
-      remembered_.clear();
-      remembered_at_ = now;
-    }
-    const auto it = remembered_.find(who);
-    if (it != remembered_.end()) return it->second;
+  if (caller.is_service || !caller.role.empty() || caller.groups) return Look(caller, iam);
+  Known known = Remembered(caller);
+  if (!known.principal) {
+    Caller pinned = caller;
+    if (iam.HasGroups()) pinned = Pin(caller);
+    KF_ASSIGN_OR_RETURN(known.principal, Look(pinned, iam));
+    known.groups = pinned.groups;
+    Remember(caller, known);
   }
-  KF_ASSIGN_OR_RETURN(policy::Principal principal, Look(caller, iam));
-  if (remember) {
-    std::lock_guard lock(mutex_);
-    remembered_[who] = principal;
-  }
-  return principal;
+  return *known.principal;
 }
 
 policy::Principal Identity::Named(const std::string& name,

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,24 +19,36 @@ namespace keyfold {
 
 class Identity {
  public:
-  explicit Identity(uid_t root_uid) : root_uid_(root_uid) {}
+  // set_root_uid names the account's root user; before the object is shared.
+  void set_root_uid(uid_t uid) { root_uid_ = uid; }
 
   // Resolve is kAccessDenied for a caller whose groups cannot be read though a
   // decision may depend on them, and for a role it may not assume. What it
   // found is remembered for half a second.
   Result<policy::Principal> Resolve(const Caller& caller, const policy::IamIndex& iam);
+  // Pin fills in caller.groups, if they can be read.
+  Caller Pin(const Caller& caller);
+  // Forget is for when IAM changed.
+  void Forget();
   // Named makes the principal of the Unix user `name` (or of its ARN) as it
   // would be after logging in.
   policy::Principal Named(const std::string& name, const policy::IamIndex& iam) const;
 
  private:
-  using Who = std::tuple<uid_t, gid_t, pid_t, const policy::IamIndex*>;
+  using Who = std::tuple<uid_t, gid_t, pid_t>;
+  struct Known {
+    std::optional<std::vector<gid_t>> groups;
+    std::optional<policy::Principal> principal;
+  };
   Result<policy::Principal> Look(const Caller& caller, const policy::IamIndex& iam) const;
+  // Remembered is what is known of `caller`; empty when nothing is.
+  Known Remembered(const Caller& caller);
+  void Remember(const Caller& caller, Known known);
 
-  const uid_t root_uid_;
+  uid_t root_uid_ = static_cast<uid_t>(-1);
   std::mutex mutex_;
   std::chrono::steady_clock::time_point remembered_at_;
-  std::map<Who, policy::Principal> remembered_;
+  std::map<Who, Known> remembered_;
 };
 
 // Executable is the path of the process's program, or empty.

@@ -48,6 +48,10 @@ class Kms : public DataKeys {
                                       std::string_view operation,
                                       const nlohmann::json& request) = 0;
 
+  // SetAlertSink hands each alert, one line for people, to `sink`; they stand in
+  // the audit log in any case. Call before the Kms is shared.
+  virtual void SetAlertSink(std::function<void(const std::string&)> sink) = 0;
+
   // Tick does what time brings: keys whose waiting period is over are destroyed,
   // expired material is deleted, due rotations happen, the audit log is synced.
   // Called every second, and by Open.

@@ -1,0 +1,154 @@
+// Encryption and data keys.
+#include <algorithm>
+
+#include "kms/service/Operations.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxPlaintext = 4096;
+constexpr size_t kMaxCiphertext = 6144;
+constexpr size_t kMaxContext = 8192;
+constexpr int64_t kMaxRandom = 1024;
+constexpr char kAlgorithm[] = "SYMMETRIC_DEFAULT";
+
+Status CheckAlgorithm(const Parameters& p, const char* name) {
+  return OneOf(name, p.String(name, kAlgorithm), {kAlgorithm});
+}
+
+Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
+  EncryptionContext context = p.Map(name);
+  size_t size = 0;
+  for (const auto& [key, value] : context) size += key.size() + value.size();
+  if (size > kMaxContext)
+    return Status(Error::kValidation, "1 validation error detected: '" + LowerCamel(name) +
+                                          "' must have at most 8192 characters");
+  return context;
+}
+
+Status BadCiphertext() { return {Error::kInvalidCiphertext, "The ciphertext is not valid."}; }
+
+// OpenForCaller decrypts the call's CiphertextBlob for `action`. `key_parameter`
+// names the key the caller expects, if any.
+Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
+                                  const char* context_parameter,
+                                  const std::string& action, KeyRef& key) {
+  const Parameters& p = call.parameters;
+  KF_ASSIGN_OR_RETURN(const EncryptionContext context, ContextOf(p, context_parameter));
+  const Bytes blob = p.Blob("CiphertextBlob");
+  if (blob.empty() || blob.size() > kMaxCiphertext) return BadCiphertext();
+  const auto header = ParseBlobHeader(blob);
+  if (!header) return BadCiphertext();
+  if (p.Has(key_parameter)) {
+    KF_ASSIGN_OR_RETURN(key, call.FindKey(p.String(key_parameter), action));
+    if (key->id != header->key_id)
+      return Status(Error::kIncorrectKey,
+                    "The key ID in the request does not identify a CMK that can perform "
+                    "this operation.");
+  } else {
+    // A blob of a key that is not here looks like any bad blob.
+    key = ResolveKey(*call.state, call.account, header->key_id, call.now);
+    if (!key) return BadCiphertext();
+    KF_RETURN_IF_ERROR(call.Authorize(action, *key));
+  }
+  KF_RETURN_IF_ERROR(call.RequireUsable(*key));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  return DecryptUnder(call.secrets, *key, blob, context);
+}
+
+Result<int64_t> DataKeySize(const Parameters& p) {
+  const bool sized = p.Has("NumberOfBytes"), named = p.Has("KeySpec");
+  if (sized == named)
+    return Status(Error::kValidation,
+                  "Please specify either number of bytes or key spec.");
+  if (named) {
+    KF_RETURN_IF_ERROR(OneOf("KeySpec", p.String("KeySpec"), {"AES_256", "AES_128"}));
+    return p.String("KeySpec") == "AES_256" ? 32 : 16;
+  }
+  KF_RETURN_IF_ERROR(InRange("NumberOfBytes", *p.Integer("NumberOfBytes"), 1, kMaxRandom));
+  return *p.Integer("NumberOfBytes");
+}
+
+std::string Reveal(const SecretBytes& secret) {
+  Bytes bytes = RevealSecret(secret);
+  std::string text = ToBase64(bytes);
+  std::fill(bytes.begin(), bytes.end(), uint8_t{0});
+  return text;
+}
+
+Answer MakeDataKey(Invocation& call, bool reveal) {
+  KF_ASSIGN_OR_RETURN(const int64_t size, DataKeySize(call.parameters));
+  KF_ASSIGN_OR_RETURN(const EncryptionContext context,
+                      ContextOf(call.parameters, "EncryptionContext"));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  const SecretBytes key = RandomSecret(static_cast<size_t>(size));
+  KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(call.secrets, *call.key, context, key));
+  json answer = {{"CiphertextBlob", ToBase64(blob)},
+                 {"KeyId", KeyArn(call.account, call.key->id)}};
+  if (reveal) answer["Plaintext"] = Reveal(key);
+  return answer;
+}
+
+}  // namespace
+
+Answer Encrypt(Invocation& call) {
+  KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
+  KF_ASSIGN_OR_RETURN(const EncryptionContext context,
+                      ContextOf(call.parameters, "EncryptionContext"));
+  Bytes plain = call.parameters.Blob("Plaintext");
+  if (plain.empty() || plain.size() > kMaxPlaintext)
+    return Status(Error::kValidation,
+                  "1 validation error detected: 'plaintext' must have 1 to 4096 bytes");
+  const SecretBytes secret = SecretFrom(plain);
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  KF_ASSIGN_OR_RETURN(const Bytes blob,
+                      EncryptUnder(call.secrets, *call.key, context, secret));
+  return json{{"CiphertextBlob", ToBase64(blob)},
+              {"KeyId", KeyArn(call.account, call.key->id)},
+              {"EncryptionAlgorithm", kAlgorithm}};
+}
+
+Answer Decrypt(Invocation& call) {
+  KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
+  KeyRef key;
+  KF_ASSIGN_OR_RETURN(const SecretBytes plain,
+                      OpenForCaller(call, "KeyId", "EncryptionContext", call.Action(), key));
+  return json{{"KeyId", KeyArn(call.account, key->id)},
+              {"Plaintext", Reveal(plain)},
+              {"EncryptionAlgorithm", kAlgorithm}};
+}
+
+Answer ReEncrypt(Invocation& call) {
+  const Parameters& p = call.parameters;
+  KF_RETURN_IF_ERROR(CheckAlgorithm(p, "SourceEncryptionAlgorithm"));
+  KF_RETURN_IF_ERROR(CheckAlgorithm(p, "DestinationEncryptionAlgorithm"));
+  KF_ASSIGN_OR_RETURN(const EncryptionContext context,
+                      ContextOf(p, "DestinationEncryptionContext"));
+  KF_ASSIGN_OR_RETURN(const KeyRef to,
+                      call.FindKey(p.String("DestinationKeyId"), "kms:ReEncryptTo"));
+  KF_RETURN_IF_ERROR(call.RequireUsable(*to));
+  KeyRef from;
+  KF_ASSIGN_OR_RETURN(const SecretBytes plain,
+                      OpenForCaller(call, "SourceKeyId", "SourceEncryptionContext",
+                                    "kms:ReEncryptFrom", from));
+  KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(call.secrets, *to, context, plain));
+  return json{{"CiphertextBlob", ToBase64(blob)},
+              {"SourceKeyId", KeyArn(call.account, from->id)},
+              {"KeyId", KeyArn(call.account, to->id)},
+              {"SourceEncryptionAlgorithm", kAlgorithm},
+              {"DestinationEncryptionAlgorithm", kAlgorithm}};
+}
+
+Answer GenerateDataKey(Invocation& call) { return MakeDataKey(call, true); }
+Answer GenerateDataKeyWithoutPlaintext(Invocation& call) { return MakeDataKey(call, false); }
+
+Answer GenerateRandom(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  const int64_t size = *call.parameters.Integer("NumberOfBytes");
+  KF_RETURN_IF_ERROR(InRange("NumberOfBytes", size, 1, kMaxRandom));
+  return json{{"Plaintext", Reveal(RandomSecret(static_cast<size_t>(size)))}};
+}
+
+}  // namespace keyfold

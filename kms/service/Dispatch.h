@@ -1,0 +1,39 @@
+// Dispatch: which function does an operation, on which key, and in which states
+// of the key it may be done. KMS.md shows the table.
+#pragma once
+
+#include <string_view>
+
+#include "kms/service/Operations.h"
+
+namespace keyfold {
+
+// StateRule is a row of the table of key states. D = kDisabled, S =
+// kInvalidState, U = kUnsupportedOperation.
+enum class StateRule {
+  kAny,                 // always
+  kUse,                 // Enabled only; Disabled D, else S
+  kSwitch,              // Enabled, Disabled; else S
+  kUnlessDeletion,      // PendingDeletion S
+  kRotation,            // origin EXTERNAL U; Disabled D; else as kUnlessDeletion
+  kImport,              // origin AWS_KMS U; PendingDeletion S
+  kDeleteImport,        // origin AWS_KMS U
+  kCancel,              // PendingDeletion only; else S
+};
+
+struct DispatchEntry {
+  std::string_view service, operation;
+  Answer (*run)(Invocation&);
+  const char* key_parameter = nullptr;  // the key is found and authorized before
+  StateRule rule = StateRule::kAny;
+  bool writes = false;  // runs with the state locked
+  // Slow work before the state is locked.
+  Status (*prepare)(Invocation&) = nullptr;
+};
+
+const DispatchEntry* FindDispatch(std::string_view service, std::string_view operation);
+// CheckState applies the rule to the key's state at the time of the call.
+Status CheckState(StateRule rule, const Account& account, const KeyRecord& key,
+                  TimePoint now);
+
+}  // namespace keyfold

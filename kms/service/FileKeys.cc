@@ -1,0 +1,198 @@
+// The DataKeys side of the service: keys as the filesystem uses them.
+#include "kms/service/Service.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kViaService[] = "fs.keyfold";
+constexpr char kDecrypt[] = "kms:Decrypt";
+constexpr char kGenerate[] = "kms:GenerateDataKey";
+
+std::initializer_list<const char*> ActionsOf(KeyUse use) {
+  static constexpr std::initializer_list<const char*> kRead = {kDecrypt};
+  static constexpr std::initializer_list<const char*> kCreate = {kGenerate};
+  static constexpr std::initializer_list<const char*> kWrite = {kDecrypt, kGenerate};
+  switch (use) {
+    case KeyUse::kRead: return kRead;
+    case KeyUse::kCreate: return kCreate;
+    case KeyUse::kWrite: return kWrite;
+  }
+  return kWrite;
+}
+
+const char* UseName(KeyUse use) {
+  switch (use) {
+    case KeyUse::kRead: return "read";
+    case KeyUse::kCreate: return "create";
+    case KeyUse::kWrite: return "write";
+  }
+  return "write";
+}
+
+}  // namespace
+
+Result<std::string> Service::ResolveKey(const std::string& given) {
+  const KeyRef key =
+      keyfold::ResolveKey(*catalog_->state(), account(), given, clock_.Now());
+  if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
+  return key->id;
+}
+
+std::string Service::KeyLabel(const std::string& key_id) {
+  const std::string alias = catalog_->state()->AliasOf(key_id);
+  return alias.empty() ? key_id : alias;
+}
+
+Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string& key_id,
+                                        const EncryptionContext& context,
+                                        std::initializer_list<const char*> actions) {
+  FileUse use;
+  use.state = catalog_->state();
+  const TimePoint now = clock_.Now();
+  auto principal = identity_.Resolve(caller, *use.state->iam);
+  if (!principal.ok()) {
+    use.principal.arn = use.principal.user_name = "uid:" + std::to_string(caller.uid);
+    use.outcome = principal.status();
+    return use;
+  }
+  use.principal = *std::move(principal);
+  use.key = use.state->FindKey(key_id);
+  if (!use.key || use.key->DueForDestruction(now)) {
+    use.key = nullptr;
+    use.outcome = {Error::kNotFound, "Key '" + KeyArn(account(), key_id) +
+                                         "' does not exist"};
+    return use;
+  }
+  const std::string arn = KeyArn(account(), key_id);
+  policy::Request request{{}, arn, {}};
+  AddContext(request.context, context);
+  request.context["kms:ViaService"] = {kViaService};
+  request.context["kms:CallerAccount"] = {account().id};
+  request.context["kms:KeyOrigin"] = {std::string(OriginName(use.key->origin))};
+  request.context["aws:CurrentTime"] = {FormatUtc(now)};
+  request.context["aws:PrincipalArn"] = {use.principal.arn};
+  for (const auto& [name, value] : use.key->tags)
+    request.context["aws:ResourceTag/" + name] = {value};
+  for (const char* action : actions) {
+    request.action = action;
+    if (!policy::DecideOnKey(*use.state->iam, use.principal, request, use.key->policy,
+                             use.state->GrantsOf(key_id))
+             .allowed()) {
+      use.outcome = AccessDenied(use.principal, action, arn);
+      return use;
+    }
+  }
+  use.outcome = RequireEnabled(account(), *use.key, now);
+  return use;
+}
+
+Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
+                              const std::string& key_id, const FileEvent& event,
+                              const Status& outcome) {
+  try {
+    json record = recorder_->Base(caller, use.principal, "fs.keyfold", event.name,
+                                  event.use == KeyUse::kRead);
+    record["requestParameters"] = {{"path", event.path}, {"use", UseName(event.use)}};
+    if (!key_id.empty()) recorder_->AddKey(record, KeyArn(account(), key_id));
+    record["resources"].push_back({{"path", event.path}, {"type", "Keyfold::File"}});
+    Recorder::AddOutcome(record, outcome);
+    return recorder_->Append(std::move(record), false);
+  } catch (const std::exception&) {
+    return {Error::kInternal, "The record of a file's use could not be built."};
+  }
+}
+
+Status Service::Authorize(const Caller& caller, const std::string& key_id,
+                          const EncryptionContext& context, const FileEvent& event) {
+  const FileUse use = DecideFileUse(caller, key_id, context, ActionsOf(event.use));
+  KF_RETURN_IF_ERROR(FinishFileUse(caller, use, key_id, event, use.outcome));
+  return use.outcome;
+}
+
+Status Service::StillAllowed(const Caller& caller, const std::string& key_id,
+                             const EncryptionContext& context, KeyUse use) {
+  return DecideFileUse(caller, key_id, context, ActionsOf(use)).outcome;
+}
+
+Status Service::RecordFileEvent(const Caller& caller, const std::string& key_id,
+                                const FileEvent& event, const Status& outcome) {
+  const FileUse use = DecideFileUse(caller, key_id, {}, {});
+  return FinishFileUse(caller, use, key_id, event, outcome);
+}
+
+Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const char* event,
+                             const std::string& key_id, const EncryptionContext& context,
+                             const std::string& path, const Status& outcome) {
+  try {
+    json record =
+        recorder_->Base(caller, use.principal, "kms.amazonaws.com", event, true);
+    record["userIdentity"]["invokedBy"] = kViaService;
+    record["requestParameters"] = {{"encryptionContext", context}};
+    record["responseElements"] = nullptr;
+    recorder_->AddKey(record, KeyArn(account(), key_id));
+    if (!path.empty())
+      record["resources"].push_back({{"path", path}, {"type", "Keyfold::File"}});
+    Recorder::AddOutcome(record, outcome);
+    return recorder_->Append(std::move(record), false);
+  } catch (const std::exception&) {
+    return {Error::kInternal, "The record of a key's use could not be built."};
+  }
+}
+
+Result<WrappedDataKey> Service::GenerateDataKey(const Caller& caller,
+                                                const std::string& key_id,
+                                                const EncryptionContext& context,
+                                                const std::string& path) {
+  const FileUse use = DecideFileUse(caller, key_id, context, {kGenerate});
+  Result<WrappedDataKey> wrapped = WrappedDataKey{DataKey(RandomSecret(kKeySize)), {}, key_id};
+  Status outcome = use.outcome;
+  if (outcome.ok()) {
+    auto blob = EncryptUnder(secrets_, *use.key, context, wrapped->key.bytes());
+    if (blob.ok())
+      wrapped->blob = *std::move(blob);
+    else
+      outcome = blob.status();
+  }
+  KF_RETURN_IF_ERROR(
+      RecordKeyUse(caller, use, "GenerateDataKey", key_id, context, path, outcome));
+  if (!outcome.ok()) return outcome;
+  return wrapped;
+}
+
+Result<DataKey> Service::UnwrapDataKey(const Caller& caller, ByteView blob,
+                                       const EncryptionContext& context,
+                                       const std::string& path) {
+  const auto header = ParseBlobHeader(blob);
+  if (!header)
+    return Status(Error::kInvalidCiphertext, "The wrapped data key is not valid.");
+  const FileUse use = DecideFileUse(caller, header->key_id, context, {kDecrypt});
+  Result<SecretBytes> plain = use.outcome.ok()
+                                  ? DecryptUnder(secrets_, *use.key, blob, context)
+                                  : Result<SecretBytes>(use.outcome);
+  KF_RETURN_IF_ERROR(RecordKeyUse(caller, use, "Decrypt", header->key_id, context, path,
+                                  plain.status()));
+  if (!plain.ok()) return plain.status();
+  if (plain->size() != kKeySize)
+    return Status(Error::kInvalidCiphertext, "The wrapped data key has another size.");
+  return DataKey(std::move(plain).value());
+}
+
+Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blob,
+                                              const EncryptionContext& from,
+                                              const std::string& to_key_id,
+                                              const EncryptionContext& to,
+                                              const std::string& path) {
+  KF_ASSIGN_OR_RETURN(DataKey key, UnwrapDataKey(caller, blob, from, path));
+  const FileUse use = DecideFileUse(caller, to_key_id, to, {kGenerate});
+  Result<Bytes> wrapped = use.outcome.ok()
+                              ? EncryptUnder(secrets_, *use.key, to, key.bytes())
+                              : Result<Bytes>(use.outcome);
+  KF_RETURN_IF_ERROR(
+      RecordKeyUse(caller, use, "ReEncrypt", to_key_id, to, path, wrapped.status()));
+  if (!wrapped.ok()) return wrapped.status();
+  return WrappedDataKey{std::move(key), *std::move(wrapped), to_key_id};
+}
+
+}  // namespace keyfold

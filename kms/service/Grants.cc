@@ -1,0 +1,230 @@
+// Grants.
+#include <algorithm>
+
+#include "kms/service/Operations.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kGrantable[] = {
+    "Decrypt",       "Encrypt",     "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom", "ReEncryptTo", "CreateGrant",     "RetireGrant",
+    "DescribeKey"};
+constexpr size_t kMaxGrantsPerKey = 50000;
+constexpr std::string_view kTokenPrefix = "kfg1-";
+
+// A token names its grant; since grants act at once it carries no right.
+std::string TokenOf(const std::string& grant_id) {
+  return std::string(kTokenPrefix) + grant_id;
+}
+
+// Principals are given as ARNs or in the short form of policies.
+std::string PrincipalArn(const Account& account, const std::string& text) {
+  for (const char* kind : {"user", "group", "role"}) {
+    const std::string prefix = std::string(kind) + ":";
+    if (text.starts_with(prefix))
+      return "arn:aws:iam::" + account.id + ":" + kind + "/" + text.substr(prefix.size());
+  }
+  return text;
+}
+
+Status CheckPrincipal(const Account& account, const std::string& arn) {
+  const std::string prefix = "arn:aws:iam::" + account.id + ":";
+  if (arn.starts_with(prefix) && arn.size() > prefix.size()) return OkStatus();
+  return {Error::kInvalidArn, "\"" + arn + "\" is no principal of this account. Write "
+                              "user:NAME, group:NAME, role:NAME or an ARN."};
+}
+
+Status ParseConstraints(const json& constraints, policy::Grant& grant) {
+  for (const auto& [name, value] : constraints.items()) {
+    auto* target = name == "EncryptionContextEquals"   ? &grant.context_equals
+                   : name == "EncryptionContextSubset" ? &grant.context_subset
+                                                       : nullptr;
+    bool strings = value.is_object();
+    if (strings)
+      for (const json& item : value) strings = strings && item.is_string();
+    if (target == nullptr || !strings)
+      return {Error::kValidation,
+              "1 validation error detected: 'constraints' takes EncryptionContextEquals "
+              "or EncryptionContextSubset, each a map of strings"};
+    *target = value.get<std::map<std::string, std::string>>();
+  }
+  return OkStatus();
+}
+
+Result<GrantRecord> RequestedGrant(const Invocation& call) {
+  const Parameters& p = call.parameters;
+  GrantRecord record;
+  record.key_id = call.key->id;
+  record.issuing_account = policy::RootArn(call.account.id);
+  record.created = call.now;
+  policy::Grant& grant = record.grant;
+  grant.id = ToHex(RandomBytes(32));
+  grant.name = p.String("Name");
+  grant.grantee = PrincipalArn(call.account, p.String("GranteePrincipal"));
+  KF_RETURN_IF_ERROR(CheckPrincipal(call.account, grant.grantee));
+  if (p.Has("RetiringPrincipal")) {
+    grant.retiring_principal = PrincipalArn(call.account, p.String("RetiringPrincipal"));
+    KF_RETURN_IF_ERROR(CheckPrincipal(call.account, grant.retiring_principal));
+  }
+  for (const std::string& operation : p.Strings("Operations")) {
+    if (std::find(std::begin(kGrantable), std::end(kGrantable), operation) ==
+        std::end(kGrantable))
+      return Status(Error::kValidation, "1 validation error detected: Value '" + operation +
+                                            "' at 'operations' cannot be granted");
+    grant.operations.insert(operation);
+  }
+  if (grant.operations.empty())
+    return Status(Error::kValidation,
+                  "1 validation error detected: 'operations' must not be empty");
+  KF_RETURN_IF_ERROR(ParseConstraints(p.Structure("Constraints"), grant));
+  return record;
+}
+
+bool SameGrant(const policy::Grant& a, const policy::Grant& b) {
+  return a.name == b.name && a.grantee == b.grantee &&
+         a.retiring_principal == b.retiring_principal && a.operations == b.operations &&
+         a.context_equals == b.context_equals && a.context_subset == b.context_subset;
+}
+
+// A grant whose CreateGrant comes only from another grant passes on no more than
+// that grant holds.
+Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
+  policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
+                          call.ConditionsOn(*call.key)};
+  request.context["aws:PrincipalArn"] = {call.principal.arn};
+  if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy, {})
+          .allowed())
+    return OkStatus();
+  auto held_by = [&](const policy::Grant& held) {
+    const bool mine = held.grantee == call.principal.arn ||
+                      std::find(call.principal.group_arns.begin(),
+                                call.principal.group_arns.end(),
+                                held.grantee) != call.principal.group_arns.end();
+    if (!mine || !held.operations.contains("CreateGrant")) return false;
+    const bool operations = std::includes(held.operations.begin(), held.operations.end(),
+                                          wanted.operations.begin(),
+                                          wanted.operations.end());
+    const bool equals = held.context_equals.empty() ||
+                        held.context_equals == wanted.context_equals;
+    const bool subset = std::includes(
+        wanted.context_subset.begin(), wanted.context_subset.end(),
+        held.context_subset.begin(), held.context_subset.end());
+    return operations && equals && subset;
+  };
+  const auto& grants = call.state->GrantsOf(call.key->id);
+  if (std::any_of(grants.begin(), grants.end(), held_by)) return OkStatus();
+  return AccessDenied(call.principal, call.Action(), KeyArn(call.account, call.key->id));
+}
+
+json Describe(const GrantRecord& record, const Account& account) {
+  const policy::Grant& grant = record.grant;
+  json out = {{"KeyId", KeyArn(account, record.key_id)},
+              {"GrantId", grant.id},
+              {"Name", grant.name},
+              {"CreationDate", WireTime(record.created)},
+              {"GranteePrincipal", grant.grantee},
+              {"IssuingAccount", record.issuing_account},
+              {"Operations", grant.operations}};
+  if (!grant.retiring_principal.empty()) out["RetiringPrincipal"] = grant.retiring_principal;
+  if (!grant.context_equals.empty())
+    out["Constraints"]["EncryptionContextEquals"] = grant.context_equals;
+  if (!grant.context_subset.empty())
+    out["Constraints"]["EncryptionContextSubset"] = grant.context_subset;
+  return out;
+}
+
+template <typename Wanted>
+Answer PageOfGrants(Invocation& call, Wanted&& wanted) {
+  std::vector<json> items;
+  for (const auto& [id, record] : call.state->grants)
+    if (wanted(*record)) items.push_back(Describe(*record, call.account));
+  KF_ASSIGN_OR_RETURN(const PageRequest page,
+                      RequestedPage(call.parameters, items.size(), 50));
+  return Page("Grants", std::move(items), page.from, page.limit);
+}
+
+Status UnknownGrant() {
+  return {Error::kInvalidGrantId, "The grant does not exist on this key."};
+}
+
+}  // namespace
+
+Answer CreateGrant(Invocation& call) {
+  KF_ASSIGN_OR_RETURN(GrantRecord record, RequestedGrant(call));
+  KF_RETURN_IF_ERROR(CheckDelegation(call, record.grant));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  const auto& existing = call.state->GrantsOf(call.key->id);
+  if (existing.size() >= kMaxGrantsPerKey)
+    return Status(Error::kLimitExceeded, "The key has 50,000 grants already.");
+  std::string id = record.grant.id;
+  const auto same = std::find_if(existing.begin(), existing.end(), [&](const auto& other) {
+    return !other.name.empty() && SameGrant(other, record.grant);
+  });
+  if (same != existing.end())
+    id = same->id;
+  else
+    call.Change().PutGrant(std::move(record));
+  return json{{"GrantId", id}, {"GrantToken", TokenOf(id)}};
+}
+
+Answer ListGrants(Invocation& call) {
+  const std::string id = call.parameters.String("GrantId");
+  const std::string grantee =
+      PrincipalArn(call.account, call.parameters.String("GranteePrincipal"));
+  return PageOfGrants(call, [&](const GrantRecord& record) {
+    return record.key_id == call.key->id && (id.empty() || record.grant.id == id) &&
+           (grantee.empty() || record.grant.grantee == grantee);
+  });
+}
+
+Answer ListRetirableGrants(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  const std::string retiring =
+      PrincipalArn(call.account, call.parameters.String("RetiringPrincipal"));
+  return PageOfGrants(call, [&](const GrantRecord& record) {
+    return record.grant.retiring_principal == retiring;
+  });
+}
+
+Answer RevokeGrant(Invocation& call) {
+  const auto it = call.state->grants.find(call.parameters.String("GrantId"));
+  if (it == call.state->grants.end() || it->second->key_id != call.key->id)
+    return UnknownGrant();
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  call.Change().RemoveGrant(it->first);
+  return json::object();
+}
+
+Answer RetireGrant(Invocation& call) {
+  const Parameters& p = call.parameters;
+  std::string id = p.String("GrantId");
+  if (p.Has("GrantToken")) {
+    const std::string token = p.String("GrantToken");
+    if (!token.starts_with(kTokenPrefix))
+      return Status(Error::kInvalidGrantToken, "The grant token is not valid.");
+    id = token.substr(kTokenPrefix.size());
+  } else if (!p.Has("KeyId") || id.empty()) {
+    return Status(Error::kValidation,
+                  "1 validation error detected: give GrantToken, or KeyId and GrantId");
+  }
+  const auto it = call.state->grants.find(id);
+  const KeyRef key = it == call.state->grants.end()
+                         ? nullptr : call.state->FindKey(it->second->key_id);
+  if (!key) return UnknownGrant();
+  if (p.Has("KeyId") && ResolveKey(*call.state, call.account, p.String("KeyId"), call.now) != key)
+    return UnknownGrant();
+  const policy::Grant& grant = it->second->grant;
+  const bool retires = grant.retiring_principal == call.principal.arn ||
+                       (grant.grantee == call.principal.arn &&
+                        grant.operations.contains("RetireGrant"));
+  if (!retires) KF_RETURN_IF_ERROR(call.Authorize(call.Action(), *key));
+  call.resources.push_back(KeyArn(call.account, key->id));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  call.Change().RemoveGrant(id);
+  return json::object();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,170 @@
+// Import of key material.
+//
+// The token is 16 random bytes and a MAC over them, the key and its wrapping
+// key's record; the record is deleted when the token has done its work.
+#include <chrono>
+
+#include "kms/service/Operations.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr auto kValidity = std::chrono::hours(24);
+constexpr size_t kTokenIdSize = 16;
+constexpr size_t kMaxPending = 100;  // import records of one key
+
+struct Algorithm {
+  std::string_view name;
+  bool aes_wrap;
+  RsaPrivateKey::Padding padding;
+};
+constexpr Algorithm kAlgorithms[] = {
+    {"RSAES_OAEP_SHA_1", false, RsaPrivateKey::Padding::kOaepSha1},
+    {"RSAES_OAEP_SHA_256", false, RsaPrivateKey::Padding::kOaepSha256},
+    {"RSA_AES_KEY_WRAP_SHA_1", true, RsaPrivateKey::Padding::kOaepSha1},
+    {"RSA_AES_KEY_WRAP_SHA_256", true, RsaPrivateKey::Padding::kOaepSha256},
+};
+
+const Algorithm* FindAlgorithm(const std::string& name) {
+  for (const Algorithm& algorithm : kAlgorithms)
+    if (algorithm.name == name) return &algorithm;
+  return nullptr;
+}
+
+Bytes TokenMac(const RootSecrets& secrets, ByteView id, const std::string& key_id) {
+  ByteWriter out;
+  out.Prefixed(std::string_view("keyfold import token v1"));
+  out.Prefixed(id);
+  out.Prefixed(key_id);
+  const Sha256Digest mac = HmacSha256(secrets.tokens, out.bytes());
+  return {mac.begin(), mac.end()};
+}
+
+Status InvalidToken() {
+  return {Error::kInvalidImportToken,
+          "The import token is not one of this key, or was used. Get new parameters with "
+          "GetParametersForImport."};
+}
+
+// FindImport authenticates the token and finds its record.
+Result<ImportRecord> FindImport(const Invocation& call) {
+  const Bytes token = call.parameters.Blob("ImportToken");
+  if (token.size() != kTokenIdSize + kSha256Size) return InvalidToken();
+  const ByteView id = ByteView(token).first(kTokenIdSize);
+  if (!ConstantTimeEqual(TokenMac(call.secrets, id, call.key->id),
+                         ByteView(token).last(kSha256Size)))
+    return InvalidToken();
+  const auto it = call.state->imports.find(ToHex(id));
+  if (it == call.state->imports.end() || it->second.key_id != call.key->id)
+    return InvalidToken();
+  if (it->second.expires <= call.now)
+    return Status(Error::kExpiredImportToken,
+                  "The import token has expired. Get new parameters with "
+                  "GetParametersForImport.");
+  return it->second;
+}
+
+Result<CmkMaterial> Unwrap(const Invocation& call, const ImportRecord& import) {
+  const Algorithm* algorithm = FindAlgorithm(import.algorithm);
+  if (algorithm == nullptr) return InvalidToken();
+  KF_ASSIGN_OR_RETURN(const RsaPrivateKey key, OpenImportKey(call.secrets, import));
+  const Bytes wrapped = call.parameters.Blob("EncryptedKeyMaterial");
+  auto material = algorithm->aes_wrap ? key.UnwrapRsaAes(wrapped, algorithm->padding)
+                                      : key.Unwrap(wrapped, algorithm->padding);
+  if (!material.ok() || material->size() != kKeySize)
+    return Status(Error::kInvalidCiphertext,
+                  "The encrypted key material was not wrapped with this token's public key "
+                  "and algorithm, or is not 32 bytes long.");
+  return CmkMaterial(std::move(material).value());
+}
+
+Result<std::optional<TimePoint>> Expiry(const Invocation& call) {
+  const Parameters& p = call.parameters;
+  const std::string model = p.String("ExpirationModel", "KEY_MATERIAL_EXPIRES");
+  KF_RETURN_IF_ERROR(OneOf("ExpirationModel", model,
+                           {"KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"}));
+  const auto valid_to = p.Timestamp("ValidTo");
+  const bool expires = model == "KEY_MATERIAL_EXPIRES";
+  if (expires != valid_to.has_value())
+    return Status(Error::kValidation,
+                  expires ? "A validTo date must be set if the ExpirationModel is "
+                            "KEY_MATERIAL_EXPIRES."
+                          : "A validTo date must not be set if the ExpirationModel is "
+                            "KEY_MATERIAL_DOES_NOT_EXPIRE.");
+  if (valid_to && (*valid_to <= call.now || *valid_to > call.now + std::chrono::days(365)))
+    return Status(Error::kValidation,
+                  "The validTo date must be in the future, at most 365 days from now.");
+  return valid_to;
+}
+
+}  // namespace
+
+Status MakeImportKey(Invocation& call) {
+  const std::string spec = call.parameters.String("WrappingKeySpec");
+  KF_RETURN_IF_ERROR(
+      OneOf("WrappingKeySpec", spec, {"RSA_2048", "RSA_3072", "RSA_4096"}));
+  KF_RETURN_IF_ERROR(OneOf("WrappingAlgorithm", call.parameters.String("WrappingAlgorithm"),
+                           {kAlgorithms[0].name, kAlgorithms[1].name, kAlgorithms[2].name,
+                            kAlgorithms[3].name}));
+  const unsigned bits = spec == "RSA_2048" ? 2048 : spec == "RSA_3072" ? 3072 : 4096;
+  KF_ASSIGN_OR_RETURN(call.import_key, RsaPrivateKey::Generate(bits));
+  return OkStatus();
+}
+
+Answer GetParametersForImport(Invocation& call) {
+  size_t pending = 0;
+  for (const auto& [id, import] : call.state->imports) {
+    if (import.expires <= call.now)
+      call.Change().RemoveImport(id);
+    else if (import.key_id == call.key->id)
+      ++pending;
+  }
+  if (pending >= kMaxPending)
+    return Status(Error::kLimitExceeded,
+                  "100 import tokens of this key are unused. Wait until they expire.");
+  const Bytes id = RandomBytes(kTokenIdSize);
+  ImportRecord import{ToHex(id), call.key->id, call.parameters.String("WrappingAlgorithm"),
+                      call.now + kValidity, {}};
+  import.sealed_private_key = SealImportKey(call.secrets, import, *call.import_key);
+  Bytes token = id;
+  const Bytes mac = TokenMac(call.secrets, id, call.key->id);
+  token.insert(token.end(), mac.begin(), mac.end());
+  json answer = {{"KeyId", KeyArn(call.account, call.key->id)},
+                 {"ImportToken", ToBase64(token)},
+                 {"PublicKey", ToBase64(call.import_key->PublicKeyDer())},
+                 {"ParametersValidTo", WireTime(import.expires)}};
+  call.Change().PutImport(std::move(import));
+  return answer;
+}
+
+Answer ImportKeyMaterial(Invocation& call) {
+  KF_ASSIGN_OR_RETURN(const auto valid_to, Expiry(call));
+  KF_ASSIGN_OR_RETURN(const ImportRecord import, FindImport(call));
+  KF_ASSIGN_OR_RETURN(const CmkMaterial material, Unwrap(call, import));
+  KeyRecord key = *call.key;
+  const Bytes identity = MaterialIdentity(material);
+  if (!key.material_identity.empty() && !ConstantTimeEqual(key.material_identity, identity))
+    return Status(Error::kIncorrectKeyMaterial,
+                  "This is not the key material that was first imported into the key. Only "
+                  "the same can be imported again.");
+  if (!key.HasMaterial(call.now)) key.enabled = true;
+  key.material_identity = identity;
+  key.valid_to = valid_to;
+  MaterialVersion version{1, call.now, SealMaterial(call.secrets, key, 1, material), ""};
+  key.versions = {std::move(version)};
+  call.Change().PutKey(std::move(key));
+  call.Change().RemoveImport(import.id);
+  return json{{"KeyId", KeyArn(call.account, call.key->id)}};
+}
+
+Answer DeleteImportedKeyMaterial(Invocation& call) {
+  KeyRecord key = *call.key;
+  key.versions.clear();
+  key.valid_to.reset();
+  call.Change().PutKey(std::move(key));
+  return json{{"KeyId", KeyArn(call.account, call.key->id)}};
+}
+
+}  // namespace keyfold

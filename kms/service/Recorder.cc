@@ -1,0 +1,165 @@
+#include "kms/service/Recorder.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kManyRefusals = 10;
+constexpr auto kRefusalWindow = std::chrono::minutes(1);
+constexpr size_t kMostWatched = 10000;
+
+// What raises an alert when it succeeds.
+struct Rule {
+  std::string_view event;
+  const char* alert;
+  const char* message;
+};
+constexpr Rule kRules[] = {
+    {"DisableKey", "KeyDisabled", "disabled a key"},
+    {"ScheduleKeyDeletion", "KeyDeletionScheduled", "scheduled a key's deletion"},
+    {"DeleteImportedKeyMaterial", "KeyMaterialDeleted", "deleted imported key material"},
+    {"PutKeyPolicy", "KeyPolicyChanged", "changed a key's policy"},
+    {"ApplyIam", "IamChanged", "changed the account's users or policies"},
+    {"DeleteKey", "KeyDestroyed", "destroyed a key whose waiting period was over"},
+};
+
+// Answers are recorded without what is secret or long.
+json Recordable(const json& answer) {
+  json out = json::object();
+  for (const auto& [name, value] : answer.items())
+    if (name != "Plaintext" && name != "CiphertextBlob" && name != "ImportToken" &&
+        name != "PublicKey" && name != "GrantToken" && name != "Policy" &&
+        name != "Document")
+      out[LowerCamel(name)] = value;
+  return out;
+}
+
+std::string ResourcesOf(const json& record) {
+  std::string text;
+  for (const json& resource : record.value("resources", json::array()))
+    text += (text.empty() ? "" : ", ") + resource.value("ARN", std::string());
+  return text;
+}
+
+}  // namespace
+
+json Recorder::Base(const Caller& caller, const policy::Principal& principal,
+                    std::string_view source, std::string_view event,
+                    bool read_only) const {
+  json identity = {{"type", principal.is_service        ? "AWSService"
+                            : principal.is_account_root ? "Root"
+                            : caller.role.empty()       ? "IAMUser"
+                                                        : "AssumedRole"},
+                   {"principalId", std::to_string(caller.uid)},
+                   {"arn", principal.arn},
+                   {"accountId", account_.id},
+                   {"userName", principal.user_name},
+                   {"uid", caller.uid},
+                   {"gid", caller.gid},
+                   {"pid", caller.pid}};
+  const std::string executable = Executable(caller.pid);
+  if (!executable.empty()) identity["executable"] = executable;
+  return {{"userIdentity", std::move(identity)},
+          {"eventSource", source},
+          {"eventName", event},
+          {"awsRegion", account_.region},
+          {"sourceIPAddress", caller.source},
+          {"recipientAccountId", account_.id},
+          {"requestID", RandomUuid()},
+          {"readOnly", read_only},
+          {"resources", json::array()}};
+}
+
+void Recorder::AddKey(json& record, const std::string& key_arn) const {
+  record["resources"].push_back(
+      {{"ARN", key_arn}, {"accountId", account_.id}, {"type", "AWS::KMS::Key"}});
+}
+
+void Recorder::AddOutcome(json& record, const Status& outcome) {
+  if (outcome.ok()) return;
+  record["errorCode"] = ErrorName(outcome.error());
+  record["errorMessage"] = outcome.message();
+}
+
+json Recorder::CallRecord(const Invocation& call, const json* answer,
+                          const Status& outcome) const {
+  const std::string source = call.operation.service == "kms"
+                                 ? "kms.amazonaws.com"
+                                 : std::string(call.operation.service) + ".keyfold";
+  json record = Base(call.caller, call.principal, source, call.operation.name,
+                     call.operation.read_only);
+  record["requestParameters"] = call.parameters.ForAudit(call.operation);
+  record["responseElements"] = nullptr;
+  if (answer != nullptr && !call.operation.read_only && !answer->empty())
+    record["responseElements"] = Recordable(*answer);
+  std::string last;
+  for (const std::string& arn : call.resources) {
+    if (arn != last) AddKey(record, arn);
+    last = arn;
+  }
+  AddOutcome(record, outcome);
+  return record;
+}
+
+Status Recorder::Append(json record, bool durable) {
+  const json copy = record;
+  const Status status = log_.Append(std::move(record), durable);
+  if (!status.ok())
+    return status.error() == Error::kSystem
+               ? Status::FromErrno(status.sys_errno(),
+                                   "Refused, because the audit log cannot be written")
+               : status;
+  RaiseAlerts(copy);
+  return OkStatus();
+}
+
+bool Recorder::ManyRefusals(const std::string& arn) {
+  const TimePoint now = clock_.Now();
+  std::lock_guard lock(mutex_);
+  if (refusals_.size() > kMostWatched) refusals_.clear();
+  auto& times = refusals_[arn];
+  while (!times.empty() && times.front() + kRefusalWindow < now) times.pop_front();
+  times.push_back(now);
+  if (times.size() < kManyRefusals) return false;
+  times.clear();
+  return true;
+}
+
+void Recorder::RaiseAlerts(const json& record) {
+  const std::string event = record.value("eventName", std::string());
+  const std::string error = record.value("errorCode", std::string());
+  const std::string who = record["userIdentity"].value("userName", std::string());
+  if (error.empty()) {
+    for (const Rule& rule : kRules)
+      if (event == rule.event) Raise(record, rule.alert, who + " " + rule.message);
+    return;
+  }
+  if (error == ErrorName(Error::kCorrupt))
+    Raise(record, "IntegrityFailure",
+          event + ": " + record.value("errorMessage", std::string()));
+  if (error == ErrorName(Error::kAccessDenied) &&
+      ManyRefusals(record["userIdentity"].value("arn", std::string())))
+    Raise(record, "ManyRefusals",
+          who + " was refused " + std::to_string(kManyRefusals) + " times within a minute");
+}
+
+void Recorder::Raise(const json& cause, const char* name, const std::string& message) {
+  json alert = {{"userIdentity", cause["userIdentity"]},
+                {"eventSource", "alerts.keyfold"},
+                {"eventName", name},
+                {"awsRegion", account_.region},
+                {"sourceIPAddress", cause["sourceIPAddress"]},
+                {"requestID", cause["requestID"]},
+                {"readOnly", true},
+                {"requestParameters", {{"cause", cause["eventName"]}, {"message", message}}},
+                {"resources", cause["resources"]}};
+  // The record that caused it is written; losing the alert must not undo that.
+  (void)log_.Append(std::move(alert), false);
+  const std::string resources = ResourcesOf(cause);
+  if (sink_)
+    sink_(std::string(name) + ": " + message +
+          (resources.empty() ? "" : " (" + resources + ")"));
+}
+
+}  // namespace keyfold

@@ -1,0 +1,51 @@
+// Recorder: audit records in CloudTrail's shape, and the alerts they raise.
+//
+// Owns: the wording of records, the built-in alert rules. Must not know: the
+// chain (kms/audit), decisions. Thread-safe: mutex_ guards refusals_.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "kms/audit/AuditLog.h"
+#include "kms/service/Invocation.h"
+
+namespace keyfold {
+
+class Recorder {
+ public:
+  Recorder(AuditLog& log, const Account& account, const Clock& clock)
+      : log_(log), account_(account), clock_(clock) {}
+  void set_sink(std::function<void(const std::string&)> sink) { sink_ = std::move(sink); }
+
+  // Base is a record with all that does not depend on the event's kind.
+  nlohmann::json Base(const Caller& caller, const policy::Principal& principal,
+                      std::string_view source, std::string_view event, bool read_only) const;
+  // CallRecord tells of a KMS call and how it ended; `answer` may be null.
+  nlohmann::json CallRecord(const Invocation& call, const nlohmann::json* answer,
+                            const Status& outcome) const;
+  static void AddOutcome(nlohmann::json& record, const Status& outcome);
+  void AddKey(nlohmann::json& record, const std::string& key_arn) const;
+
+  // Append writes the record and whatever alerts it raises. kSystem, in words
+  // for the caller, when the log cannot be written: nothing may then be done.
+  Status Append(nlohmann::json record, bool durable);
+
+ private:
+  void RaiseAlerts(const nlohmann::json& record);
+  void Raise(const nlohmann::json& cause, const char* name, const std::string& message);
+  bool ManyRefusals(const std::string& arn);
+
+  AuditLog& log_;
+  const Account& account_;
+  const Clock& clock_;
+  std::function<void(const std::string&)> sink_;
+  std::mutex mutex_;
+  std::map<std::string, std::deque<TimePoint>> refusals_;  // by ARN, the last minute's
+};
+
+}  // namespace keyfold

@@ -1,0 +1,293 @@
+#include "kms/service/Service.h"
+
+#include <vector>
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kSequence[] = "keyStoreSequence";
+constexpr char kSequenceFailed[] = "keyStoreSequenceFailed";
+constexpr auto kSealInterval = std::chrono::minutes(1);
+
+Caller ServiceCaller() {
+  Caller keyfold;
+  keyfold.is_service = true;
+  return keyfold;
+}
+
+std::optional<uint64_t> SequenceIn(const json& record, const char* name) {
+  const json data = record.value("additionalEventData", json::object());
+  const auto it = data.find(name);
+  if (it == data.end() || !it->is_number_unsigned()) return std::nullopt;
+  return it->get<uint64_t>();
+}
+
+}  // namespace
+
+Status Kms::Create(KeyStore& store, const RootKey& root, const Account& account,
+                   const Clock& clock) {
+  const RootSecrets secrets(root);
+  KeyRecord key = MakeKey(secrets, Origin::kAwsKms, KeyManager::kAws, clock.Now());
+  key.description = "Default key that protects files when no other key is chosen";
+  key.policy_text = ServiceKeyPolicy(account.id);
+  Transaction transaction{State{}};
+  transaction.PutAlias({std::string(kServiceKeyAlias), key.id, key.created, key.created});
+  transaction.PutKey(std::move(key));
+  transaction.PutIam("# No users yet: keyfold iam apply FILE\n{}\n", {}, account.id);
+  return Catalog::Fill(store, secrets, account, std::move(transaction));
+}
+
+Result<std::unique_ptr<Kms>> Kms::Open(std::unique_ptr<KeyStore> store, RootKey root,
+                                       const std::string& audit_folder,
+                                       const Clock& clock) {
+  KF_ASSIGN_OR_RETURN(std::unique_ptr<Service> service,
+                      Service::Open(std::move(store), root, audit_folder, clock));
+  return std::unique_ptr<Kms>(std::move(service));
+}
+
+Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
+                                               const RootKey& root,
+                                               const std::string& audit_folder,
+                                               const Clock& clock) {
+  std::unique_ptr<Service> service(new Service(root, clock));
+  KF_ASSIGN_OR_RETURN(service->catalog_,
+                      Catalog::Load(std::move(store), service->secrets_));
+  service->identity_.set_root_uid(service->account().root_uid);
+  KF_ASSIGN_OR_RETURN(
+      service->audit_,
+      AuditLog::Open(audit_folder, CopySecret(service->secrets_.audit), clock));
+  service->recorder_ =
+      std::make_unique<Recorder>(*service->audit_, service->account(), clock);
+  KF_RETURN_IF_ERROR(service->CheckAgainstLog());
+  KF_RETURN_IF_ERROR(service->Tick());
+  return service;
+}
+
+Service::~Service() {
+  if (!recorder_) return;
+  // A last commit seals the log's end, so that nothing can be cut off unnoticed.
+  std::lock_guard lock(write_mutex_);
+  (void)CommitRecorded(OwnRecord("store.keyfold", "CloseStore"),
+                       Transaction(*catalog_->state()));
+}
+
+// The record of a commit is written before the commit, so when the power failed
+// in between the log is one ahead. Two ahead means that the store is an older
+// copy. Tick's seals follow every commit, so that one copied before the last
+// change is two behind within a second or so.
+Status Service::CheckAgainstLog() {
+  const AuditHead sealed = catalog_->sealed_head();
+  const AuditHead head = audit_->head();
+  if (head.sequence < sealed.sequence)
+    return {Error::kCorrupt, "The audit log lacks records: it ends at " +
+                                 std::to_string(head.sequence) + ", and " +
+                                 std::to_string(sealed.sequence) +
+                                 " were written. Restore it from a copy."};
+  AuditFilter later;
+  later.after_sequence = sealed.sequence;
+  KF_ASSIGN_OR_RETURN(const std::vector<json> records, audit_->Read(later));
+  const uint64_t next = catalog_->state()->sequence + 1;
+  bool lost = false;
+  for (const json& record : records) {
+    const auto sequence = SequenceIn(record, kSequence);
+    if (sequence && *sequence > next)
+      return {Error::kCorrupt,
+              "The key store is older than the audit log: a copy of an earlier time was put "
+              "in its place. Restore the newest copy of both."};
+    if (sequence) lost = *sequence == next;
+    if (SequenceIn(record, kSequenceFailed) == next) lost = false;
+  }
+  if (!lost) return OkStatus();
+  json record = OwnRecord("store.keyfold", "RecoverKeyStore");
+  record["additionalEventData"] = {{kSequenceFailed, next}};
+  return recorder_->Append(std::move(record), true);
+}
+
+json Service::OwnRecord(std::string_view source, std::string_view event) {
+  const Caller keyfold = ServiceCaller();
+  const auto state = catalog_->state();
+  return recorder_->Base(keyfold, *identity_.Resolve(keyfold, *state->iam), source, event,
+                         false);
+}
+
+Status Service::SealIfDue() {
+  const auto now = std::chrono::steady_clock::now();
+  const bool idle = audit_->head().sequence == catalog_->sealed_head().sequence;
+  if (!unsealed_ && (idle || now - sealed_at_ < kSealInterval)) return OkStatus();
+  KF_RETURN_IF_ERROR(CommitRecorded(OwnRecord("store.keyfold", "SealStore"),
+                                    Transaction(*catalog_->state())));
+  unsealed_ = false;
+  sealed_at_ = now;
+  return OkStatus();
+}
+
+Result<json> Service::Call(const Caller& caller, std::string_view service,
+                           std::string_view operation, const json& request) {
+  const Operation* known = FindOperation(service, operation);
+  const DispatchEntry* entry = FindDispatch(service, operation);
+  if (known == nullptr || entry == nullptr)
+    return Status(Error::kUnsupportedOperation,
+                  "The operation " + std::string(operation) + " is not supported.");
+  try {
+    auto parameters = Parameters::Check(*known, request);
+    const auto state = catalog_->state();
+    auto principal = identity_.Resolve(caller, *state->iam);
+    Invocation call{*known,  account(), secrets_, *audit_, identity_, caller,
+                    clock_.Now(), {}, {}, state, nullptr, {}, {}, {},
+                    catalog_->sealed_head()};
+    if (principal.ok()) {
+      call.principal = *principal;
+    } else {
+      call.principal.arn = "uid:" + std::to_string(caller.uid);
+      call.principal.user_name = call.principal.arn;
+    }
+    if (parameters.ok()) call.parameters = *parameters;
+    Result<json> answer = !principal.ok()    ? Result<json>(principal.status())
+                          : !parameters.ok() ? Result<json>(parameters.status())
+                          : entry->writes    ? RunWrite(*entry, call)
+                                             : RunRead(*entry, call);
+    if (!answer.ok()) {
+      const Status recorded =
+          recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()), false);
+      if (!recorded.ok()) return recorded;
+    }
+    return answer;
+  } catch (const std::exception&) {
+    return Status(Error::kInternal, "The request could not be served.");
+  }
+}
+
+Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
+  if (entry.key_parameter != nullptr) {
+    KF_ASSIGN_OR_RETURN(call.key, call.FindKey(call.parameters.String(entry.key_parameter),
+                                               call.Action()));
+    KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *call.key, call.now));
+  }
+  return entry.run(call);
+}
+
+Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
+  KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
+  // Whoever follows the log would otherwise make it grow by following.
+  const bool following = call.parameters.Has("AfterSequence");
+  if (!following)
+    KF_RETURN_IF_ERROR(
+        recorder_->Append(recorder_->CallRecord(call, &answer, OkStatus()), false));
+  return answer;
+}
+
+Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
+  if (entry.prepare != nullptr) {
+    // Refuse before the slow work what will be refused after it.
+    KF_ASSIGN_OR_RETURN(const KeyRef key,
+                        call.FindKey(call.parameters.String(entry.key_parameter),
+                                     call.Action()));
+    KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *key, call.now));
+    KF_RETURN_IF_ERROR(entry.prepare(call));
+    call.resources.clear();
+  }
+  Result<json> answer = json();
+  {
+    std::lock_guard lock(write_mutex_);
+    call.state = catalog_->state();
+    call.now = clock_.Now();
+    answer = Run(entry, call);
+    if (!answer.ok()) return answer;
+    json record = recorder_->CallRecord(call, &*answer, OkStatus());
+    if (!call.change) {
+      KF_RETURN_IF_ERROR(recorder_->Append(std::move(record), false));
+      return answer;
+    }
+    KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), *std::move(call.change)));
+    Advance();
+  }
+  Notify();
+  return answer;
+}
+
+Status Service::CommitRecorded(json record, Transaction transaction) {
+  const uint64_t sequence = transaction.next().sequence;
+  record["additionalEventData"][kSequence] = sequence;
+  KF_RETURN_IF_ERROR(recorder_->Append(record, false));
+  // Only what is on disk may be sealed.
+  const AuditHead head = audit_->head();
+  KF_RETURN_IF_ERROR(audit_->Sync());
+  const Status status = catalog_->Commit(std::move(transaction), head);
+  if (status.ok()) {
+    unsealed_ = true;
+    return status;
+  }
+  record["additionalEventData"] = {{kSequenceFailed, sequence}};
+  record["responseElements"] = nullptr;
+  Recorder::AddOutcome(record, status);
+  (void)recorder_->Append(std::move(record), true);
+  return status;
+}
+
+Status Service::TickKey(const KeyRecord& key, TimePoint now) {
+  const char* event = nullptr;
+  Transaction transaction(*catalog_->state());
+  if (key.DueForDestruction(now)) {
+    event = "DeleteKey";
+    transaction.RemoveKey(key.id);
+  } else if (key.valid_to && !key.versions.empty() && *key.valid_to <= now) {
+    event = "DeleteExpiredKeyMaterial";
+    KeyRecord without = key;
+    without.versions.clear();
+    transaction.PutKey(std::move(without));
+  } else if (key.next_rotation && *key.next_rotation <= now &&
+             key.StateAt(now) == KeyState::kEnabled) {
+    event = "RotateKey";
+    KeyRecord rotated = key;
+    AddVersion(secrets_, rotated, "AUTOMATIC", now);
+    rotated.next_rotation = now + std::chrono::days(*key.rotation_period_days);
+    transaction.PutKey(std::move(rotated));
+  }
+  if (event == nullptr) return OkStatus();
+  json record = OwnRecord("kms.amazonaws.com", event);
+  record["requestParameters"] = nullptr;
+  recorder_->AddKey(record, KeyArn(account(), key.id));
+  KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), std::move(transaction)));
+  Advance();
+  return OkStatus();
+}
+
+Status Service::Tick() {
+  const uint64_t before = generation_;
+  Status status = OkStatus();
+  {
+    std::lock_guard lock(write_mutex_);
+    const auto state = catalog_->state();
+    const TimePoint now = clock_.Now();
+    // One key's trouble does not keep the others waiting.
+    for (const auto& [id, key] : state->keys)
+      if (const Status one = TickKey(*key, now); !one.ok()) status = one;
+    if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
+  }
+  const Status synced = audit_->Sync();
+  if (generation_ != before) Notify();
+  return status.ok() ? synced : status;
+}
+
+void Service::Advance() {
+  identity_.Forget();
+  ++generation_;
+}
+
+void Service::SetChangeListener(std::function<void()> listener) {
+  std::lock_guard lock(listener_mutex_);
+  listener_ = std::move(listener);
+}
+
+void Service::Notify() {
+  std::function<void()> listener;
+  {
+    std::lock_guard lock(listener_mutex_);
+    listener = listener_;
+  }
+  if (listener) listener();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,111 @@
+// Service: the Kms. Finds the operation, checks, records, commits, notifies.
+//
+// Thread-safe: calls that change something hold write_mutex_ from reading the
+// state to committing; the others work on the state as it was when they began.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "kms/service/Catalog.h"
+#include "kms/service/Dispatch.h"
+#include "kms/service/Identity.h"
+#include "kms/service/Kms.h"
+#include "kms/service/Recorder.h"
+
+namespace keyfold {
+
+class Service final : public Kms {
+ public:
+  static Result<std::unique_ptr<Service>> Open(std::unique_ptr<KeyStore> store,
+                                               const RootKey& root,
+                                               const std::string& audit_folder,
+                                               const Clock& clock);
+  ~Service() override;
+
+  const Account& account() const override { return catalog_->account(); }
+  Result<nlohmann::json> Call(const Caller& caller, std::string_view service,
+                              std::string_view operation,
+                              const nlohmann::json& request) override;
+  void SetAlertSink(std::function<void(const std::string&)> sink) override {
+    recorder_->set_sink(std::move(sink));
+  }
+  Status Tick() override;
+
+  // DataKeys; FileKeys.cc.
+  Result<std::string> ResolveKey(const std::string& key) override;
+  std::string KeyLabel(const std::string& key_id) override;
+  Status Authorize(const Caller& caller, const std::string& key_id,
+                   const EncryptionContext& context, const FileEvent& event) override;
+  Caller Pin(const Caller& caller) override { return identity_.Pin(caller); }
+  Status StillAllowed(const Caller& caller, const std::string& key_id,
+                      const EncryptionContext& context, KeyUse use) override;
+  Status RecordFileEvent(const Caller& caller, const std::string& key_id,
+                         const FileEvent& event, const Status& outcome) override;
+  Result<WrappedDataKey> GenerateDataKey(const Caller& caller, const std::string& key_id,
+                                         const EncryptionContext& context,
+                                         const std::string& path) override;
+  Result<DataKey> UnwrapDataKey(const Caller& caller, ByteView blob,
+                                const EncryptionContext& context,
+                                const std::string& path) override;
+  Result<WrappedDataKey> RewrapDataKey(const Caller& caller, ByteView blob,
+                                       const EncryptionContext& from,
+                                       const std::string& to_key_id,
+                                       const EncryptionContext& to,
+                                       const std::string& path) override;
+  uint64_t Generation() const override { return generation_; }
+  void SetChangeListener(std::function<void()> listener) override;
+
+ private:
+  Service(const RootKey& root, const Clock& clock) : secrets_(root), clock_(clock) {}
+
+  // FileUse is the use of a key through the filesystem, half decided.
+  struct FileUse {
+    policy::Principal principal;
+    std::shared_ptr<const State> state;
+    KeyRef key;
+    Status outcome;
+  };
+  FileUse DecideFileUse(const Caller& caller, const std::string& key_id,
+                        const EncryptionContext& context,
+                        std::initializer_list<const char*> actions);
+  Status RecordKeyUse(const Caller& caller, const FileUse& use, const char* event,
+                      const std::string& key_id, const EncryptionContext& context,
+                      const std::string& path, const Status& outcome);
+  Status FinishFileUse(const Caller& caller, const FileUse& use, const std::string& key_id,
+                       const FileEvent& event, const Status& outcome);
+
+  Result<nlohmann::json> Run(const DispatchEntry& entry, Invocation& call);
+  Result<nlohmann::json> RunRead(const DispatchEntry& entry, Invocation& call);
+  Result<nlohmann::json> RunWrite(const DispatchEntry& entry, Invocation& call);
+  // The following are called with write_mutex_ held. CommitRecorded writes the
+  // record, then commits.
+  Status CommitRecorded(nlohmann::json record, Transaction transaction);
+  // Advance makes the new state count for decisions.
+  void Advance();
+  // SealIfDue seals the audit log's end in the key store.
+  Status SealIfDue();
+  Status TickKey(const KeyRecord& key, TimePoint now);
+  // CheckAgainstLog is kCorrupt when the audit log tells of later commits.
+  Status CheckAgainstLog();
+  nlohmann::json OwnRecord(std::string_view source, std::string_view event);
+  void Notify();
+
+  const RootSecrets secrets_;
+  const Clock& clock_;
+  Identity identity_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<AuditLog> audit_;
+  std::unique_ptr<Recorder> recorder_;
+
+  std::mutex write_mutex_;  // taken before all others; guards the next two
+  bool unsealed_ = false;   // a commit since the last seal
+  std::chrono::steady_clock::time_point sealed_at_;
+  std::atomic<uint64_t> generation_{1};
+  std::mutex listener_mutex_;  // guards listener_
+  std::function<void()> listener_;
+};
+
+}  // namespace keyfold

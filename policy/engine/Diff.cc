@@ -178,6 +178,7 @@ class Differ {
   // no gives one away. Only another user, and a group that is known not to be
   // the caller's, are certainly others.
   bool MayIncludeCaller(const std::string& trusted) const {
+    if (trusted.find_first_of("*?") != trusted.npos) return true;
     if (PrincipalKind(trusted) == "user")
       return trusted == caller_.arn || trusted == UserArn(account_, caller_.user_name);
     if (PrincipalKind(trusted) != "group") return true;

@@ -101,7 +101,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (levels_.empty()) return;
     Level& level = levels_.back();
     if (level.node.kind != Node::Kind::kMap || level.has_key) return;
-    if (node.kind != Node::Kind::kScalar) Refuse(mark, "a key that is not plain text");
+    if (node.kind != Node::Kind::kScalar) Refuse(mark, "a key that is not plain text; is a bracket not closed?");
     if (!level.seen.insert(node.text).second)
       Refuse(mark, "the key " + Quote(node.text) + " a second time");
   }

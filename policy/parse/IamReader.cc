@@ -203,7 +203,7 @@ class IamReader {
       if (item.text == kAccountRootPolicy)
         return ErrorAt(source_, *item.node,
                        "found policy " + Quote(item.text) +
-                           ", which can't be attached: it is whoever's ran init");
+                           ", which can't be attached: only whoever ran init has it");
       if (iam_.policies.contains(item.text) || ManagedPolicies().contains(item.text))
         continue;
       auto known = Keys(iam_.policies);

@@ -3,6 +3,7 @@
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <sstream>
 #include <unordered_set>
 
@@ -21,7 +22,8 @@ struct Refusal {
 
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(const TreeLimits& limits) : limits_(limits) {}
+  TreeBuilder(std::string_view text, const TreeLimits& limits)
+      : text_(text), limits_(limits) {}
 
   Node Take() { return std::move(root_); }
 
@@ -30,7 +32,13 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    Put(Make(Node::Kind::kNull, mark, "", anchor), mark);
+    Node node = Make(Node::Kind::kNull, mark, "", anchor);
+    // YAML takes the operator Null, as a key without quotes, for a null.
+    if (KeyIsDue() && TextAt(mark).starts_with("Null")) {
+      node.kind = Node::Kind::kScalar;
+      node.text = "Null";
+    }
+    Put(std::move(node), mark);
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     Refuse(mark, "a YAML alias; write the value out");
@@ -96,12 +104,22 @@ class TreeBuilder : public YAML::EventHandler {
     Store(std::move(node));
   }
 
+  std::string_view TextAt(const YAML::Mark& mark) const {
+    const size_t at = static_cast<size_t>(std::max(mark.pos, 0));
+    return at < text_.size() ? text_.substr(at) : std::string_view();
+  }
+
+  bool KeyIsDue() const {
+    return !levels_.empty() && levels_.back().node.kind == Node::Kind::kMap &&
+           !levels_.back().has_key;
+  }
+
   // CheckKey refuses what can't be a key where a key is due.
   void CheckKey(const Node& node, const YAML::Mark& mark) {
-    if (levels_.empty()) return;
+    if (!KeyIsDue()) return;
     Level& level = levels_.back();
-    if (level.node.kind != Node::Kind::kMap || level.has_key) return;
-    if (node.kind != Node::Kind::kScalar) Refuse(mark, "a key that is not plain text; is a bracket not closed?");
+    if (node.kind != Node::Kind::kScalar)
+      Refuse(mark, "a key that is not plain text; is a bracket not closed?");
     if (!level.seen.insert(node.text).second)
       Refuse(mark, "the key " + Quote(node.text) + " a second time");
   }
@@ -123,6 +141,7 @@ class TreeBuilder : public YAML::EventHandler {
     }
   }
 
+  const std::string_view text_;
   const TreeLimits limits_;
   Node root_;
   std::vector<Level> levels_;
@@ -200,7 +219,7 @@ Result<Node> ParseTree(std::string_view text, std::string_view source_name,
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);
-    TreeBuilder builder(limits);
+    TreeBuilder builder(text, limits);
     if (!parser.HandleNextDocument(builder))
       return Malformed(source_name, 1, 1, "nothing; a document is expected");
     parser.HandleNextDocument(builder);

@@ -1,4 +1,4 @@
-// Does a pattern, a condition or a statement fit a request?
+// Does a statement fit a request?
 //
 // Pure functions; nothing here decides.
 #pragma once
@@ -8,15 +8,6 @@
 #include "policy/model/Model.h"
 
 namespace keyfold::policy {
-
-// MatchWildcard: '*' is any run of characters, '?' any one. Takes no memory; time
-// grows at worst with the product of the lengths.
-bool MatchWildcard(std::string_view pattern, std::string_view text);
-// MatchWildcardIgnoreCase is the same for ASCII letters of either case.
-bool MatchWildcardIgnoreCase(std::string_view pattern, std::string_view text);
-// MatchArn matches the six parts of an ARN one by one, so that a '*' does not
-// reach across a colon; the sixth part may hold colons.
-bool MatchArn(std::string_view pattern, std::string_view arn);
 
 // Asker is what conditions may ask about who asks, besides the context.
 struct Asker {

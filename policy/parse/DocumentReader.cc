@@ -3,6 +3,8 @@
 #include <unordered_set>
 
 #include "policy/model/ConditionOperator.h"
+#include "policy/model/KmsActions.h"
+#include "policy/model/Wildcard.h"
 
 namespace keyfold::policy {
 namespace {
@@ -35,6 +37,26 @@ bool IsAction(std::string_view text) {
     return true;
   };
   return letters(text.substr(0, colon), "-") && letters(text.substr(colon + 1), "*?");
+}
+
+// CheckKmsAction refuses a "kms:" pattern that no action fits: a slip in it would
+// allow, or worse, deny nothing.
+Status CheckKmsAction(const Source& source, const Item& item) {
+  constexpr std::string_view kKms = "kms:";
+  const std::string_view text = item.text;
+  if (!EqualsIgnoreCase(text.substr(0, kKms.size()), kKms)) return OkStatus();
+  const std::string_view pattern = text.substr(kKms.size());
+  std::vector<std::string_view> known;
+  for (std::string_view action : KmsActions()) {
+    if (MatchWildcardIgnoreCase(pattern, action)) return OkStatus();
+    known.push_back(action);
+  }
+  const std::string_view near = Nearest(pattern, known);
+  return ErrorAt(
+      source, *item.node,
+      "found " + Quote(text) + ", which is no KMS action" +
+          (near.empty() ? std::string("; expected one such as kms:Decrypt")
+                        : "; did you mean \"kms:" + std::string(near) + "\"?"));
 }
 
 class StatementReader {
@@ -116,6 +138,7 @@ class StatementReader {
     KF_ASSIGN_OR_RETURN(std::vector<Item> items, ReadItems(source_, value, kExpected));
     for (Item& item : items) {
       if (!IsAction(item.text)) return ErrorExpected(source_, *item.node, kExpected);
+      KF_RETURN_IF_ERROR(CheckKmsAction(source_, item));
       out->push_back(std::move(item.text));
     }
     return OkStatus();

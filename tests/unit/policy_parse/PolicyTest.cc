@@ -227,6 +227,23 @@ TEST(PolicyTest, MistakesAreNamedWithTheirPlace) {
     EXPECT_EQ(Mistake(c.text), std::string("key.yaml:") + c.message) << c.text;
 }
 
+TEST(PolicyTest, KmsActionsMustExist) {
+  const auto mistake = [](const std::string& action) {
+    return Mistake("Statement: {Effect: Deny, Principal: account, Action: '" + action +
+                   "'}");
+  };
+  EXPECT_EQ(
+      mistake("kms:Decrpyt"),
+      "key.yaml:1:55: found \"kms:Decrpyt\", which is no KMS action; did you mean "
+      "\"kms:Decrypt\"?");
+  EXPECT_EQ(mistake("KMS:Read*"),
+            "key.yaml:1:55: found \"KMS:Read*\", which is no KMS action; expected one "
+            "such as kms:Decrypt");
+  for (const char* action : {"kms:*", "*", "kms:reencrypt*", "KMS:Decrypt",
+                             "kms:De?rypt", "kms:Sign", "s3:GetObject", "fs:GetFile"})
+    EXPECT_EQ(mistake(action), "no mistake") << action;
+}
+
 TEST(PolicyTest, PrincipalsThatNameNobodyAreRefused) {
   for (const char* text :
        {"user:", "user:*", "user:a?", "user:a/b", "group:", "service:other",

@@ -67,7 +67,7 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       with.versions.push_back(std::move(version));
       std::sort(with.versions.begin(), with.versions.end(),
                 [](const auto& a, const auto& b) { return a.version < b.version; });
-      state.keys[with.id] = std::make_shared<const KeyRecord>(std::move(with));
+      state.keys[key->id] = std::make_shared<const KeyRecord>(std::move(with));
       return OkStatus();
     }
     case Table::kAliases: {

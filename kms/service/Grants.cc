@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kms/service/Operations.h"
+#include "policy/parse/Parse.h"
 
 namespace keyfold {
 namespace {
@@ -21,20 +22,11 @@ std::string TokenOf(const std::string& grant_id) {
 }
 
 // Principals are given as ARNs or in the short form of policies.
-std::string PrincipalArn(const Account& account, const std::string& text) {
-  for (const char* kind : {"user", "group", "role"}) {
-    const std::string prefix = std::string(kind) + ":";
-    if (text.starts_with(prefix))
-      return "arn:aws:iam::" + account.id + ":" + kind + "/" + text.substr(prefix.size());
-  }
-  return text;
-}
-
-Status CheckPrincipal(const Account& account, const std::string& arn) {
-  const std::string prefix = "arn:aws:iam::" + account.id + ":";
-  if (arn.starts_with(prefix) && arn.size() > prefix.size()) return OkStatus();
-  return {Error::kInvalidArn, "\"" + arn + "\" is no principal of this account. Write "
-                              "user:NAME, group:NAME, role:NAME or an ARN."};
+Result<std::string> PrincipalArn(const Account& account, const std::string& text) {
+  auto arn = policy::ParsePrincipal(text, account.id);
+  if (arn.ok() && *arn != "*") return arn;
+  return Status(Error::kInvalidArn, "\"" + text + "\" is no principal of this account. "
+                                    "Write user:NAME, group:NAME, role:NAME or an ARN.");
 }
 
 Status ParseConstraints(const json& constraints, policy::Grant& grant) {
@@ -63,11 +55,11 @@ Result<GrantRecord> RequestedGrant(const Invocation& call) {
   policy::Grant& grant = record.grant;
   grant.id = ToHex(RandomBytes(32));
   grant.name = p.String("Name");
-  grant.grantee = PrincipalArn(call.account, p.String("GranteePrincipal"));
-  KF_RETURN_IF_ERROR(CheckPrincipal(call.account, grant.grantee));
+  KF_ASSIGN_OR_RETURN(grant.grantee,
+                      PrincipalArn(call.account, p.String("GranteePrincipal")));
   if (p.Has("RetiringPrincipal")) {
-    grant.retiring_principal = PrincipalArn(call.account, p.String("RetiringPrincipal"));
-    KF_RETURN_IF_ERROR(CheckPrincipal(call.account, grant.retiring_principal));
+    KF_ASSIGN_OR_RETURN(grant.retiring_principal,
+                        PrincipalArn(call.account, p.String("RetiringPrincipal")));
   }
   for (const std::string& operation : p.Strings("Operations")) {
     if (std::find(std::begin(kGrantable), std::end(kGrantable), operation) ==
@@ -172,8 +164,11 @@ Answer CreateGrant(Invocation& call) {
 
 Answer ListGrants(Invocation& call) {
   const std::string id = call.parameters.String("GrantId");
-  const std::string grantee =
-      PrincipalArn(call.account, call.parameters.String("GranteePrincipal"));
+  std::string grantee;
+  if (call.parameters.Has("GranteePrincipal")) {
+    KF_ASSIGN_OR_RETURN(
+        grantee, PrincipalArn(call.account, call.parameters.String("GranteePrincipal")));
+  }
   return PageOfGrants(call, [&](const GrantRecord& record) {
     return record.key_id == call.key->id && (id.empty() || record.grant.id == id) &&
            (grantee.empty() || record.grant.grantee == grantee);
@@ -182,8 +177,9 @@ Answer ListGrants(Invocation& call) {
 
 Answer ListRetirableGrants(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
-  const std::string retiring =
-      PrincipalArn(call.account, call.parameters.String("RetiringPrincipal"));
+  KF_ASSIGN_OR_RETURN(
+      const std::string retiring,
+      PrincipalArn(call.account, call.parameters.String("RetiringPrincipal")));
   return PageOfGrants(call, [&](const GrantRecord& record) {
     return record.grant.retiring_principal == retiring;
   });

@@ -78,13 +78,7 @@ std::string Executable(pid_t pid) {
 
 Result<policy::Principal> Identity::Look(const Caller& caller,
                                          const policy::IamIndex& iam) const {
-  if (caller.is_service) {
-    policy::Principal keyfold;
-    keyfold.arn = "arn:aws:iam::" + iam.account() + ":service/keyfold";
-    keyfold.user_name = "keyfold";
-    keyfold.is_service = true;
-    return keyfold;
-  }
+  if (caller.is_service) return iam.Service();
   std::vector<std::string> group_names;
   if (iam.HasGroups()) {
     auto groups = caller.groups;

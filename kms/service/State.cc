@@ -49,7 +49,8 @@ void Transaction::PutKey(KeyRecord key) {
   for (const MaterialVersion& version : key.versions)
     if (!has(old, version))
       Put(Table::kKeyVersions, VersionRowId(key.id, version.version), ToJson(version));
-  next_.keys[key.id] = std::make_shared<const KeyRecord>(std::move(key));
+  auto shared = std::make_shared<const KeyRecord>(std::move(key));
+  next_.keys[shared->id] = shared;
 }
 
 void Transaction::RemoveKey(const std::string& id) {
@@ -83,9 +84,9 @@ void Transaction::RemoveAlias(const std::string& name) {
 
 void Transaction::PutGrant(GrantRecord grant) {
   Put(Table::kGrants, grant.grant.id, ToJson(grant));
-  const std::string key_id = grant.key_id;
-  next_.grants[grant.grant.id] = std::make_shared<const GrantRecord>(std::move(grant));
-  IndexGrants(key_id);
+  auto shared = std::make_shared<const GrantRecord>(std::move(grant));
+  next_.grants[shared->grant.id] = shared;
+  IndexGrants(shared->key_id);
 }
 
 void Transaction::RemoveGrant(const std::string& id) {

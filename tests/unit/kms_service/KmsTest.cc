@@ -1,0 +1,336 @@
+// Do keys behave as AWS KMS says, for whom policies let, and for nobody else?
+#include "KmsFixture.h"
+
+namespace keyfold {
+namespace {
+
+constexpr char kDenied[] = "AccessDeniedException";
+
+json Wrapped(const char* text) { return ToBase64(AsBytes(text)); }
+
+TEST_F(KmsTest, EncryptsAndDecryptsUnderTheContext) {
+  const std::string key = MakeKey();
+  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("salary")},
+                                           {"EncryptionContext", {{"a", "1"}}}});
+  const json blob = made["CiphertextBlob"];
+  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", blob},
+                                   {"EncryptionContext", {{"a", "1"}}}})["Plaintext"],
+            Wrapped("salary"));
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", blob}}), "InvalidCiphertextException");
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", blob},
+                                  {"EncryptionContext", {{"a", "2"}}}}),
+            "InvalidCiphertextException");
+  EXPECT_EQ(Try(kAccounts, "Decrypt", {{"CiphertextBlob", blob},
+                                       {"EncryptionContext", {{"a", "1"}}}}),
+            kDenied);
+}
+
+TEST_F(KmsTest, EveryChangedByteOfABlobIsRefused) {
+  const std::string key = MakeKey();
+  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
+  const Bytes blob = *FromBase64(made["CiphertextBlob"].get<std::string>());
+  for (size_t i = 0; i < blob.size(); ++i) {
+    Bytes altered = blob;
+    altered[i] ^= 0x40;
+    EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", ToBase64(altered)}}),
+              "InvalidCiphertextException")
+        << "byte " << i;
+  }
+}
+
+TEST_F(KmsTest, ABlobOfOneKeyIsRefusedByAnother) {
+  const std::string a = MakeKey(), b = MakeKey();
+  const json made = Must(kCfo, "GenerateDataKey", {{"KeyId", a}, {"KeySpec", "AES_256"}});
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}, {"KeyId", b}}),
+            "IncorrectKeyException");
+  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}})["Plaintext"],
+            made["Plaintext"]);
+  // The key id in the blob rewritten to the other key's.
+  Bytes forged = *FromBase64(made["CiphertextBlob"].get<std::string>());
+  const json other = Must(kCfo, "Encrypt", {{"KeyId", b}, {"Plaintext", Wrapped("x")}});
+  const Bytes theirs = *FromBase64(other["CiphertextBlob"].get<std::string>());
+  std::copy_n(theirs.begin() + 1, 16, forged.begin() + 1);
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", ToBase64(forged)}}),
+            "InvalidCiphertextException");
+}
+
+TEST_F(KmsTest, ReEncryptMovesABlobToAnotherKey) {
+  const std::string a = MakeKey(), b = MakeKey();
+  const json first = Must(kCfo, "Encrypt", {{"KeyId", a}, {"Plaintext", Wrapped("x")}});
+  const json second = Must(kCfo, "ReEncrypt", {{"CiphertextBlob", first["CiphertextBlob"]},
+                                               {"DestinationKeyId", b}});
+  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", second["CiphertextBlob"]},
+                                   {"KeyId", b}})["Plaintext"], Wrapped("x"));
+  EXPECT_FALSE(second.contains("Plaintext"));
+}
+
+TEST_F(KmsTest, OldVersionsDecryptAfterRotation) {
+  const std::string key = MakeKey();
+  const json old = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("old")}});
+  Must(kCfo, "EnableKeyRotation", {{"KeyId", key}, {"RotationPeriodInDays", 90}});
+  clock_.Advance(days(91));
+  ASSERT_TRUE(kms_->Tick().ok());
+  Must(kCfo, "RotateKeyOnDemand", {{"KeyId", key}});
+  ASSERT_TRUE(Reopen().ok());
+  const json rotations = Must(kCfo, "ListKeyRotations", {{"KeyId", key}})["Rotations"];
+  ASSERT_EQ(rotations.size(), 2u);
+  EXPECT_EQ(rotations[0]["RotationType"], "AUTOMATIC");
+  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", old["CiphertextBlob"]}})["Plaintext"],
+            Wrapped("old"));
+}
+
+TEST_F(KmsTest, DeletionWaitsAndThenDestroys) {
+  const std::string key = MakeKey();
+  Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
+  for (int days_ : {0, 6, 31})
+    EXPECT_EQ(Try(kCfo, "ScheduleKeyDeletion", {{"KeyId", key}, {"PendingWindowInDays", days_}}),
+              "ValidationException");
+  const json scheduled = Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", "alias/cfo"}});
+  EXPECT_EQ(scheduled["PendingWindowInDays"], 30);
+  clock_.Advance(days(30) - std::chrono::seconds(1));
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(State(key), "PendingDeletion");
+  clock_.Advance(std::chrono::seconds(1));
+  // Due keys are out of reach even before they are destroyed.
+  EXPECT_EQ(Try(kSysadmin, "CancelKeyDeletion", {{"KeyId", key}}), "NotFoundException");
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", "alias/cfo"}}), "NotFoundException");
+  EXPECT_EQ(Try(kCfo, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
+}
+
+TEST_F(KmsTest, DestructionAlsoHappensAtTheNextStart) {
+  const std::string key = MakeKey();
+  Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", key}, {"PendingWindowInDays", 7}});
+  kms_.reset();
+  clock_.Advance(days(8));
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
+  EXPECT_EQ(LastRecord()["eventName"], "DescribeKey");
+}
+
+TEST_F(KmsTest, CancellingGivesADisabledKey) {
+  const std::string key = MakeKey();
+  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
+  Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", key}});
+  Must(kCfo, "CancelKeyDeletion", {{"KeyId", key}});
+  EXPECT_EQ(State(key), "Disabled");
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}}),
+            "DisabledException");
+  Must(kCfo, "EnableKey", {{"KeyId", key}});
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}}), "ok");
+}
+
+TEST_F(KmsTest, AliasesHaveRules) {
+  const std::string key = MakeKey();
+  auto create = [&](const std::string& name) {
+    return Try(kCfo, "CreateAlias", {{"AliasName", name}, {"TargetKeyId", key}});
+  };
+  EXPECT_EQ(create("alias/cfo"), "ok");
+  EXPECT_EQ(create("alias/cfo"), "AlreadyExistsException");
+  EXPECT_EQ(create("cfo"), "ValidationException");
+  EXPECT_EQ(create("alias/c f o"), "ValidationException");
+  EXPECT_EQ(create("alias/"), "InvalidAliasNameException");
+  EXPECT_EQ(create("alias/aws/mine"), "NotAuthorizedException");
+  EXPECT_EQ(create("alias/" + std::string(251, 'x')), "ValidationException");
+  EXPECT_EQ(create("alias/" + std::string(250, 'x')), "ok");
+  // Not by somebody who may not administer the key.
+  EXPECT_EQ(Try(kAccounts, "CreateAlias", {{"AliasName", "alias/z"}, {"TargetKeyId", key}}),
+            kDenied);
+  EXPECT_EQ(Try(kAccounts, "DeleteAlias", {{"AliasName", "alias/cfo"}}), kDenied);
+  EXPECT_EQ(Try(kCfo, "DeleteAlias", {{"AliasName", "alias/cfo"}}), "ok");
+}
+
+TEST_F(KmsTest, AccountsMayLookButNotTouch) {
+  const std::string key = MakeKey();
+  EXPECT_EQ(Try(kAccounts, "DescribeKey", {{"KeyId", key}}), "ok");
+  EXPECT_EQ(Try(kAccounts, "ListKeys", json::object()), "ok");
+  for (const auto& [operation, extra] : std::map<const char*, json>{
+           {"DisableKey", json::object()}, {"ScheduleKeyDeletion", json::object()},
+           {"PutKeyPolicy", {{"Policy", "{}"}}}, {"TagResource", {{"Tags", json::array()}}},
+           {"Encrypt", {{"Plaintext", "aGk="}}}, {"GenerateDataKey", {{"KeySpec", "AES_256"}}},
+           {"CreateGrant", {{"GranteePrincipal", "user:uid:60002"}, {"Operations", {"Decrypt"}}}}}) {
+    json request = extra;
+    request["KeyId"] = key;
+    EXPECT_EQ(Try(kAccounts, operation, request), kDenied) << operation;
+  }
+}
+
+TEST_F(KmsTest, WhoMayNotKnowLearnsNothing) {
+  const std::string key = MakeKey();
+  const auto there = Call(kNobody, "DescribeKey", {{"KeyId", key}});
+  const std::string other = "01234567-89ab-4cde-8f01-23456789abcd";
+  const auto absent = Call(kNobody, "DescribeKey", {{"KeyId", other}});
+  EXPECT_EQ(there.status().error(), Error::kAccessDenied);
+  EXPECT_EQ(absent.status().error(), Error::kAccessDenied);
+  std::string text = absent.status().message();
+  text.replace(text.find(other), other.size(), key);
+  EXPECT_EQ(text, there.status().message());
+  EXPECT_EQ(Try(kAccounts, "DescribeKey", {{"KeyId", other}}), "NotFoundException");
+}
+
+TEST_F(KmsTest, AdministratorAccessMayUseAndJoinThroughTheAccountStatement) {
+  const std::string key = MakeKey();
+  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), "ok");
+  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), "ok");
+  // The account's root user is nobody special to a key.
+  EXPECT_EQ(Try(kRootUid, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), kDenied);
+  EXPECT_EQ(Try(kRootUid, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), kDenied);
+}
+
+TEST_F(KmsTest, ADowngradedAdministratorCannotTakeItBack) {
+  const std::string key = MakeKey();
+  std::string iam = kIam;
+  iam.replace(iam.find("AdministratorAccess"), 19, "SystemAdministrator");
+  Must(kRootUid, "iam", "ApplyIam", {{"Document", iam}});
+  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), kDenied);
+  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), kDenied);
+  EXPECT_EQ(Try(kSysadmin, "ApplyIam", {{"Document", kIam}}, "iam"), kDenied);
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "ok");
+}
+
+TEST_F(KmsTest, APolicyThatLocksOutItsAuthorIsRefused) {
+  const std::string key = MakeKey();
+  const json nobody = R"({"Statement": [{"Effect": "Allow", "Action": "kms:*",
+    "Principal": {"AWS": "arn:aws:iam::000000000000:user/other"}, "Resource": "*"}]})";
+  EXPECT_EQ(Try(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", nobody}}),
+            "MalformedPolicyDocumentException");
+  EXPECT_EQ(Try(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", nobody},
+                                       {"BypassPolicyLockoutSafetyCheck", true}}),
+            "ok");
+  // Without the account statement IAM policies give nothing on the key.
+  EXPECT_EQ(Try(kCfo, "DescribeKey", {{"KeyId", key}}), kDenied);
+}
+
+TEST_F(KmsTest, GrantsLetAndStopLetting) {
+  const std::string key = MakeKey();
+  const json blob =
+      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
+                             {"EncryptionContext", {{"dept", "hr"}, {"n", "1"}}}});
+  const json decrypt = {{"CiphertextBlob", blob["CiphertextBlob"]},
+                        {"EncryptionContext", {{"dept", "hr"}, {"n", "1"}}}};
+  EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
+  const json wrong = Must(kCfo, "CreateGrant",
+                          {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
+                           {"Operations", {"Decrypt"}},
+                           {"Constraints", {{"EncryptionContextSubset", {{"dept", "it"}}}}}});
+  EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
+  const json request = {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
+                        {"Operations", {"Decrypt"}}, {"Name", "payroll"},
+                        {"Constraints", {{"EncryptionContextSubset", {{"dept", "hr"}}}}}};
+  const json grant = Must(kCfo, "CreateGrant", request);
+  EXPECT_EQ(Must(kCfo, "CreateGrant", request)["GrantId"], grant["GrantId"]);
+  EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), "ok");
+  EXPECT_EQ(Must(kCfo, "ListGrants", {{"KeyId", key}})["Grants"].size(), 2u);
+  EXPECT_EQ(Try(kNobody, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}}), kDenied);
+  Must(kCfo, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}});
+  EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
+  EXPECT_EQ(Try(kCfo, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}}),
+            "InvalidGrantIdException");
+}
+
+TEST_F(KmsTest, AGranteePassesOnOnlyWhatItHolds) {
+  const std::string key = MakeKey();
+  Must(kCfo, "CreateGrant", {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
+                             {"Operations", {"Decrypt", "CreateGrant"}}});
+  auto pass_on = [&](const char* operation) {
+    return Try(kNobody, "CreateGrant", {{"KeyId", key}, {"GranteePrincipal", "user:uid:60002"},
+                                        {"Operations", {operation}}});
+  };
+  EXPECT_EQ(pass_on("Decrypt"), "ok");
+  EXPECT_EQ(pass_on("Encrypt"), kDenied);
+}
+
+TEST_F(KmsTest, ServiceKeysAreSeenButNotAdministered) {
+  const json key = Must(kSysadmin, "DescribeKey", {{"KeyId", "alias/aws/fs"}})["KeyMetadata"];
+  EXPECT_EQ(key["KeyManager"], "AWS");
+  for (const char* operation : {"DisableKey", "ScheduleKeyDeletion", "EnableKeyRotation"})
+    EXPECT_EQ(Try(kSysadmin, operation, {{"KeyId", "alias/aws/fs"}}), kDenied) << operation;
+  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", "alias/aws/fs"}, {"Plaintext", "aGk="}}), kDenied);
+}
+
+TEST_F(KmsTest, FilesUseKeysThroughTheSameDecision) {
+  const std::string key = MakeKey();
+  const EncryptionContext context = {{"keyfold:file", "f"}};
+  auto wrapped = kms_->GenerateDataKey(By(kCfo), key, context, "/reports/a");
+  ASSERT_TRUE(wrapped.ok()) << wrapped.status().ToString();
+  const FileEvent open{"OpenFile", "/reports/a", KeyUse::kRead};
+  EXPECT_TRUE(kms_->Authorize(By(kCfo), key, context, open).ok());
+  EXPECT_EQ(kms_->Authorize(By(kNobody), key, context, open).error(), Error::kAccessDenied);
+  json record = LastRecord();
+  EXPECT_EQ(record["errorCode"], kDenied);
+  EXPECT_EQ(record["resources"][1]["path"], "/reports/a");
+  EXPECT_EQ(record["userIdentity"]["uid"], kNobody);
+  EXPECT_EQ(kms_->UnwrapDataKey(By(kNobody), wrapped->blob, context, "").status().error(),
+            Error::kAccessDenied);
+  EXPECT_TRUE(kms_->UnwrapDataKey(By(kCfo), wrapped->blob, context, "").ok());
+  Must(kCfo, "DisableKey", {{"KeyId", key}});
+  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, context, KeyUse::kRead).error(), Error::kDisabled);
+  auto service = kms_->ResolveKey("alias/aws/fs");
+  EXPECT_TRUE(kms_->Authorize(By(kNobody), *service, context, open).ok());
+}
+
+TEST_F(KmsTest, ChangesAreNotifiedAndGrowTheGeneration) {
+  const std::string key = MakeKey();
+  int notified = 0;
+  kms_->SetChangeListener([&] { ++notified; });
+  const uint64_t before = kms_->Generation();
+  Must(kCfo, "DisableKey", {{"KeyId", key}});
+  EXPECT_EQ(notified, 1);
+  EXPECT_GT(kms_->Generation(), before);
+  Try(kAccounts, "EnableKey", {{"KeyId", key}});
+  EXPECT_EQ(notified, 1);
+  kms_->SetChangeListener({});
+}
+
+TEST_F(KmsTest, RequestsAreCheckedAgainstTheSchema) {
+  const std::string key = MakeKey();
+  for (const json& request : std::vector<json>{
+           json::array(), json::object(), {{"KeyId", 7}}, {{"KeyId", key}, {"Typo", 1}}})
+    EXPECT_EQ(Try(kCfo, "DescribeKey", request), "ValidationException") << request;
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "not base64!"}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", ToBase64(Bytes(4097))}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "ListKeys", {{"Limit", 0}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "ListKeys", {{"Marker", "x"}}), "InvalidMarkerException");
+  EXPECT_EQ(Try(kCfo, "NoSuchThing", {{"KeyId", key}}), "UnsupportedOperationException");
+}
+
+TEST_F(KmsTest, ListsArePaged) {
+  for (int i = 0; i < 5; ++i) MakeKey();
+  std::set<std::string> seen;
+  json request = {{"Limit", 2}};
+  for (int pages = 0; pages < 10; ++pages) {
+    const json page = Must(kCfo, "ListKeys", request);
+    for (const json& key : page["Keys"]) seen.insert(key["KeyId"]);
+    if (!page["Truncated"]) break;
+    request["Marker"] = page["NextMarker"];
+  }
+  EXPECT_EQ(seen.size(), 6u);
+}
+
+TEST_F(KmsTest, TagsHaveRules) {
+  const std::string key = MakeKey();
+  auto tag = [&](json tags) { return Try(kCfo, "TagResource", {{"KeyId", key}, {"Tags", tags}}); };
+  const json a = {{"TagKey", "a"}, {"TagValue", "1"}};
+  EXPECT_EQ(tag({a}), "ok");
+  EXPECT_EQ(tag({a, a}), "TagException");
+  EXPECT_EQ(tag({{{"TagKey", "aws:x"}, {"TagValue", "1"}}}), "TagException");
+  json many = json::array();
+  for (int i = 0; i < 50; ++i)
+    many.push_back({{"TagKey", "k" + std::to_string(i)}, {"TagValue", ""}});
+  EXPECT_EQ(tag(many), "TagException");  // 51 with "a"
+}
+
+TEST_F(KmsTest, RandomBytesAndDryRuns) {
+  const std::string key = MakeKey();
+  EXPECT_EQ(Try(kSysadmin, "GenerateRandom", {{"NumberOfBytes", 1025}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
+            "DryRunOperationException");
+  EXPECT_EQ(Try(kAccounts, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
+            kDenied);
+}
+
+}  // namespace
+}  // namespace keyfold

@@ -1,0 +1,31 @@
+// The command groups. Each Add function adds subcommands to the program; the
+// one that was given on the command line puts what is to be run into `*run`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "fs/cli/Connection.h"
+#include "fs/cli/Output.h"
+
+namespace keyfold {
+
+using Run = std::function<int()>;  // returns the exit code
+
+void AddInit(CLI::App& app, Run* run);
+void AddMount(CLI::App& app, Run* run);
+// AddMountHelper makes `app` itself take what mount(8) gives to mount.keyfold.
+void AddMountHelper(CLI::App& app, Run* run);
+void AddUnmount(CLI::App& app, Run* run);
+void AddStatus(CLI::App& app, Run* run);
+void AddKms(CLI::App& app, Run* run);
+void AddIam(CLI::App& app, Run* run);
+void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
+void AddAudit(CLI::App& app, Run* run);
+
+// Options that several groups share.
+void AddTargetOptions(CLI::App* app, TargetOptions* target);
+// AddOutputOption adds --output with json and text (of people's lines).
+void AddOutputOption(CLI::App* app, std::string* format);
+
+}  // namespace keyfold

@@ -1,0 +1,47 @@
+#include <memory>
+
+#include "fs/cli/Commands.h"
+#include "fs/cli/Process.h"
+#include "fs/cli/Report.h"
+#include "fs/cli/Store.h"
+#include "fs/cli/Terminal.h"
+
+namespace keyfold {
+namespace {
+
+int Init(const NewStore& store) {
+  Harden();
+  const auto made = CreateStore(store, [] { return AskPassphrase(true); });
+  if (!made.ok()) return Fail(made.status());
+  std::string text = "Made the store " + store.path + " (id " + made->account.store_id +
+                     ", account " + made->account.id + ").\n";
+  text += store.root_key.starts_with("file:")
+              ? "Keep a copy of " + store.root_key.substr(5) +
+                    " elsewhere: without it "
+                    "nothing can be decrypted.\n"
+              : "Without its passphrase nothing can be decrypted: keep it safe.\n";
+  text += "Next: keyfold mount " + store.path + " MOUNTPOINT\n";
+  const Status printed = Print(text);
+  return printed.ok() ? 0 : Fail(printed);
+}
+
+}  // namespace
+
+void AddInit(CLI::App& app, Run* run) {
+  const auto store = std::make_shared<NewStore>();
+  store->root_key = "passphrase";
+  store->account = Account().id;
+  store->region = Account().region;
+  CLI::App* init = app.add_subcommand("init", "Makes a store in a new or empty folder");
+  init->add_option("store", store->path, "The folder")->required()->type_name("STORE");
+  init->add_option("--root-key", store->root_key,
+                   "What opens the store: passphrase (asked for), passphrase-file:FILE "
+                   "or file:FILE (a key file, made if missing)")
+      ->type_name("SPEC");
+  init->add_option("--region", store->region, "Region in ARNs")->type_name("NAME");
+  init->add_option("--account", store->account, "Account in ARNs")->type_name("DIGITS");
+  init->footer("Example:\n  keyfold init /srv/keyfold/finance --root-key passphrase");
+  init->callback([store, run] { *run = [store] { return Init(*store); }; });
+}
+
+}  // namespace keyfold

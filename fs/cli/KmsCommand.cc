@@ -1,0 +1,137 @@
+#include <memory>
+
+#include "fs/cli/Commands.h"
+#include "fs/cli/KmsCall.h"
+#include "fs/cli/Names.h"
+
+namespace keyfold {
+namespace {
+
+const char* TypeName(Kind kind) {
+  switch (kind) {
+    case Kind::kString:
+      return "TEXT";
+    case Kind::kInteger:
+      return "NUMBER";
+    case Kind::kBoolean:
+      return "";
+    case Kind::kBlob:
+      return "BASE64|fileb://FILE";
+    case Kind::kTimestamp:
+      return "TIME";
+    case Kind::kStringMap:
+      return "KEY=VALUE,...";
+    case Kind::kStringList:
+      return "TEXT...";
+    case Kind::kStructure:
+      return "NAME=VALUE,...|JSON";
+    case Kind::kStructureList:
+      return "NAME=VALUE,......";
+  }
+  return "";
+}
+
+void AddParameter(CLI::App* verb, const Parameter& parameter,
+                  const std::shared_ptr<KmsWords>& words) {
+  const std::string name(parameter.name), option = "--" + KebabCase(name);
+  std::string help(parameter.help);
+  if (parameter.required) help += " (required)";
+  if (parameter.kind == Kind::kBoolean) {
+    verb->add_flag_callback(
+        option, [words, name] { words->switches[name] = true; }, help);
+    verb->add_flag_callback(
+        "--no-" + KebabCase(name), [words, name] { words->switches[name] = false; },
+        "");
+    return;
+  }
+  CLI::Option* added = verb->add_option(option, words->values[name], help)
+                           ->type_name(TypeName(parameter.kind));
+  if (parameter.kind == Kind::kStringList || parameter.kind == Kind::kStructureList) {
+    added->expected(1, -1);
+  } else {
+    added->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
+}
+
+void AddCreateKeyExtras(CLI::App* verb, const std::shared_ptr<KmsWords>& words) {
+  CreateKeyExtras& extras = words->extras;
+  verb->add_option("--alias", extras.alias, "Also give the key this name")
+      ->type_name("alias/NAME");
+  verb->add_option("--administrators", extras.administrators,
+                   "Who may manage the key: user:NAME, group:NAME, role:NAME or ARN")
+      ->type_name("PRINCIPAL...");
+  verb->add_option("--users", extras.users, "Who may use the key")
+      ->type_name("PRINCIPAL...");
+  verb->add_flag_callback(
+      "--allow-deletion", [&extras] { extras.allow_deletion = true; },
+      "Administrators may schedule its deletion (default)");
+  verb->add_flag_callback(
+      "--no-allow-deletion", [&extras] { extras.allow_deletion = false; },
+      "Administrators may not");
+}
+
+std::string Example(const Operation& operation) {
+  std::string text = "Example:\n  keyfold kms " + KebabCase(operation.name);
+  if (operation.name == "CreateKey")
+    return text +
+           " --alias alias/cfo --administrators user:cfo --users user:cfo \\\n"
+           "    --tags TagKey=owner,TagValue=cfo";
+  for (const Parameter& parameter : operation.parameters) {
+    if (!parameter.required) continue;
+    text += " --" + KebabCase(parameter.name) + " ";
+    if (parameter.name == "KeyId") {
+      text += "alias/cfo";
+    } else if (parameter.kind == Kind::kBlob) {
+      text += "fileb://FILE";
+    } else if (parameter.name == "AliasName") {
+      text += "alias/reports";
+    } else if (parameter.name == "Tags") {
+      text += "TagKey=owner,TagValue=cfo";
+    } else {
+      text += TypeName(parameter.kind);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+void AddKms(CLI::App& app, Run* run) {
+  struct Shared {
+    TargetOptions target;
+    OutputOptions output;
+  };
+  const auto shared = std::make_shared<Shared>();
+  CLI::App* kms = app.add_subcommand("kms", "Keys: the verbs of `aws kms`");
+  kms->require_subcommand(1);
+  AddTargetOptions(kms, &shared->target);
+  kms->add_option("--output", shared->output.format, "json (default), text or table")
+      ->check(CLI::IsMember({"json", "text", "table"}));
+  kms->add_option("--query", shared->output.query, "Part of the answer: Keys[0].KeyId")
+      ->type_name("PATH");
+  kms->footer("Example:\n  keyfold kms describe-key --key-id alias/cfo");
+  for (const Operation& operation : Operations()) {
+    if (operation.service != "kms") continue;
+    const auto words = std::make_shared<KmsWords>();
+    CLI::App* verb =
+        kms->add_subcommand(KebabCase(operation.name), std::string(operation.help));
+    verb->fallthrough();
+    for (const Parameter& parameter : operation.parameters)
+      AddParameter(verb, parameter, words);
+    verb->add_option("--cli-input-json", words->input_json, "All parameters as JSON")
+        ->type_name("JSON|file://FILE");
+    verb->add_flag("--no-paginate", words->no_paginate,
+                   "Only the first page of a list");
+    if (operation.name == "CreateKey") AddCreateKeyExtras(verb, words);
+    verb->footer(
+        Example(operation) +
+        "\nOptions of `keyfold kms`, such as --output and --query, apply too.");
+    verb->callback([&operation, words, shared, run] {
+      *run = [&operation, words, shared] {
+        return RunKms(operation, *words, shared->target, shared->output);
+      };
+    });
+  }
+}
+
+}  // namespace keyfold

@@ -1,0 +1,113 @@
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "fs/cli/Commands.h"
+#include "fs/cli/Process.h"
+#include "fs/cli/Report.h"
+#include "fs/cli/Serve.h"
+#include "fs/cli/Store.h"
+
+namespace keyfold {
+namespace {
+
+struct MountWords {
+  std::string store, mountpoint, root_key;
+  std::vector<std::string> options;
+  bool foreground = false;
+  // What mount(8) gives to its helpers: mount.TYPE SPEC DIR [-sfnv] [-o OPTIONS].
+  bool fake = false, sloppy = false, no_mtab = false, verbose = false;
+  std::string type, name_space;
+};
+
+Result<ServeOptions> OptionsOf(const MountWords& words) {
+  ServeOptions options;
+  std::string list;
+  for (const std::string& word : words.options) list += word + ",";
+  KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
+  if (!words.root_key.empty()) options.flags.root_key = words.root_key;
+  options.foreground = words.foreground;
+  // Said before anything about the mountpoint: it is the commoner mistake.
+  KF_RETURN_IF_ERROR(ReadStoreConfig(words.store).status());
+  KF_ASSIGN_OR_RETURN(options.store, RealPath(words.store));
+  auto mountpoint = RealPath(words.mountpoint);
+  if (mountpoint.status().sys_errno() == ENOTCONN)
+    return Status(Error::kLocked,
+                  words.mountpoint +
+                      " is the mount of a daemon that died. Run: keyfold "
+                      "unmount " +
+                      words.mountpoint);
+  if (mountpoint.status().sys_errno() == ENOENT)
+    return Status(Error::kUsage, words.mountpoint +
+                                     " does not exist. Make the folder "
+                                     "first: mkdir " +
+                                     words.mountpoint);
+  if (!mountpoint.ok()) return mountpoint.status();
+  options.mountpoint = *mountpoint;
+  KF_RETURN_IF_ERROR(CheckMountpoint(options));
+  return options;
+}
+
+int Mount(const MountWords& words) {
+  CloseInherited();
+  const auto options = OptionsOf(words);
+  if (!options.ok()) return Fail(options.status());
+  if (words.fake) return 0;
+  if (words.foreground) return Serve(*options, [] {});
+  const int code =
+      RunInBackground([&](const auto& ready) { return Serve(*options, ready); });
+  if (code != 0) return code;
+  struct statvfs st;
+  if (::statvfs(options->mountpoint.c_str(), &st) != 0)
+    return Fail(Status::FromErrno(
+        errno, "the mount on " + options->mountpoint + " does not answer"));
+  return 0;
+}
+
+void AddCommon(CLI::App* app, const std::shared_ptr<MountWords>& words) {
+  app->add_option("store", words->store, "The store")->required()->type_name("STORE");
+  app->add_option("mountpoint", words->mountpoint, "An empty folder")
+      ->required()
+      ->type_name("MOUNTPOINT");
+  app->add_option("-o", words->options,
+                  "Options with commas between: ro, noatime, nosuid, nodev, noexec, "
+                  "nonempty, root-key=SPEC, and those of mount(8) and fstab")
+      ->type_name("OPTIONS")
+      ->expected(1)
+      ->take_all();
+}
+
+}  // namespace
+
+void AddMount(CLI::App& app, Run* run) {
+  const auto words = std::make_shared<MountWords>();
+  CLI::App* mount = app.add_subcommand("mount", "Shows a store as a folder");
+  AddCommon(mount, words);
+  mount->add_flag("-f,--foreground", words->foreground, "Stay in the foreground");
+  mount
+      ->add_option(
+          "--root-key", words->root_key,
+          "Where the passphrase or key is: passphrase, passphrase-file:FILE or "
+          "file:FILE")
+      ->type_name("SPEC");
+  mount->footer(
+      "Returns once the mount answers.\n"
+      "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");
+  mount->callback([words, run] { *run = [words] { return Mount(*words); }; });
+}
+
+void AddMountHelper(CLI::App& app, Run* run) {
+  const auto words = std::make_shared<MountWords>();
+  AddCommon(&app, words);
+  app.add_flag("-f", words->fake, "Do everything but mount");
+  app.add_flag("-s", words->sloppy, "Accept unknown options");
+  app.add_flag("-n", words->no_mtab, "Ignored");
+  app.add_flag("-v", words->verbose, "Ignored");
+  app.add_option("-t", words->type, "Ignored");
+  app.add_option("-N", words->name_space, "Ignored");
+  app.callback([words, run] { *run = [words] { return Mount(*words); }; });
+}
+
+}  // namespace keyfold

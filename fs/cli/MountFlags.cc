@@ -1,0 +1,64 @@
+#include "fs/cli/MountFlags.h"
+
+#include <algorithm>
+#include <array>
+
+#include "fs/cli/Names.h"
+
+namespace keyfold {
+namespace {
+
+constexpr std::array<std::string_view, 17> kPassed = {
+    "ro",         "noatime",      "nosuid", "suid",  "nodev",     "dev",
+    "noexec",     "exec",         "sync",   "async", "dirsync",   "allow_other",
+    "allow_root", "auto_unmount", "atime",  "rw",    "nodiratime"};
+constexpr std::array<std::string_view, 20> kDropped = {
+    "defaults", "auto",       "noauto",     "user",        "nouser",
+    "users",    "nousers",    "owner",      "group",       "nofail",
+    "_netdev",  "relatime",   "norelatime", "strictatime", "nostrictatime",
+    "lazytime", "nolazytime", "diratime",   "nosymfollow", "silent"};
+
+template <typename List>
+bool Has(const List& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+Status Unknown(const std::string& word) {
+  std::vector<std::string> known(kPassed.begin(), kPassed.end());
+  known.insert(known.end(), kDropped.begin(), kDropped.end());
+  known.insert(known.end(), {"nonempty", "root-key", "debug"});
+  const std::string name = word.substr(0, word.find('='));
+  const std::string near = Nearest(name, known);
+  return {Error::kUsage, "Unknown mount option \"" + name + "\"." +
+                             (near.empty() ? " See: keyfold mount --help"
+                                           : " Did you mean \"" + near + "\"?")};
+}
+
+}  // namespace
+
+Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy) {
+  MountFlags flags;
+  while (!list.empty()) {
+    const std::string word(list.substr(0, list.find(',')));
+    list.remove_prefix(std::min(list.size(), word.size() + 1));
+    if (word.empty() || Has(kDropped, word) || word.starts_with("x-") ||
+        word.starts_with("X-") || word.starts_with("comment="))
+      continue;
+    if (word.starts_with("root-key=")) {
+      flags.root_key = word.substr(9);
+    } else if (word == "nonempty") {
+      flags.nonempty = true;
+    } else if (word == "debug") {
+      flags.debug = true;
+    } else if (word == "rw") {
+      std::erase(flags.fuse, "ro");
+    } else if (Has(kPassed, word)) {
+      flags.fuse.push_back(word);
+    } else if (!sloppy) {
+      return Unknown(word);
+    }
+  }
+  return flags;
+}
+
+}  // namespace keyfold

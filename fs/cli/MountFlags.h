@@ -1,0 +1,23 @@
+// The words after -o, of `keyfold mount`, mount(8) and fstab.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+struct MountFlags {
+  std::vector<std::string> fuse;  // passed to FuseMount
+  std::string root_key;           // root-key=SPEC
+  bool nonempty = false;
+  bool debug = false;
+};
+
+// ParseMountFlags reads a comma list; what only mount(8) and systemd need is
+// dropped. kUsage for an unknown word, unless `sloppy` (mount -s).
+Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy);
+
+}  // namespace keyfold

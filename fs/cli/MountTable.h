@@ -1,0 +1,33 @@
+// The Keyfold mounts of this machine, as /proc/self/mountinfo lists them.
+//
+// Must not know: what is behind a mount. Free functions.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+struct MountEntry {
+  std::string mountpoint;
+  std::string store;  // the source: the store's folder
+  uid_t owner = 0;    // who mounted it
+};
+
+// ParseMountInfo picks the mounts of type fuse.keyfold (proc(5)).
+std::vector<MountEntry> ParseMountInfo(std::string_view text);
+Result<std::vector<MountEntry>> KeyfoldMounts();
+// MountOf finds the mount that `path` lies on; `path` is resolved. Nothing if it
+// lies on another filesystem.
+std::optional<MountEntry> MountOf(const std::vector<MountEntry>& mounts,
+                                  const std::string& path);
+// SocketOf asks the mount for its daemon's socket.
+Result<std::string> SocketOf(const MountEntry& mount);
+
+}  // namespace keyfold

@@ -1,0 +1,30 @@
+// Answers on standard output: JSON, text or a table, as the AWS CLI writes them.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+struct OutputOptions {
+  std::string format = "json";  // json, text, table
+  std::string query;
+};
+
+// ShowTimes replaces seconds since 1970 by ISO 8601 in members that are times.
+void ShowTimes(nlohmann::json& answer);
+// Render returns the text with its newline; empty for an empty answer.
+Result<std::string> Render(nlohmann::json answer, const OutputOptions& options);
+// Print writes `text` to standard output; kSystem when it cannot be written.
+Status Print(const std::string& text);
+
+// Columns aligns rows with two spaces between; no space at line ends. Control
+// characters in cells are shown as "?".
+std::string Columns(const std::vector<std::vector<std::string>>& rows);
+// Cell is a value without its quotes.
+std::string Cell(const nlohmann::json& value);
+
+}  // namespace keyfold

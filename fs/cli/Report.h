@@ -1,0 +1,16 @@
+// What a command says when it fails.
+#pragma once
+
+#include <string_view>
+
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+// Fail prints "keyfold: reason" to standard error; returns the exit code.
+int Fail(const Status& status);
+// FailCall prints a KMS error as the AWS CLI does, and returns 254; other
+// failures as Fail.
+int FailCall(std::string_view operation, const Status& status);
+
+}  // namespace keyfold

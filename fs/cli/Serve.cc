@@ -1,0 +1,199 @@
+#include "fs/cli/Serve.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include "fs/cli/MountTable.h"
+#include "fs/cli/Process.h"
+#include "fs/cli/Report.h"
+#include "fs/cli/Store.h"
+#include "fs/cli/Terminal.h"
+#include "fs/cli/Unmount.h"
+#include "fs/cli/Version.h"
+#include "fs/fuse/FuseMount.h"
+#include "kms/api/ApiServer.h"
+#include "kms/api/SocketFile.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+void LogTo(bool foreground) {
+  if (foreground) {
+    spdlog::set_default_logger(spdlog::stderr_logger_mt("keyfold"));
+  } else {
+    spdlog::set_default_logger(
+        spdlog::syslog_logger_mt("keyfold", "keyfold", LOG_PID, LOG_DAEMON));
+  }
+  spdlog::set_pattern("%v");
+}
+
+// Keeper is the daemon's own thread: it takes the signals that end the daemon,
+// and moves the KMS on once a second.
+class Keeper {
+ public:
+  // The constructor blocks those signals in this thread and all that it starts.
+  Keeper() {
+    ::sigemptyset(&signals_);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+    struct sigaction wake {};
+    wake.sa_handler = [](int) {};
+    ::sigaction(SIGUSR1, &wake, nullptr);
+  }
+  ~Keeper() { Join(); }
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  void Start(Kms& kms, FuseMount& mount, const std::string& mountpoint) {
+    main_ = ::pthread_self();
+    thread_ = std::thread([this, &kms, &mount, mountpoint] {
+      while (!done_) {
+        const timespec second{1, 0};
+        if (::sigtimedwait(&signals_, nullptr, &second) > 0) {
+          End(mount, mountpoint);
+          return;
+        }
+        Tick(kms);
+      }
+    });
+  }
+  // Join is called when the mount stopped serving.
+  void Join() {
+    done_ = true;
+    if (!thread_.joinable()) return;
+    ::pthread_kill(thread_.native_handle(), SIGTERM);  // ends its wait
+    thread_.join();
+  }
+
+ private:
+  void Tick(Kms& kms) {
+    const Status status = kms.Tick();
+    if (!status.ok() && status.message() != last_failure_)
+      spdlog::error("{}", status.ToString());
+    last_failure_ = status.message();
+  }
+
+  // End unmounts while requests are still answered, so that what the kernel has
+  // not written yet reaches the vault. In use, the mount leaves the tree of
+  // names at once, and those who have it open get a moment.
+  void End(FuseMount& mount, const std::string& mountpoint) {
+    if (done_) return;
+    if (!Unmount(mountpoint, false).ok()) {
+      Flush(mountpoint);
+      (void)Unmount(mountpoint, true);
+      for (int i = 0; i < 30 && !done_; ++i)
+        std::this_thread::sleep_for(milliseconds(100));
+    }
+    while (!done_) {
+      mount.Stop();
+      ::pthread_kill(main_, SIGUSR1);  // it may be waiting to be told
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+  }
+
+  static void Flush(const std::string& mountpoint) {
+    const UniqueFd root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (root.valid() && ::syncfs(root.get()) != 0)
+      spdlog::error("{}", Status::FromErrno(errno, "sync " + mountpoint).message());
+  }
+
+  sigset_t signals_;
+  pthread_t main_{};
+  std::atomic<bool> done_{false};
+  std::string last_failure_;
+  std::thread thread_;
+};
+
+json StatusOf(const ServeOptions& options, const OpenStore& store, TimePoint since) {
+  return {{"Mountpoint", options.mountpoint},
+          {"Store", store.path()},
+          {"Pid", ::getpid()},
+          {"Since", FormatUtc(since)},
+          {"Version", kVersion}};
+}
+
+Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
+  KF_ASSIGN_OR_RETURN(OpenStore store,
+                      OpenStore::Open(options.store, options.flags.root_key,
+                                      [] { return AskPassphrase(false); }));
+  KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
+  const std::string store_id = store.config().account.store_id;
+  KF_ASSIGN_OR_RETURN(auto vault, Vault::Open({store.path() + "/tree", store_id},
+                                              metadata_key, store.kms()));
+  KF_ASSIGN_OR_RETURN(const std::string folder, MakeRuntimeFolder());
+  Keeper keeper;
+  ApiServerOptions api;
+  api.socket_path = folder + "/" + store_id + ".sock";
+  api.status = [&options, &store, since = Clock::System().Now()] {
+    return StatusOf(options, store, since);
+  };
+  KF_ASSIGN_OR_RETURN(const auto server, ApiServer::Start(store.kms(), api));
+  MountOptions mount_options;
+  mount_options.mountpoint = options.mountpoint;
+  mount_options.source = store.path();
+  mount_options.socket_path = api.socket_path;
+  mount_options.options = options.flags.fuse;
+  mount_options.debug = options.flags.debug;
+  KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
+  LogTo(options.foreground);
+  ready();
+  spdlog::info("{} is mounted on {}", store.path(), options.mountpoint);
+  keeper.Start(store.kms(), *mount, options.mountpoint);
+  const Status status = mount->Run();
+  keeper.Join();
+  spdlog::info("{} is unmounted", options.mountpoint);
+  if (!status.ok()) spdlog::error("{}", status.ToString());
+  return status;
+}
+
+}  // namespace
+
+Status CheckMountpoint(const ServeOptions& options) {
+  const std::string& path = options.mountpoint;
+  KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
+  for (const MountEntry& mount : mounts)
+    if (mount.mountpoint == path)
+      return {Error::kLocked, path + " is a Keyfold mount already, of " + mount.store +
+                                  ". Unmount it first: keyfold unmount " + path};
+  KF_ASSIGN_OR_RETURN(const std::string store, RealPath(options.store));
+  if (IsInside(path, store) || IsInside(store, path))
+    return {Error::kUsage,
+            "The mountpoint and the store must not lie in each other. Name "
+            "another folder."};
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) return Status::FromErrno(errno, path);
+  if (!S_ISDIR(st.st_mode))
+    return {Error::kUsage, path + " is not a folder. Name an empty one."};
+  std::error_code error;
+  if (!options.flags.nonempty && !std::filesystem::is_empty(path, error))
+    return {Error::kUsage, path +
+                               " is not empty. Name an empty folder, or add -o "
+                               "nonempty to hide what is in it."};
+  return OkStatus();
+}
+
+int Serve(const ServeOptions& options, const std::function<void()>& ready) {
+  Harden();
+  bool told = false;
+  const Status status = ServeStore(options, [&] {
+    told = true;
+    ready();
+  });
+  if (status.ok()) return 0;
+  return told ? 1 : Fail(status);
+}
+
+}  // namespace keyfold

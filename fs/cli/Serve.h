@@ -1,0 +1,30 @@
+// Serve: the daemon behind a mount, from opening the store to unmounting.
+//
+// Owns: the order in which store, socket, vault and mount come and go, signals,
+// and the clock of the KMS. Must not know: option syntax.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fs/cli/MountFlags.h"
+
+namespace keyfold {
+
+struct ServeOptions {
+  std::string store;
+  std::string mountpoint;
+  MountFlags flags;
+  bool foreground = false;
+};
+
+// Serve returns the exit code, after printing the reason if it is not 0. It
+// calls `ready` once the mount is there; requests are answered from then on.
+int Serve(const ServeOptions& options, const std::function<void()>& ready);
+
+// CheckMountpoint: an empty folder (or any with nonempty) that is no Keyfold
+// mount yet and neither inside the store nor around it. kUsage, kLocked.
+Status CheckMountpoint(const ServeOptions& options);
+
+}  // namespace keyfold

@@ -1,0 +1,22 @@
+#include "fs/cli/Commands.h"
+
+namespace keyfold {
+
+void AddTargetOptions(CLI::App* app, TargetOptions* target) {
+  app->add_option(
+         "--mount", target->mount,
+         "Mountpoint of the store; else KEYFOLD_MOUNT, else the only one mounted")
+      ->type_name("MOUNTPOINT");
+  app->add_option("--store", target->store, "A store; worked on here if not mounted")
+      ->type_name("STORE");
+  app->add_option("--root-key", target->root_key,
+                  "With --store: passphrase, passphrase-file:FILE or file:FILE")
+      ->type_name("SPEC");
+}
+
+void AddOutputOption(CLI::App* app, std::string* format) {
+  app->add_option("--output", *format, "text (default) or json")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+}  // namespace keyfold

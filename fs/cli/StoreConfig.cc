@@ -1,0 +1,104 @@
+#include "fs/cli/StoreConfig.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "fs/backend/Backend.h"
+#include "fs/cli/Parameters.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+constexpr char kFile[] = "keyfold.json";
+constexpr char kFresh[] = "keyfold.json.new";
+constexpr size_t kMaxSize = 64 * 1024;
+constexpr int kFormat = 1;
+
+Status Damaged(const std::string& store) {
+  return {Error::kCorrupt,
+          store + "/keyfold.json is damaged. Restore it from a backup of the store."};
+}
+
+bool Text(const json& object, const char* name, std::string* out) {
+  const auto it = object.find(name);
+  if (it == object.end() || !it->is_string()) return false;
+  *out = it->get<std::string>();
+  return true;
+}
+
+}  // namespace
+
+Result<StoreConfig> ReadStoreConfig(const std::string& store) {
+  const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid()) {
+    if (errno == ENOENT || errno == ENOTDIR)
+      return Status(Error::kNotAStore, store +
+                                           " is not a folder. Make a store with: "
+                                           "keyfold init " +
+                                           store);
+    return Status::FromErrno(errno, store);
+  }
+  const auto text = ReadTextFile(store + "/" + kFile, kMaxSize);
+  if (!text.ok() && text.status().sys_errno() == ENOENT)
+    return Status(Error::kNotAStore,
+                  store +
+                      " is not a Keyfold store: it has no keyfold.json. Name the "
+                      "folder that keyfold init made.");
+  if (text.status().error() == Error::kUsage) return Damaged(store);  // too large
+  if (!text.ok()) return text.status();
+  const json object = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return Damaged(store);
+  const auto format = object.find("format");
+  if (format == object.end() || !format->is_number_integer()) return Damaged(store);
+  if (format->get<int64_t>() > kFormat)
+    return Status(Error::kNewerFormat, store +
+                                           " was made by a newer version of Keyfold. "
+                                           "Use that version.");
+  StoreConfig config;
+  std::string wrapped;
+  const auto root_uid = object.find("rootUid");
+  const auto root_key = object.find("rootKey");
+  if (format->get<int64_t>() != kFormat ||
+      !Text(object, "storeId", &config.account.store_id) ||
+      !Text(object, "account", &config.account.id) ||
+      !Text(object, "region", &config.account.region) ||
+      !Text(object, "metadataKey", &wrapped) || root_key == object.end() ||
+      root_uid == object.end() || !root_uid->is_number_unsigned())
+    return Damaged(store);
+  config.account.root_uid = root_uid->get<uid_t>();
+  config.root_key = *root_key;
+  auto blob = FromBase64(wrapped);
+  if (!blob) return Damaged(store);
+  config.metadata_key = std::move(*blob);
+  return config;
+}
+
+Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
+  const json object = {{"format", kFormat},
+                       {"storeId", config.account.store_id},
+                       {"account", config.account.id},
+                       {"region", config.account.region},
+                       {"rootUid", config.account.root_uid},
+                       {"rootKey", config.root_key},
+                       {"metadataKey", ToBase64(config.metadata_key)}};
+  const std::string text = object.dump(2) + "\n";
+  const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid()) return Status::FromErrno(errno, store);
+  KF_ASSIGN_OR_RETURN(const UniqueFd fd,
+                      OpenAt(folder.get(), kFresh, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+  Status status = WriteAt(fd.get(), 0, AsBytes(text));
+  if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, kFresh);
+  if (status.ok() && ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0)
+    status = Status::FromErrno(errno, kFile);
+  if (!status.ok()) {
+    ::unlinkat(folder.get(), kFresh, 0);
+    return status;
+  }
+  if (::fsync(folder.get()) != 0) return Status::FromErrno(errno, store);
+  return OkStatus();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,28 @@
+// keyfold.json: what must be known of a store before its key store opens.
+//
+// Owns: the file's shape and its durable writing. Must not know: keys in plain.
+// The account's data here is informative: the key store's is authenticated, and
+// Store refuses when they differ. Not synchronised.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "kms/base/Bytes.h"
+#include "kms/base/Status.h"
+#include "kms/service/Kms.h"
+
+namespace keyfold {
+
+struct StoreConfig {
+  Account account;
+  nlohmann::json root_key;  // kms/rootkey's description
+  Bytes metadata_key;       // wrapped under alias/aws/fs
+};
+
+// ReadStoreConfig: kNotAStore, kNewerFormat, kCorrupt, kSystem.
+Result<StoreConfig> ReadStoreConfig(const std::string& store);
+// WriteStoreConfig replaces the file; on return it survives power loss.
+Status WriteStoreConfig(const std::string& store, const StoreConfig& config);
+
+}  // namespace keyfold

@@ -1,0 +1,44 @@
+#include "fs/cli/StoreLock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace keyfold {
+namespace {
+
+std::string Holder(int fd) {
+  char text[32];
+  const ssize_t count = ::pread(fd, text, sizeof text, 0);
+  std::string pid;
+  for (ssize_t i = 0; i < count && text[i] >= '0' && text[i] <= '9'; ++i)
+    pid += text[i];
+  return pid.empty() ? "another process" : "process " + pid;
+}
+
+}  // namespace
+
+Result<StoreLock> StoreLock::Take(const std::string& store) {
+  const std::string path = store + "/lock";
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd.valid()) return Status::FromErrno(errno, path);
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return Status::FromErrno(errno, path);
+    return Status(Error::kLocked, store + " is in use by " + Holder(fd.get()) +
+                                      ". See: keyfold status");
+  }
+  // Only for the message above: the lock is flock's.
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd.get(), 0) != 0) return Status::FromErrno(errno, path);
+  KF_RETURN_IF_ERROR(WriteAt(fd.get(), 0, AsBytes(pid)));
+  return StoreLock(std::move(fd));
+}
+
+bool StoreLock::IsHeld(const std::string& store) {
+  const UniqueFd fd(
+      ::open((store + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  return fd.valid() && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 &&
+         errno == EWOULDBLOCK;
+}
+
+}  // namespace keyfold

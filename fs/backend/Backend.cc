@@ -1,14 +1,26 @@
 #include "fs/backend/Backend.h"
 
-#include <errno.h>
+#include <dirent.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
 #include <sys/fsuid.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 
 #include <cstdlib>
+#include <random>
 
 namespace keyfold {
+namespace {
+
+// The kernel's default for fs.nr_open, which a privileged daemon may reach.
+constexpr rlim_t kMostDescriptors = 1 << 20;
+
+}  // namespace
 
 Result<UniqueFd> OpenAt(int folder, const std::string& name, int flags, mode_t mode) {
   const int fd = ::openat(folder, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, mode);
@@ -50,20 +62,31 @@ Status WriteAt(int fd, off_t offset, ByteView data) {
   return OkStatus();
 }
 
-Result<Bytes> ReadFileAt(int folder, const std::string& name, size_t limit) {
-  KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, name, O_RDONLY | O_NONBLOCK));
-  struct stat st;
-  if (::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, "stat");
-  if (!S_ISREG(st.st_mode) || static_cast<size_t>(st.st_size) > limit)
-    return Status(Error::kCorrupt, "not a small regular file: " + name);
-  Bytes data(static_cast<size_t>(st.st_size));
-  KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd.get(), 0, data));
-  data.resize(n);
-  return data;
+Result<std::string> ReadLinkAt(int folder, const std::string& name) {
+  std::string text(PATH_MAX, '\0');
+  const ssize_t n = ::readlinkat(folder, name.c_str(), text.data(), text.size());
+  if (n < 0) return Status::FromErrno(errno, "readlink");
+  text.resize(static_cast<size_t>(n));
+  return text;
+}
+
+Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& visit) {
+  DIR* dir = ::fdopendir(folder.get());
+  if (dir == nullptr) return Status::FromErrno(errno, "read folder");
+  folder.Release();  // the stream's now
+  errno = 0;
+  while (const struct dirent* entry = ::readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") visit(entry->d_name);
+    errno = 0;
+  }
+  const int error = errno;
+  ::closedir(dir);
+  return error == 0 ? OkStatus() : Status::FromErrno(error, "read folder");
 }
 
 Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name) {
-  Bytes value(512);
+  Bytes value(256);
   const std::string path = FdPath(fd);
   for (;;) {
     const ssize_t n = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
@@ -79,26 +102,81 @@ Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name) {
 }
 
 Status SetXattr(int fd, const std::string& name, ByteView value, int flags) {
-  if (::setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), flags) != 0)
-    return Status::FromErrno(errno, "setxattr");
+  int result = ::fsetxattr(fd, name.c_str(), value.data(), value.size(), flags);
+  if (result != 0 && errno == EBADF)  // O_PATH
+    result = ::setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), flags);
+  return result == 0 ? OkStatus() : Status::FromErrno(errno, "setxattr");
+}
+
+Status SyncFolder(int folder) {
+  KF_ASSIGN_OR_RETURN(const UniqueFd real, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
+  return ::fsync(real.get()) == 0 ? OkStatus() : Status::FromErrno(errno, "fsync");
+}
+
+std::string TemporaryName() {
+  std::random_device random;
+  uint64_t number = random();
+  number = number << 32 | random();
+  return std::string(kTemporaryPrefix) + std::to_string(number);
+}
+
+Result<NewFile> NewFile::Create(int folder, mode_t mode) {
+  auto fd = OpenAt(folder, ".", O_RDWR | O_TMPFILE, mode);
+  if (fd.ok()) return NewFile(folder, std::move(*fd), {});
+  const int error = fd.status().sys_errno();
+  if (error != EOPNOTSUPP && error != EISDIR && error != EINVAL) return fd.status();
+  std::string name = TemporaryName();
+  KF_ASSIGN_OR_RETURN(UniqueFd named, OpenAt(folder, name, O_RDWR | O_CREAT | O_EXCL, mode));
+  return NewFile(folder, std::move(named), std::move(name));
+}
+
+Status NewFile::Publish(int fd, const std::string& name) {
+  const int result =
+      temporary_.empty()
+          ? ::linkat(AT_FDCWD, FdPath(fd).c_str(), folder_, name.c_str(), AT_SYMLINK_FOLLOW)
+          : ::renameat2(folder_, temporary_.c_str(), folder_, name.c_str(), RENAME_NOREPLACE);
+  if (result != 0) return Status::FromErrno(errno, "create");
+  temporary_.clear();
   return OkStatus();
 }
 
-AsCaller::AsCaller(uid_t uid, gid_t gid, const std::vector<gid_t>& groups) {
+NewFile::~NewFile() {
+  if (!temporary_.empty()) (void)::unlinkat(folder_, temporary_.c_str(), 0);
+}
+
+AsCaller::AsCaller(const Identity& identity, Groups groups) {
   if (::geteuid() != 0) return;
   active_ = true;
-  if (::syscall(SYS_setgroups, groups.size(), groups.data()) != 0) std::abort();
-  ::setfsgid(gid);
-  ::setfsuid(uid);
+  if (groups == Groups::kSupplementary && identity.groups) {
+    const std::vector<gid_t> list = identity.groups();
+    if (::syscall(SYS_setgroups, list.size(), list.data()) != 0) std::abort();
+    groups_ = true;
+  }
+  ::setfsgid(identity.gid);
+  ::setfsuid(identity.uid);
   // setfsuid reports nothing: asking again tells whether it took.
-  if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != uid) std::abort();
+  if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != identity.uid) std::abort();
 }
 
 AsCaller::~AsCaller() {
   if (!active_) return;
   ::setfsuid(0);
   ::setfsgid(0);
-  if (::syscall(SYS_setgroups, 0, nullptr) != 0) std::abort();
+  if (groups_ && ::syscall(SYS_setgroups, 0, nullptr) != 0) std::abort();
+}
+
+void DropSupplementaryGroups() {
+  if (::geteuid() == 0 && ::setgroups(0, nullptr) != 0) std::abort();
+}
+
+void RaiseDescriptorLimit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  rlimit most{kMostDescriptors, kMostDescriptors};
+  if (limit.rlim_max >= kMostDescriptors || ::setrlimit(RLIMIT_NOFILE, &most) != 0) {
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  }
 }
 
 }  // namespace keyfold

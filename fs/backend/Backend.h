@@ -5,12 +5,15 @@
 // changes the credentials of the calling thread only.
 #pragma once
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,6 +37,7 @@ class UniqueFd {
   ~UniqueFd() { Close(); }
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  int Release() { return std::exchange(fd_, -1); }
   void Close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
@@ -43,6 +47,12 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+inline const Status& StatusOf(const Status& status) { return status; }
+template <typename T>
+const Status& StatusOf(const Result<T>& result) {
+  return result.status();
+}
+
 // OpenAt adds O_CLOEXEC and O_NOFOLLOW. kSystem on failure.
 Result<UniqueFd> OpenAt(int folder, const std::string& name, int flags, mode_t mode = 0);
 // Reopen opens what an O_PATH descriptor refers to.
@@ -50,28 +60,96 @@ Result<UniqueFd> Reopen(int path_fd, int flags);
 // The /proc/self/fd path of a descriptor, for calls that take no O_PATH one.
 std::string FdPath(int fd);
 
+// Syncs a folder's entries, given any descriptor of it.
+Status SyncFolder(int folder);
+
+// NewFile is a regular file that gets its name only once it is complete, so
+// that a daemon killed meanwhile leaves no half-made entry. Unnamed (O_TMPFILE)
+// where the filesystem can, else under a temporary name.
+class NewFile {
+ public:
+  // Create makes it in `folder`, open for reading and writing.
+  static Result<NewFile> Create(int folder, mode_t mode);
+  NewFile(NewFile&& other) noexcept
+      : folder_(other.folder_), fd_(std::move(other.fd_)),
+        temporary_(std::exchange(other.temporary_, {})) {}
+  ~NewFile();
+  int fd() const { return fd_.get(); }
+  UniqueFd TakeFd() { return std::move(fd_); }
+  // Publish names it; kSystem/EEXIST when the name is taken. `fd` is the
+  // file's, wherever it is owned by now.
+  Status Publish(int fd, const std::string& name);
+
+ private:
+  NewFile(int folder, UniqueFd fd, std::string temporary)
+      : folder_(folder), fd_(std::move(fd)), temporary_(std::move(temporary)) {}
+
+  int folder_;
+  UniqueFd fd_;
+  std::string temporary_;  // empty when unnamed or published
+};
+
+// Entries with this prefix are being made, or were when the daemon was killed.
+inline constexpr std::string_view kTemporaryPrefix = ".keyfold-new-";
+std::string TemporaryName();
+
 // ReadAt returns how many bytes there were, less than asked only at the end.
 Result<size_t> ReadAt(int fd, off_t offset, MutableBytes out);
 Status WriteAt(int fd, off_t offset, ByteView data);
-// ReadFileAt reads a small regular file whole; kCorrupt above `limit` bytes.
-Result<Bytes> ReadFileAt(int folder, const std::string& name, size_t limit);
+// ReadLinkAt returns the text of a symbolic link, the object of an O_PATH
+// descriptor itself for an empty name.
+Result<std::string> ReadLinkAt(int folder, const std::string& name);
+// ForEachEntry calls `visit` with the name of each entry but "." and "..".
+Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& visit);
 
-// GetXattr returns nothing when the attribute is absent.
+// Attributes by any descriptor, O_PATH ones included. GetXattr returns nothing
+// when the attribute is absent.
 Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name);
 Status SetXattr(int fd, const std::string& name, ByteView value, int flags = 0);
 
-// AsCaller lets the calling thread act with a user's filesystem identity and
-// supplementary groups until it goes out of scope; does nothing in a daemon
-// without the privilege. Raw system calls: glibc's would change every thread.
+// Identity is a user as the filesystem sees one. Reading the supplementary
+// groups of a process is dear, so they are asked for only when they decide.
+struct Identity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::function<std::vector<gid_t>()> groups;
+};
+
+// AsCaller lets the calling thread act with a user's filesystem identity until
+// it goes out of scope; does nothing in a daemon without the privilege. Raw
+// system calls: glibc's would change every thread.
 class AsCaller {
  public:
-  AsCaller(uid_t uid, gid_t gid, const std::vector<gid_t>& groups);
+  enum class Groups { kNone, kSupplementary };
+  AsCaller(const Identity& identity, Groups groups);
   ~AsCaller();
   AsCaller(const AsCaller&) = delete;
   AsCaller& operator=(const AsCaller&) = delete;
 
  private:
   bool active_ = false;
+  bool groups_ = false;
 };
+
+// DropSupplementaryGroups takes from the whole process the groups it was started
+// with, which must not count for what AsCaller does. Nothing without privilege.
+void DropSupplementaryGroups();
+
+// MakeAs runs `make` as the user. The kernel has already judged the user's right
+// to the folder with all groups; they are looked up only when their absence is
+// what the backing filesystem refuses, or when `needs_groups`.
+template <typename Make>
+auto MakeAs(const Identity& identity, bool needs_groups, Make&& make) {
+  if (!needs_groups) {
+    const AsCaller as(identity, AsCaller::Groups::kNone);
+    auto made = make();
+    if (made.ok() || StatusOf(made).sys_errno() != EACCES) return made;
+  }
+  const AsCaller as(identity, AsCaller::Groups::kSupplementary);
+  return make();
+}
+
+// RaiseDescriptorLimit lets the process open as many files as it may.
+void RaiseDescriptorLimit();
 
 }  // namespace keyfold

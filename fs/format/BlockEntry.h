@@ -25,6 +25,9 @@ inline constexpr uint32_t kMaxKeyEpoch = 0x7ffffffeu;
 // Seals made in an epoch before the next one begins: at most this many random
 // nonces under one content key.
 inline constexpr uint64_t kMaxSealsPerEpoch = uint64_t{1} << 31;
+// How far ahead of the seals made a header's count is set: as many blocks, 256
+// MiB, are written before it must be set again.
+inline constexpr uint64_t kSealReserve = uint64_t{1} << 16;
 
 struct Seal {
   std::array<uint8_t, kSealNonceSize> nonce{};

@@ -6,6 +6,7 @@ namespace keyfold {
 namespace {
 
 constexpr size_t kHoleSize = 16;
+constexpr uint8_t kTornFlag = 1;
 
 Status Corrupt(const char* what) {
   return Status(Error::kCorrupt, std::string("file header: ") + what);
@@ -88,7 +89,9 @@ Result<Bytes> EncodeHeaderSlot(const HeaderSlot& slot) {
     writer.Integer(range.first.value);
     writer.Integer(range.count);
   }
-  static_assert(464 + kMaxHoles * kHoleSize <= kHeaderMacOffset);
+  static_assert(464 + kMaxHoles * kHoleSize < kHeaderMacOffset);
+  writer.PadTo(464 + kMaxHoles * kHoleSize);
+  writer.Integer(static_cast<uint8_t>(slot.torn ? kTornFlag : 0));
   writer.PadTo(kHeaderMacOffset);
   return writer.Take();
 }
@@ -121,6 +124,11 @@ Result<HeaderSlot> ParseHeaderSlot(ByteView raw) {
   slot.seals_in_epoch = fields.Integer<uint64_t>();
   if (slot.length > kMaxFileSize) return Corrupt("length is too large");
   KF_ASSIGN_OR_RETURN(slot.holes, ParseHoles(fields, slot.length));
+  if (!AllZero(fields.Take((kMaxHoles - slot.holes.ranges().size()) * kHoleSize)))
+    return Corrupt("unused holes are not zero");
+  const auto flags = fields.Integer<uint8_t>();
+  if (flags > kTornFlag) return Corrupt("unknown flags");
+  slot.torn = flags == kTornFlag;
   if (!AllZero(fields.Rest())) return Corrupt("padding is not zero");
   if (const char* complaint = Complaint(slot)) return Corrupt(complaint);
   return slot;

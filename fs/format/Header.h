@@ -38,6 +38,8 @@ struct HeaderSlot {
   uint32_t key_epoch = 0;
   uint64_t seals_in_epoch = 0;  // never fewer than were made under this epoch
   HoleList holes;
+  // Blocks are being overwritten: some may have new entries and old data.
+  bool torn = false;
 
   bool operator==(const HeaderSlot&) const = default;
 };

@@ -82,6 +82,15 @@ std::string LongOfSidecar(std::string_view sidecar_name) {
   return std::string(sidecar_name.substr(0, sidecar_name.size() - kSidecarSuffix.size()));
 }
 
+std::string EncodeSidecar(ByteView sealed) { return ToBase64Url(sealed); }
+
+Result<Bytes> DecodeSidecar(std::string_view text) {
+  auto sealed = Unarmor(text, kMaxNameSize);
+  if (!sealed || !IsLongSealed(sealed->size()))
+    return Status(Error::kCorrupt, "not the sidecar of a long name");
+  return *std::move(sealed);
+}
+
 Bytes NameAad(const FolderId& parent) { return Bytes(parent.bytes.begin(), parent.bytes.end()); }
 
 Bytes SymlinkAad(const FolderId& parent, std::string_view name) {

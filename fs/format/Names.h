@@ -35,7 +35,7 @@ Status CheckSymlinkTarget(std::string_view target);
 enum class BackingNameKind {
   kShort,    // the sealed name itself
   kLong,     // the hash of a sealed name that is too long
-  kSidecar,  // the file beside a long name that holds the sealed name
+  kSidecar,  // the symlink beside a long name whose text is the sealed name
   kForeign,  // no Keyfold wrote it
 };
 BackingNameKind ClassifyBackingName(std::string_view backing_name);
@@ -57,6 +57,10 @@ std::string LongBackingName(ByteView sealed_hash);
 // SidecarName is the sidecar of a name of kind kLong, LongOfSidecar the inverse.
 std::string SidecarName(std::string_view long_name);
 std::string LongOfSidecar(std::string_view sidecar_name);
+
+// The text of a sidecar. kCorrupt when no long name seals to it.
+std::string EncodeSidecar(ByteView sealed);
+Result<Bytes> DecodeSidecar(std::string_view text);
 
 // NameAad is the associated data of a sealed name. SymlinkAad, that of a
 // symlink's target, is always longer, so one cannot stand in for the other.

@@ -30,4 +30,11 @@ inline int ErrnoOf(const Status& status) {
   }
 }
 
+// IsDamage tells whether something is not what Keyfold wrote: an error the user
+// sees as EIO and the audit log names.
+inline bool IsDamage(const Status& status) {
+  return status.error() == Error::kCorrupt || status.error() == Error::kInvalidCiphertext ||
+         status.error() == Error::kIncorrectKey || status.error() == Error::kNewerFormat;
+}
+
 }  // namespace keyfold

@@ -34,7 +34,7 @@ class FuseMount {
   void Stop();
 
  public:
-  struct Impl;  // of FuseMount.cc
+  struct Impl;  // of fs/fuse/Request.h
 
  private:
   FuseMount();

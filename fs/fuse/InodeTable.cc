@@ -1,5 +1,7 @@
 #include "fs/fuse/InodeTable.h"
 
+#include <algorithm>
+
 namespace keyfold {
 
 InodeTable::InodeTable(InodeRef root) {
@@ -28,10 +30,8 @@ InodeRef InodeTable::Add(InodeRef fresh, const InodeRef& parent,
     by_node_[fresh->node] = fresh;
     slot = std::move(fresh);
   }
-  if (slot->parent != nullptr || slot->node != 1) {
-    slot->parent = parent;
-    slot->name = name;
-  }
+  slot->parent = parent;
+  slot->name = name;
   ++slot->lookups;
   return slot;
 }
@@ -55,16 +55,34 @@ InodeRef InodeTable::Detach(ino_t ino) {
   const auto it = by_ino_.find(ino);
   if (it == by_ino_.end()) return nullptr;
   InodeRef inode = it->second;
+  inode->detached = true;
   by_ino_.erase(it);
   return inode;
 }
 
-void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& name) {
+void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& name,
+                         UniqueFd made_anew) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
   if (it == by_ino_.end()) return;
-  it->second->parent = parent;
-  it->second->name = name;
+  const InodeRef inode = it->second;
+  inode->parent = parent;
+  inode->name = name;
+  struct stat st;
+  if (!made_anew.valid() || ::fstatat(made_anew.get(), "", &st, AT_EMPTY_PATH) != 0) return;
+  // In place, since others may be using the descriptor.
+  if (::dup3(made_anew.get(), inode->fd.get(), O_CLOEXEC) < 0) return;
+  by_ino_.erase(it);
+  inode->ino = st.st_ino;
+  by_ino_[st.st_ino] = inode;
+}
+
+void InodeTable::Unnamed(ino_t ino, const InodeRef& parent, const std::string& name) {
+  std::lock_guard lock(mutex_);
+  const auto it = by_ino_.find(ino);
+  if (it == by_ino_.end() || it->second->parent != parent || it->second->name != name) return;
+  it->second->parent = nullptr;
+  it->second->name.clear();
 }
 
 Place InodeTable::PlaceOf(const InodeRef& inode) const {

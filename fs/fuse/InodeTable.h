@@ -2,12 +2,12 @@
 //
 // Owns: one O_PATH descriptor per inode and the name that last led to it.
 // Must not know: keys. Thread-safe: mutex_ guards both maps and each Inode's
-// place and lookups.
+// ino, place and lookups.
 #pragma once
 
 #include <sys/stat.h>
 
-#include <map>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -23,10 +23,15 @@ struct Inode {
   mode_t type = 0;
   UniqueFd fd;
   std::shared_ptr<Folder> folder;  // of a directory
-  // The name that last led here; parent is null for the root.
+  // The name that last led here; parent is null for the root, and when that
+  // name is gone and no other has been looked up.
   std::shared_ptr<Inode> parent;
   std::string name;
   uint64_t lookups = 0;
+  // Set when the kernel must look the object up again before it opens it.
+  std::atomic<bool> detached{false};
+  // The length the kernel believes a file has while no one has it open.
+  std::atomic<uint64_t> size{0};
 };
 using InodeRef = std::shared_ptr<Inode>;
 
@@ -44,8 +49,12 @@ class InodeTable {
   // Detach makes the next lookup of the object give a new inode, so that pages
   // of this one are never seen through it. Null if unknown.
   InodeRef Detach(ino_t ino);
-  // Renamed updates the name of what was `from`.
-  void Renamed(ino_t ino, const InodeRef& parent, const std::string& name);
+  // Renamed gives the object its new name. A symbolic link is another object
+  // then: `made_anew`, when valid, takes the place of the descriptor.
+  void Renamed(ino_t ino, const InodeRef& parent, const std::string& name,
+               UniqueFd made_anew = {});
+  // Unnamed forgets the name, if it is the one that last led to the object.
+  void Unnamed(ino_t ino, const InodeRef& parent, const std::string& name);
 
   Place PlaceOf(const InodeRef& inode) const;
   std::string PathOf(const InodeRef& inode) const;

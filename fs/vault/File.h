@@ -12,8 +12,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
-#include <vector>
+#include <string>
 
 #include "fs/backend/Backend.h"
 #include "fs/format/Geometry.h"
@@ -31,22 +32,34 @@ struct Handle {
   Caller caller;
   KeyUse use = KeyUse::kRead;
   std::string path;
+  // The first to open the file: its length comes from disk.
+  bool first = false;
   // Set once, when the right was lost; reads fail with it from then on.
   std::atomic<int> lost_errno{0};
 };
 
 class File {
  public:
+  // ClaimedHeader is a header as found on disk, not yet believed.
+  struct ClaimedHeader {
+    Bytes raw;        // both slots
+    HeaderSlot slot;  // the first that parses: enough to ask the KMS
+  };
+
+  File(UniqueFd fd, ino_t ino) : fd_(std::move(fd)), ino_(ino) {}
   // Create writes the header of a new, empty file to `fd`.
   static Result<std::shared_ptr<File>> Create(UniqueFd fd, ino_t ino, HeaderSlot header,
                                               DataKey dek);
-  // Inspect reads the header without believing it: enough to ask the KMS.
-  static Result<std::shared_ptr<File>> Inspect(UniqueFd fd, ino_t ino);
+  // Inspect reads the header of a file that is not unlocked. kCorrupt,
+  // kNewerFormat.
+  Result<ClaimedHeader> Inspect() const;
   // Unlock checks the commitment, authenticates the header and takes it into
-  // use. kCorrupt when the file was altered or cut.
-  Status Unlock(const DataKey& dek);
+  // use; nothing changes in a file that is unlocked. kCorrupt when the file was
+  // altered or cut.
+  Status Unlock(const DataKey& dek, const ClaimedHeader& claimed);
   bool unlocked() const;
 
+  // The header in use; empty before Unlock.
   HeaderSlot header() const;
   ino_t ino() const { return ino_; }
   int fd() const { return fd_.get(); }
@@ -61,43 +74,54 @@ class File {
   // header survive power loss.
   Status WriteHeader();
   Status Sync(bool data_only);
-  // Rewrap replaces the wrapped DEK (same key, other CMK).
+  // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
   Status Rewrap(std::string key_id, Bytes blob);
-  // Wipe forgets every key; reads and writes fail with kAccessDenied after.
+  // Wipe forgets every key; reads and writes fail with EACCES after.
   void Wipe();
 
-  std::mutex handles_mutex;                        // guards handles
-  std::vector<std::shared_ptr<Handle>> handles;    // open ones
-
  private:
-  File(UniqueFd fd, ino_t ino) : fd_(std::move(fd)), ino_(ino) {}
-
+  // FileBlocks.cc: blocks and their seals. Callers hold mutex_.
   const Aead& ContentKey(uint32_t epoch);
-  void CountSeals(uint64_t count);
-  bool OpenBlock(const BlockEntry& entry, BlockNo block, ByteView cipher,
-                 MutableBytes plain);
+  Status ReserveSeals(uint64_t count);
+  std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block, ByteView cipher,
+                                  MutableBytes plain);
+  void SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
+                 MutableBytes cipher, Seal* seal);
   Status ReadBlock(BlockNo block, MutableBytes plain);
   Status ReadBlocks(BlockNo first, MutableBytes out);
-  // StoreBlocks seals `count` blocks of one group and stores their entries,
-  // the new seal first and the one it replaces second, then the data.
+  Status ReadRun(BlockNo first, MutableBytes out);
   Status StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count);
+  Status StoreNewGroups(BlockNo first, ByteView plain);
+  Status SettleEntries(BlockNo first, MutableBytes entries, bool* changed);
+  Status SettleFile();
+
+  // FileData.cc: length, holes, partial blocks. Callers hold mutex_.
   Status WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length);
   Status FillGroup(GroupNo group);
+  Status FillRange(HoleRange range);
   Status MakeRoomForHole();
+  Status AddHole(HoleRange range);
   Status Extend(uint64_t length);
+  Status Undo(Status failure);
   Status CutExcess(uint64_t disk_length);
-  Status WriteHeaderLocked();
+
+  Status WriteHeaderLocked(size_t size = 0);
 
   const UniqueFd fd_;
   const ino_t ino_;
   mutable std::shared_mutex mutex_;
-  Bytes raw_header_;             // both slots as found on disk
-  HeaderSlot header_;            // in use
-  bool dirty_ = false;           // header_ differs from disk
+  HeaderSlot header_;         // in use
+  bool dirty_ = false;        // header_ differs from disk
   bool unlocked_ = false;
+  bool wiped_ = false;        // for good
+  // Seals made in this epoch; header_.seals_in_epoch is the bound on disk.
+  uint64_t seals_used_ = 0;
+  // Some block's data may belong to its entry's second seal: a write failed
+  // half-way, now or before the file was opened.
+  bool torn_ = false;
   SecretBytes dek_;
   SecretBytes header_key_;
-  std::mutex epochs_mutex_;      // guards epochs_
+  std::mutex epochs_mutex_;   // guards epochs_
   std::map<uint32_t, std::unique_ptr<Aead>> epochs_;
 };
 

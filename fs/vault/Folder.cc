@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include <set>
+
 namespace keyfold {
 
 Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd) {
@@ -43,14 +45,40 @@ Result<std::string> Folder::BackingName(std::string_view name) const {
 
 Status Folder::KeepLongName(const std::string& backing, std::string_view name) const {
   if (ClassifyBackingName(backing) != BackingNameKind::kLong) return OkStatus();
-  KF_ASSIGN_OR_RETURN(UniqueFd fd,
-                      OpenAt(fd_.get(), SidecarName(backing), O_WRONLY | O_CREAT, 0600));
-  return WriteAt(fd.get(), 0, keys_.SealName(NameAad(id_), name));
+  const std::string sidecar = SidecarName(backing);
+  const std::string text = EncodeSidecar(keys_.SealName(NameAad(id_), name));
+  if (::symlinkat(text.c_str(), fd_.get(), sidecar.c_str()) == 0) return OkStatus();
+  if (errno == EEXIST) {
+    auto found = ReadLinkAt(fd_.get(), sidecar);
+    if (found.ok() && *found == text) return OkStatus();
+    // Not what belongs there: whoever put it there is not to keep a name hidden.
+    if (::unlinkat(fd_.get(), sidecar.c_str(), 0) == 0 &&
+        ::symlinkat(text.c_str(), fd_.get(), sidecar.c_str()) == 0)
+      return OkStatus();
+  }
+  return Status::FromErrno(errno, "keep a long name");
 }
 
 void Folder::DropLongName(const std::string& backing) const {
   if (ClassifyBackingName(backing) == BackingNameKind::kLong)
     (void)::unlinkat(fd_.get(), SidecarName(backing).c_str(), 0);
+}
+
+void Folder::SweepLeftovers(int folder) {
+  auto real = OpenAt(folder, ".", O_RDONLY | O_DIRECTORY);
+  if (!real.ok()) return;
+  std::vector<std::string> names;
+  if (!ForEachEntry(std::move(*real), [&](const char* name) { names.emplace_back(name); }).ok())
+    return;
+  const std::set<std::string> present(names.begin(), names.end());
+  for (const std::string& name : names) {
+    const bool temporary = name.starts_with(kTemporaryPrefix);
+    const bool orphan = ClassifyBackingName(name) == BackingNameKind::kSidecar &&
+                        !present.contains(LongOfSidecar(name));
+    if (!temporary && !orphan) continue;
+    if (::unlinkat(folder, name.c_str(), 0) != 0 && temporary)
+      (void)::unlinkat(folder, name.c_str(), AT_REMOVEDIR);
+  }
 }
 
 std::optional<std::string> Folder::PlainName(const std::string& backing) const {
@@ -63,7 +91,9 @@ std::optional<std::string> Folder::PlainName(const std::string& backing) const {
       break;
     }
     case BackingNameKind::kLong: {
-      auto stored = ReadFileAt(fd_.get(), SidecarName(backing), kMaxNameSize + kSivOverhead);
+      auto text = ReadLinkAt(fd_.get(), SidecarName(backing));
+      if (!text.ok()) return std::nullopt;
+      auto stored = DecodeSidecar(*text);
       if (!stored.ok() || LongBackingName(Sha256(*stored)) != backing) return std::nullopt;
       sealed = std::move(*stored);
       break;

@@ -1,6 +1,6 @@
 // Folder: one encrypted directory, its identity and the CMK of its new files.
 //
-// Owns: an open descriptor of the backing directory and its names' encoding.
+// Owns: an O_PATH descriptor of the backing directory and its names' encoding.
 // Thread-safe; mutex_ guards key_id_.
 #pragma once
 
@@ -46,10 +46,13 @@ class Folder {
   // BackingName encrypts `name`; kSystem/ENAMETOOLONG above 255 bytes,
   // kSystem/EINVAL for a name no entry may have.
   Result<std::string> BackingName(std::string_view name) const;
-  // KeepLongName writes the sidecar of a long name, before its entry is made;
+  // KeepLongName makes the sidecar of a long name, before its entry is made;
   // DropLongName removes it, after the entry is gone. Short names need none.
   Status KeepLongName(const std::string& backing, std::string_view name) const;
   void DropLongName(const std::string& backing) const;
+  // SweepLeftovers removes what a killed daemon left behind: temporary entries
+  // and sidecars without an entry. For a folder whose removal found it not empty.
+  static void SweepLeftovers(int folder);
   // PlainName decrypts an entry's name: nothing for entries that are not the
   // vault's (sidecars, temporary or planted ones).
   std::optional<std::string> PlainName(const std::string& backing) const;

@@ -16,6 +16,7 @@
 #include "fs/backend/Backend.h"
 #include "fs/vault/File.h"
 #include "fs/vault/Folder.h"
+#include "fs/vault/OpenFiles.h"
 #include "fs/vault/VaultKeys.h"
 #include "kms/base/Status.h"
 #include "kms/service/DataKeys.h"
@@ -27,16 +28,30 @@ struct VaultOptions {
   std::string store_id;   // UUID
 };
 
-// User is who asks, with the groups that count when something is created.
+// User is who asks; `groups` looks up the supplementary groups that count when
+// something is created.
 struct User {
   Caller caller;
-  std::vector<gid_t> groups;
+  std::function<std::vector<gid_t>()> groups;
+
+  Identity identity() const { return {caller.uid, caller.gid, groups}; }
 };
 
 // Place is one name of an object: its folder and its plain name there.
 struct Place {
   std::shared_ptr<Folder> folder;
   std::string name;
+};
+
+// PageCache is what keeps a file's plaintext outside the vault: the kernel.
+class PageCache {
+ public:
+  virtual ~PageCache() = default;
+  // Detach makes later lookups of the file see it as another one. Called under
+  // a lock; must not wait.
+  virtual void Detach(ino_t ino) = 0;
+  // Drop hands back what was written and forgets the rest; may wait for writes.
+  virtual void Drop(ino_t ino) = 0;
 };
 
 class Vault {
@@ -53,9 +68,13 @@ class Vault {
   DataKeys& keys() { return keys_; }
 
   // Find returns an O_PATH descriptor of the object at `place` and its stat,
-  // with st_size as seen on the mount. kSystem/ENOENT when there is none.
+  // with st_size as seen on the mount. kSystem/ENOENT when there is none,
+  // kSystem/EAGAIN while Revoke works on it.
   Result<UniqueFd> Find(const Place& place, struct stat* st);
   Status Stat(int fd, struct stat* st);
+  // ClearSetId takes the set-user-id bit, and a set-group-id bit that is one,
+  // from a file whose contents someone without privilege changes.
+  Status ClearSetId(int fd);
   // List calls `visit` with each entry's plain name, d_type and backing offset;
   // it stops when `visit` returns false. `dir` is an open directory stream.
   Status List(const Folder& folder, DIR* dir, off_t from,
@@ -68,16 +87,26 @@ class Vault {
   Status SetFolderKey(const Place& place, Folder& folder, const std::string& key,
                       const Caller& caller, const std::string& path);
 
-  Result<std::shared_ptr<Handle>> Create(const Place& place, mode_t mode,
-                                         const User& user, KeyUse use,
-                                         const std::string& path);
+  struct NewlyMade {
+    std::shared_ptr<Handle> handle;
+    UniqueFd fd;  // O_PATH
+    struct stat st;
+  };
+  // Create makes a file and opens it for writing.
+  Result<NewlyMade> Create(const Place& place, mode_t mode, const User& user,
+                           const std::string& path);
   // OpenFile authorizes `caller` on the CMK in the file's header. `fd` is the
-  // object's O_PATH descriptor, `place` the name that led to it.
+  // object's O_PATH descriptor, `place` the name that led to it. kSystem/EAGAIN
+  // while Revoke works on the file: it is then not to be waited for by a thread
+  // that serves write-back.
   Result<std::shared_ptr<Handle>> OpenFile(const Place& place, int fd,
                                            const Caller& caller, KeyUse use,
                                            const std::string& path,
                                            const char* event = "OpenFile");
   void Close(const std::shared_ptr<Handle>& handle);
+  // WriteBack stores the header of the file if it is open, so that nothing is
+  // written to the backing file later.
+  Status WriteBack(ino_t ino);
   Status SetFileKey(const Place& place, int fd, const std::string& key,
                     const Caller& caller, const std::string& path);
   // FileKey returns the CMK id the file's header names, unauthenticated.
@@ -85,9 +114,20 @@ class Vault {
   // CheckBinding is kCorrupt unless `place` is a name the file was given.
   Status CheckBinding(const Place& place, int fd);
 
-  Status Unlink(const Place& place);
+  // Unlink calls `gone` with the object's inode while its bindings are intact.
+  Status Unlink(const Place& place, const std::function<void(ino_t)>& gone);
   Status Link(const Place& from, int fd, const Place& to, const User& user);
-  Status Rename(const Place& from, const Place& to, unsigned flags);
+  // Moved tells who has which name now.
+  struct Moved {
+    ino_t object = 0;    // what was at `from`, now at `to`
+    ino_t other = 0;     // what was at `to`: at `from` after an exchange, else gone
+    bool exchanged = false;
+    UniqueFd new_object;  // valid when a symbolic link was made anew
+    UniqueFd new_other;
+  };
+  // Rename calls `moved` while both names of each object are still good.
+  Status Rename(const Place& from, const Place& to, unsigned flags,
+                const std::function<void(Moved&)>& moved);
   Status MakeNode(const Place& place, mode_t mode, dev_t device, const User& user);
   Status MakeSymlink(const Place& place, const std::string& target, const User& user);
   Result<std::string> ReadSymlink(const Place& place, int fd);
@@ -98,10 +138,10 @@ class Vault {
   Status RemoveUserXattr(int fd, const std::string& name);
   Result<std::vector<std::string>> ListUserXattrs(int fd);
 
-  // Revoke re-examines every open handle; files of which any handle lost its
-  // right are taken from the kernel's cache by `invalidate(ino)`, their other
-  // handles go stale, and their keys are wiped. Called from one thread.
-  void Revoke(const std::function<void(ino_t)>& invalidate);
+  // Revoke re-examines every open handle. A file of which any handle lost its
+  // right is dropped from `cache`, its other handles go stale, and its keys are
+  // wiped. Called from one thread.
+  void Revoke(PageCache& cache);
   // FlushAll writes back headers that lag behind.
   void FlushAll();
   Status StatFs(struct statvfs* out);
@@ -109,17 +149,17 @@ class Vault {
  private:
   Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys);
 
-  Result<std::shared_ptr<File>> Load(ino_t ino, int fd);
-  Status BindAlso(int fd, const Place& place, bool keep_others, const Place* drop);
-  EncryptionContext ContextOf(const File& file) const;
+  EncryptionContext ContextOf(const HeaderSlot& header) const;
+  Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
+               bool linked, const FileEvent& event);
+  Status Unbind(const Place& place, int fd);
 
   const VaultOptions options_;
   const VaultKeys vault_keys_;
   DataKeys& keys_;
   std::shared_ptr<Folder> root_;
-
-  std::mutex files_mutex_;  // guards files_
-  std::map<ino_t, std::shared_ptr<File>> files_;
+  OpenFiles files_;
+  std::mutex names_mutex_;  // held while bindings are read, changed and written
 };
 
 }  // namespace keyfold

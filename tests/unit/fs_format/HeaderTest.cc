@@ -103,7 +103,21 @@ TEST(HeaderTest, EveryBitOfPaddingIsChecked) {
     }
   };
   check(90 + 3, 410);
-  check(464 + 32, 992);
+  check(464 + 32, 848);
+  check(849, 992);
+}
+
+TEST(HeaderTest, OneFlagIsKnown) {
+  HeaderSlot slot = Sample();
+  slot.torn = !slot.torn;
+  const auto parsed = ParseHeaderSlot(WithMac(slot));
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(*parsed, slot);
+  Bytes raw = WithMac(slot);
+  for (int flags = 2; flags < 256; ++flags) {
+    raw[848] = static_cast<uint8_t>(flags);
+    EXPECT_EQ(ParseError(raw), Error::kCorrupt) << flags;
+  }
 }
 
 TEST(HeaderTest, RandomBytesAndOtherSizesAreRefused) {

@@ -39,10 +39,10 @@ class FileTest : public testing::Test {
       EXPECT_TRUE(file_->WriteHeader().ok());
     }
     file_.reset();
-    auto file = File::Inspect(UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
-    if (!file.ok()) return file.status();
-    file_ = *file;
-    return file_->Unlock(DataKey(CopySecret(dek_)));
+    file_ = std::make_shared<File>(
+        UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
+    KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
+    return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
   }
 
   Bytes ReadAll() {
@@ -187,6 +187,50 @@ TEST_F(FileTest, ATerabyteHoleCostsLittleAndReadsAsZeros) {
   struct stat st;
   ASSERT_EQ(::stat(path_.c_str(), &st), 0);
   EXPECT_LT(st.st_blocks * 512, 1 << 20);
+}
+
+// The daemon may be killed between a block's entry and its data, more than once.
+TEST_F(FileTest, ABlockSurvivesBeingCutOffTwice) {
+  const Bytes data = RandomBytes(3 * kBlockSize);
+  ASSERT_TRUE(file_->Write(0, data).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  const off_t at = static_cast<off_t>(DataOffset(BlockNo(1)).value);
+  Bytes before(kBlockSize);
+  ASSERT_TRUE(ReadAt(file_->fd(), at, before).ok());
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(file_->Write(kBlockSize, RandomBytes(kBlockSize)).ok());
+    Poke(at, before);  // the entry arrived, the data did not
+    const Status status = Reopen(false);
+    ASSERT_TRUE(status.ok()) << status.ToString();
+    EXPECT_EQ(ReadAll(), data) << "round " << round;
+  }
+}
+
+TEST_F(FileTest, TheSealCountOnDiskIsNeverBehind) {
+  ASSERT_TRUE(file_->Write(0, RandomBytes(kBlockSize)).ok());
+  const uint64_t bound = file_->header().seals_in_epoch;
+  ASSERT_TRUE(Reopen(false).ok());
+  EXPECT_EQ(file_->header().seals_in_epoch, bound);
+  // What was reserved counts as used, so the next write reserves anew.
+  ASSERT_TRUE(file_->Write(0, RandomBytes(kBlockSize)).ok());
+  EXPECT_EQ(file_->header().seals_in_epoch, bound + 1 + kSealReserve);
+  ASSERT_TRUE(Reopen(false).ok());
+  EXPECT_EQ(file_->header().seals_in_epoch, bound + 1 + kSealReserve);
+}
+
+TEST_F(FileTest, AHeaderThatAuthenticatesAgainOpensAgain) {
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  Bytes header(2 * kHeaderSlotSize);
+  ASSERT_TRUE(ReadAt(file_->fd(), 0, header).ok());
+  Bytes altered = header;
+  altered[500] ^= 1;
+  altered[500 + kHeaderSlotSize] ^= 1;
+  Poke(0, altered);
+  EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
+  Poke(0, header);
+  const auto claimed = file_->Inspect();
+  ASSERT_TRUE(claimed.ok());
+  EXPECT_TRUE(file_->Unlock(DataKey(CopySecret(dek_)), *claimed).ok());
 }
 
 TEST_F(FileTest, AWipedFileGivesNothing) {

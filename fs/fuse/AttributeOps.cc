@@ -1,0 +1,110 @@
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "fs/fuse/FileHandle.h"
+
+namespace keyfold {
+namespace {
+
+void ReplyAttributes(Request& r, const InodeRef& inode) {
+  struct stat st;
+  const Status status = r.vault().Stat(inode->fd.get(), &st);
+  if (!status.ok()) return r.Reply(status);
+  fuse_reply_attr(r.get(), &st, kCacheSeconds);
+}
+
+void GetAttrOp(fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    ReplyAttributes(r, inode);
+  });
+}
+
+Status TruncateTo(Request& r, const InodeRef& inode, fuse_file_info* fi, uint64_t length) {
+  if (length > INT64_MAX) return Status::FromErrno(EFBIG, "truncate");
+  if (fi != nullptr) {
+    const auto& handle = HandleOf(fi);
+    if (handle->lost_errno != 0) return Status::FromErrno(handle->lost_errno, "truncate");
+    if (handle->use == KeyUse::kRead) return Status::FromErrno(EINVAL, "truncate");
+    return handle->file->Truncate(length);
+  }
+  KF_ASSIGN_OR_RETURN(const auto handle, OpenInode(r, inode, KeyUse::kWrite, "TruncateFile"));
+  const Status status = handle->file->Truncate(length);
+  if (status.ok()) inode->size = length;
+  r.vault().Close(handle);
+  return status;
+}
+
+Status SetTimes(Request& r, const InodeRef& inode, const struct stat& attr, int to_set) {
+  timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
+  if (to_set & FUSE_SET_ATTR_ATIME_NOW) times[0].tv_nsec = UTIME_NOW;
+  else if (to_set & FUSE_SET_ATTR_ATIME) times[0] = attr.st_atim;
+  if (to_set & FUSE_SET_ATTR_MTIME_NOW) times[1].tv_nsec = UTIME_NOW;
+  else if (to_set & FUSE_SET_ATTR_MTIME) times[1] = attr.st_mtim;
+  // A header written later would move the time again.
+  if (S_ISREG(inode->type)) KF_RETURN_IF_ERROR(r.vault().WriteBack(inode->ino));
+  if (::utimensat(inode->fd.get(), "", times, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "utimens");
+  return OkStatus();
+}
+
+Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
+                     int to_set, fuse_file_info* fi) {
+  // A path may lead to an inode that was replaced by another one.
+  if (fi == nullptr && inode->detached) return NoSuchInode();
+  const int fd = inode->fd.get();
+  if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+    const uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr.st_uid : static_cast<uid_t>(-1);
+    const gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr.st_gid : static_cast<gid_t>(-1);
+    if (::fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0)
+      return Status::FromErrno(errno, "chown");
+  }
+  if (to_set & FUSE_SET_ATTR_MODE) {
+    if (S_ISLNK(inode->type)) return Status::FromErrno(EOPNOTSUPP, "chmod");
+    if (::chmod(FdPath(fd).c_str(), attr.st_mode & 07777) != 0)
+      return Status::FromErrno(errno, "chmod");
+  }
+  if (to_set & FUSE_SET_ATTR_SIZE) {
+    KF_RETURN_IF_ERROR(TruncateTo(r, inode, fi, static_cast<uint64_t>(attr.st_size)));
+    if (r.caller().uid != 0) KF_RETURN_IF_ERROR(r.vault().ClearSetId(fd));
+  }
+  if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
+    return SetTimes(r, inode, attr, to_set);
+  return OkStatus();
+}
+
+void SetAttrOp(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
+               fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    const Status status = SetAttributes(r, inode, *attr, to_set, fi);
+    // Only a truncation by path waits, so there is no handle to keep.
+    if (IsPostponed(status) && fi == nullptr)
+      return r.fs().Postpone([req, node, wanted = *attr, to_set]() mutable {
+        SetAttrOp(req, node, &wanted, to_set, nullptr);
+      });
+    if (!status.ok()) return r.Refuse(status, "TruncateFile", inode);
+    ReplyAttributes(r, inode);
+  });
+}
+
+void StatFsOp(fuse_req_t req, fuse_ino_t) {
+  Guard(req, [&](Request& r) {
+    struct statvfs st;
+    const Status status = r.vault().StatFs(&st);
+    if (!status.ok()) return r.Reply(status);
+    fuse_reply_statfs(req, &st);
+  });
+}
+
+}  // namespace
+
+void AddAttributeOperations(fuse_lowlevel_ops* ops) {
+  ops->getattr = GetAttrOp;
+  ops->setattr = SetAttrOp;
+  ops->statfs = StatFsOp;
+}
+
+}  // namespace keyfold

@@ -1,0 +1,175 @@
+#include <sys/stat.h>
+
+#include "fs/fuse/FileHandle.h"
+
+namespace keyfold {
+namespace {
+
+KeyUse UseOf(int flags) {
+  return (flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC) ? KeyUse::kRead
+                                                               : KeyUse::kWrite;
+}
+
+void PrepareHandle(fuse_file_info* fi, std::shared_ptr<Handle> handle) {
+  fi->fh = reinterpret_cast<uint64_t>(new std::shared_ptr<Handle>(std::move(handle)));
+  fi->keep_cache = 1;
+  fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
+void DropHandle(Request& r, fuse_file_info* fi) {
+  auto* handle = reinterpret_cast<std::shared_ptr<Handle>*>(fi->fh);
+  r.vault().Close(*handle);
+  delete handle;
+}
+
+void CreateOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+              fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const InodeRef folder = r.Inode(parent);
+    if (!folder || !folder->folder) return r.Reply(NoSuchInode());
+    auto made = r.vault().Create({folder->folder, name}, mode, r.user(),
+                                 r.inodes().PathOf(folder, name));
+    if (!made.ok()) return r.Refuse(made.status(), "CreateFile", folder, name);
+    PrepareHandle(fi, std::move(made->handle));
+    fuse_entry_param entry;
+    r.Known(std::move(made->fd), made->st, nullptr, folder, name, &entry);
+    if (fuse_reply_create(req, &entry, fi) != 0) {
+      DropHandle(r, fi);
+      r.inodes().Forget(entry.ino, 1);
+    }
+  });
+}
+
+void OpenOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    auto handle = OpenInode(r, inode, UseOf(fi->flags), "OpenFile");
+    if (IsPostponed(handle.status()))
+      return r.fs().Postpone([req, node, info = *fi]() mutable { OpenOp(req, node, &info); });
+    if (!handle.ok()) return r.Refuse(handle.status(), "OpenFile", inode);
+    PrepareHandle(fi, std::move(*handle));
+    if (fuse_reply_open(req, fi) != 0) DropHandle(r, fi);
+  });
+}
+
+void ReleaseOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const auto& handle = HandleOf(fi);
+    if (const InodeRef inode = r.Inode(node); inode && handle->lost_errno == 0)
+      inode->size = handle->file->length();
+    DropHandle(r, fi);
+    r.Fail(0);
+  });
+}
+
+void FlushOp(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const auto& handle = HandleOf(fi);
+    r.Reply(handle->use == KeyUse::kRead || handle->lost_errno != 0
+                ? OkStatus() : handle->file->WriteHeader());
+  });
+}
+
+void FsyncOp(fuse_req_t req, fuse_ino_t, int data_only, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) { r.Reply(HandleOf(fi)->file->Sync(data_only != 0)); });
+}
+
+// The kernel reads ahead and writes back in no one's name: the handle says for
+// whom.
+void RefuseContents(Request& r, const Handle& handle, const char* event,
+                    const Status& status) {
+  if (IsDamage(status))
+    r.RecordDamage(status, handle.caller, handle.file->header().key_id,
+                   {event, handle.path, handle.use});
+  r.Reply(status);
+}
+
+void ReadOp(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const auto& handle = HandleOf(fi);
+    if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
+    const MutableBytes buffer = ThreadBuffer(size);
+    auto n = handle->file->Read(static_cast<uint64_t>(offset), buffer);
+    if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
+    if (!n.ok()) return RefuseContents(r, *handle, "ReadFile", n.status());
+    fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *n);
+  });
+}
+
+// What is written comes from one who may not keep the set-id bits; the kernel
+// sends such writes at once, and never from its cache.
+Status ClearSetId(Request& r, const InodeRef& inode) {
+  return r.caller().uid == 0 ? OkStatus() : r.vault().ClearSetId(inode->fd.get());
+}
+
+void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
+                fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const auto& handle = HandleOf(fi);
+    const size_t size = fuse_buf_size(in);
+    ByteView data;
+    if (in->count == 1 && !(in->buf[0].flags & FUSE_BUF_IS_FD)) {
+      data = ByteView(static_cast<const uint8_t*>(in->buf[0].mem), size);
+    } else {
+      const MutableBytes copy = ThreadBuffer(size);
+      fuse_bufvec out = FUSE_BUFVEC_INIT(size);
+      out.buf[0].mem = copy.data();
+      const ssize_t n = fuse_buf_copy(&out, in, static_cast<fuse_buf_copy_flags>(0));
+      if (n < 0) return r.Fail(static_cast<int>(-n));
+      data = copy.first(static_cast<size_t>(n));
+    }
+    if (!fi->writepage) {
+      const InodeRef inode = r.Inode(node);
+      if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
+      const Status cleared = inode ? ClearSetId(r, inode) : NoSuchInode();
+      if (!cleared.ok()) return r.Reply(cleared);
+    }
+    // The handle of a write-back is any writer's; the file itself refuses once
+    // its key is wiped.
+    const Status status = handle->file->Write(static_cast<uint64_t>(offset), data);
+    if (!status.ok()) return RefuseContents(r, *handle, "WriteFile", status);
+    fuse_reply_write(req, data.size());
+  });
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, KeyUse use,
+                                          const char* event) {
+  const std::string path = r.inodes().PathOf(inode);
+  auto opened = AtPlace(r, inode, [&](const Place& place) -> Result<std::shared_ptr<Handle>> {
+    struct stat st;
+    KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
+    // The name may be one that was removed while another still leads here.
+    if (!place.folder && st.st_nlink > 0) return NoSuchInode();
+    return r.vault().OpenFile(place, inode->fd.get(), r.caller(), use, path, event);
+  });
+  // Pages of a file that was taken from someone belong to the old inode: ESTALE
+  // makes the kernel look it up again. Asked after the vault, so that a
+  // revocation that began meanwhile is seen.
+  if (inode->detached) {
+    if (opened.ok()) r.vault().Close(*opened);
+    return NoSuchInode();
+  }
+  // The kernel keeps the length it first saw, from the size in the store; only
+  // the header is to be believed.
+  if (opened.ok() && (*opened)->first && (*opened)->file->length() != inode->size) {
+    r.inodes().Detach(inode->ino);
+    r.vault().Close(*opened);
+    return NoSuchInode();
+  }
+  return opened;
+}
+
+void AddFileOperations(fuse_lowlevel_ops* ops) {
+  ops->create = CreateOp;
+  ops->open = OpenOp;
+  ops->release = ReleaseOp;
+  ops->flush = FlushOp;
+  ops->fsync = FsyncOp;
+  ops->read = ReadOp;
+  ops->write_buf = WriteBufOp;
+}
+
+}  // namespace keyfold

@@ -1,0 +1,145 @@
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "fs/fuse/Request.h"
+
+namespace keyfold {
+namespace {
+
+constexpr char kKeyXattr[] = "user.keyfold.key";
+constexpr char kKeyIdXattr[] = "user.keyfold.key-id";
+constexpr char kFolderIdXattr[] = "user.keyfold.folder-id";
+constexpr char kSocketXattr[] = "user.keyfold.socket";
+constexpr std::string_view kOwnPrefix = "user.keyfold.";
+constexpr std::string_view kUserPrefix = "user.";
+
+// KeyfoldXattr answers the attributes by which the mount describes itself.
+Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode, std::string_view name) {
+  const Status absent = Status::FromErrno(ENODATA, "xattr");
+  if (name == kSocketXattr && inode->node == FUSE_ROOT_ID) return r.fs().options.socket_path;
+  if (name == kFolderIdXattr && inode->folder) return inode->folder->id().Hex();
+  if (name != kKeyXattr && name != kKeyIdXattr) return absent;
+  std::string key_id;
+  if (inode->folder) {
+    key_id = inode->folder->key_id();
+  } else if (S_ISREG(inode->type)) {
+    KF_ASSIGN_OR_RETURN(key_id, r.vault().FileKey(inode->fd.get()));
+  } else {
+    return absent;
+  }
+  return name == kKeyIdXattr ? key_id : r.vault().keys().KeyLabel(key_id);
+}
+
+Result<Bytes> GetAnyXattr(Request& r, const InodeRef& inode, const std::string& name) {
+  if (name.starts_with(kOwnPrefix)) {
+    KF_ASSIGN_OR_RETURN(std::string value, KeyfoldXattr(r, inode, name));
+    return Bytes(value.begin(), value.end());
+  }
+  if (!name.starts_with(kUserPrefix)) return Status::FromErrno(ENODATA, "xattr");
+  return r.vault().GetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()));
+}
+
+void ReplyXattr(fuse_req_t req, size_t size, ByteView value) {
+  if (size == 0) {
+    fuse_reply_xattr(req, value.size());
+  } else if (value.size() > size) {
+    fuse_reply_err(req, ERANGE);
+  } else {
+    fuse_reply_buf(req, reinterpret_cast<const char*>(value.data()), value.size());
+  }
+}
+
+void GetXattrOp(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
+  // The kernel asks before each write; the vault holds no file capabilities.
+  if (std::strcmp(name, "security.capability") == 0) {
+    fuse_reply_err(req, ENODATA);
+    return;
+  }
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    auto value = GetAnyXattr(r, inode, name);
+    if (!value.ok()) return r.Refuse(value.status(), "GetXattr", inode);
+    ReplyXattr(req, size, *value);
+  });
+}
+
+// SetKey binds a folder or file to another CMK. That is for the owner, whatever
+// the mode bits say.
+Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
+  struct stat st;
+  KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
+  if (st.st_uid != r.caller().uid) return Status::FromErrno(EPERM, "set-key");
+  const std::string path = r.inodes().PathOf(inode);
+  if (inode->folder)
+    return r.vault().SetFolderKey(r.inodes().PlaceOf(inode), *inode->folder, key, r.caller(),
+                                  path);
+  if (!S_ISREG(inode->type)) return Status::FromErrno(EOPNOTSUPP, "set-key");
+  const Status status = AtPlace(r, inode, [&](const Place& place) -> Status {
+    if (!place.folder) return NoSuchInode();
+    return r.vault().SetFileKey(place, inode->fd.get(), key, r.caller(), path);
+  });
+  // Who has the file open may have no right to the new key.
+  if (status.ok()) r.fs().Changed();
+  return status;
+}
+
+void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name, const char* value,
+                size_t size, int flags) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    const std::string name = raw_name;
+    if (name == kKeyXattr) {
+      const std::string key(value, size);
+      const Status status = SetKey(r, inode, key);
+      if (IsPostponed(status))
+        return r.fs().Postpone([req, node, key, flags] {
+          SetXattrOp(req, node, kKeyXattr, key.data(), key.size(), flags);
+        });
+      return r.Refuse(status, "SetFileKey", inode);
+    }
+    if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
+    if (!name.starts_with(kUserPrefix)) return r.Fail(EOPNOTSUPP);
+    r.Refuse(r.vault().SetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()),
+                                    ByteView(reinterpret_cast<const uint8_t*>(value), size),
+                                    flags),
+             "SetXattr", inode);
+  });
+}
+
+void ListXattrOp(fuse_req_t req, fuse_ino_t node, size_t size) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    auto names = r.vault().ListUserXattrs(inode->fd.get());
+    if (!names.ok()) return r.Refuse(names.status(), "ListXattr", inode);
+    std::string list;
+    for (const std::string& name : *names) list += std::string(kUserPrefix) + name + '\0';
+    ReplyXattr(req, size, AsBytes(list));
+  });
+}
+
+void RemoveXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name) {
+  Guard(req, [&](Request& r) {
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
+    const std::string name = raw_name;
+    if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
+    if (!name.starts_with(kUserPrefix)) return r.Fail(ENODATA);
+    r.Refuse(r.vault().RemoveUserXattr(inode->fd.get(), name.substr(kUserPrefix.size())),
+             "RemoveXattr", inode);
+  });
+}
+
+}  // namespace
+
+void AddXattrOperations(fuse_lowlevel_ops* ops) {
+  ops->getxattr = GetXattrOp;
+  ops->setxattr = SetXattrOp;
+  ops->listxattr = ListXattrOp;
+  ops->removexattr = RemoveXattrOp;
+}
+
+}  // namespace keyfold

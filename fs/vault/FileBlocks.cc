@@ -1,0 +1,261 @@
+#include "fs/vault/File.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace keyfold {
+namespace {
+
+Status Damaged(std::string what) { return Status(Error::kCorrupt, std::move(what)); }
+
+// One buffer of the thread, so that nothing is allocated for each request.
+MutableBytes Scratch(size_t size) {
+  thread_local Bytes buffer;
+  if (buffer.size() < size) buffer.resize(size);
+  return MutableBytes(buffer.data(), size);
+}
+
+off_t Off(CipherOffset offset) { return static_cast<off_t>(offset.value); }
+
+Status DoesNotOpen(uint64_t block) {
+  return Damaged("block " + std::to_string(block) + " does not authenticate");
+}
+
+}  // namespace
+
+const Aead& File::ContentKey(uint32_t epoch) {
+  std::lock_guard lock(epochs_mutex_);
+  auto& key = epochs_[epoch];
+  if (key == nullptr)
+    key = std::make_unique<Aead>(Hkdf(dek_, {}, ContentKeyInfo(epoch)));
+  return *key;
+}
+
+// ReserveSeals keeps the bound on disk ahead of the seals made, so that a killed
+// daemon has never made more than the header says.
+Status File::ReserveSeals(uint64_t count) {
+  if (seals_used_ + count > header_.seals_in_epoch) {
+    uint64_t bound = seals_used_ + count + kSealReserve;
+    if (bound > kMaxSealsPerEpoch) {
+      if (header_.key_epoch >= kMaxKeyEpoch) return Status::FromErrno(EFBIG, "write");
+      ++header_.key_epoch;
+      seals_used_ = 0;
+      bound = count + kSealReserve;
+    }
+    header_.seals_in_epoch = bound;
+    dirty_ = true;
+    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  }
+  seals_used_ += count;
+  return OkStatus();
+}
+
+// OpenBlock returns which seal of the entry opened the block.
+std::optional<size_t> File::OpenBlock(const BlockEntry& entry, BlockNo block,
+                                      ByteView cipher, MutableBytes plain) {
+  for (size_t i = 0; i < entry.seals.size(); ++i) {
+    const Seal& seal = entry.seals[i];
+    if (seal.IsAbsent()) continue;
+    const auto aad = BlockAad(header_.file_id, block, seal.hole);
+    const Aead& key = ContentKey(*seal.epoch);
+    if (seal.hole) {
+      if (!key.Open(seal.nonce, aad, {}, seal.tag, {})) continue;
+      std::fill(plain.begin(), plain.end(), uint8_t{0});
+      return i;
+    }
+    if (cipher.size() == plain.size() && key.Open(seal.nonce, aad, cipher, seal.tag, plain))
+      return i;
+  }
+  return std::nullopt;
+}
+
+void File::SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
+                     MutableBytes cipher, Seal* seal) {
+  *seal = Seal{};
+  std::copy(nonce.begin(), nonce.end(), seal->nonce.begin());
+  seal->hole = hole;
+  seal->epoch = header_.key_epoch;
+  ContentKey(header_.key_epoch)
+      .Seal(seal->nonce, BlockAad(header_.file_id, block, hole), plain, cipher, seal->tag);
+}
+
+Status File::ReadBlock(BlockNo block, MutableBytes plain) {
+  std::array<uint8_t, kEntrySize> raw{};
+  std::array<uint8_t, kBlockSize> cipher;
+  KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd_.get(), Off(EntryOffset(block)), raw));
+  if (n != raw.size()) return Damaged("a block's entry is missing");
+  KF_ASSIGN_OR_RETURN(n, ReadAt(fd_.get(), Off(DataOffset(block)),
+                                MutableBytes(cipher).first(plain.size())));
+  if (!OpenBlock(BlockEntry::Parse(raw), block, ByteView(cipher).first(n), plain))
+    return DoesNotOpen(block.value);
+  return OkStatus();
+}
+
+Status File::ReadBlocks(BlockNo first, MutableBytes out) {
+  uint64_t block = first.value;
+  while (!out.empty()) {
+    // A run of groups that are all holes, or all not.
+    const bool hole = header_.holes.Contains(GroupOf(BlockNo(block)));
+    uint64_t end = block;
+    do {
+      end = LastBlockOf(GroupOf(BlockNo(end))).value + 1;
+    } while ((end - block) * kBlockSize < out.size() &&
+             header_.holes.Contains(GroupOf(BlockNo(end))) == hole);
+    const MutableBytes part =
+        out.first(std::min<uint64_t>(out.size(), (end - block) * kBlockSize));
+    if (hole) std::fill(part.begin(), part.end(), uint8_t{0});
+    else KF_RETURN_IF_ERROR(ReadRun(BlockNo(block), part));
+    out = out.subspan(part.size());
+    block = end;
+  }
+  return OkStatus();
+}
+
+// ReadRun reads blocks of groups that are no holes. Entry pages lie between the
+// groups' data, so one read fetches both; only a run that begins inside a group
+// needs another for that group's entries.
+Status File::ReadRun(BlockNo first, MutableBytes out) {
+  const GroupNo group = GroupOf(first);
+  const uint64_t count = BlocksOf(out.size());
+  const BlockNo last(first.value + count - 1);
+  const size_t tail = out.size() - (count - 1) * kBlockSize;
+  const bool whole = first == FirstBlockOf(group);
+  const uint64_t begin = whole ? EntryOffset(first).value : DataOffset(first).value;
+  const size_t size = DataOffset(last).value + tail - begin;
+  const size_t apart =
+      whole ? 0 : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
+  const MutableBytes scratch = Scratch(apart + size);
+  const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
+  KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd_.get(), Off(EntryOffset(first)), entries));
+  if (n != entries.size()) return Damaged("block entries are missing");
+  KF_ASSIGN_OR_RETURN(n, ReadAt(fd_.get(), static_cast<off_t>(begin), disk));
+  if (n != disk.size()) return Damaged("data is missing");
+  for (uint64_t i = 0; i < count; ++i) {
+    const BlockNo block(first.value + i);
+    const ByteView raw = (i + 1) * kEntrySize <= apart
+                             ? entries.subspan(i * kEntrySize, kEntrySize)
+                             : disk.subspan(EntryOffset(block).value - begin, kEntrySize);
+    const size_t bytes = i + 1 == count ? tail : kBlockSize;
+    if (!OpenBlock(BlockEntry::Parse(raw), block,
+                   disk.subspan(DataOffset(block).value - begin, bytes),
+                   out.subspan(i * kBlockSize, bytes)))
+      return DoesNotOpen(block.value);
+  }
+  return OkStatus();
+}
+
+// StoreNewGroups stores blocks behind the end of the file, beginning at a
+// group's first: with nothing there to keep, entries and data are one write.
+Status File::StoreNewGroups(BlockNo first, ByteView plain) {
+  const uint64_t count = BlocksOf(plain.size());
+  const BlockNo last(first.value + count - 1);
+  const size_t tail = plain.size() - (count - 1) * kBlockSize;
+  const uint64_t begin = EntryOffset(first).value;
+  KF_RETURN_IF_ERROR(ReserveSeals(count));
+  const MutableBytes disk = Scratch(DataOffset(last).value + tail - begin);
+  const Bytes nonces = RandomBytes(count * kSealNonceSize);
+  for (uint64_t i = 0; i < count; ++i) {
+    const BlockNo block(first.value + i);
+    const MutableBytes raw = disk.subspan(EntryOffset(block).value - begin, kEntrySize);
+    const size_t bytes = i + 1 == count ? tail : kBlockSize;
+    if (block == FirstBlockOf(GroupOf(block))) {
+      const MutableBytes page = disk.subspan(EntryOffset(block).value - begin,
+                                             BlocksInGroup(GroupOf(block)) * kEntrySize);
+      std::fill(page.begin(), page.end(), uint8_t{0});
+    }
+    BlockEntry entry;
+    SealBlock(block, ByteView(nonces).subspan(i * kSealNonceSize, kSealNonceSize),
+              plain.subspan(i * kBlockSize, bytes), false,
+              disk.subspan(DataOffset(block).value - begin, bytes), &entry.seals[0]);
+    entry.Serialize(raw);
+  }
+  return WriteAt(fd_.get(), static_cast<off_t>(begin), disk);
+}
+
+// StoreBlocks seals `count` blocks of one group and stores their entries, the
+// new seal first and the one it replaces second, then the data.
+Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count) {
+  const uint64_t old_blocks = BlocksOf(header_.length);
+  const bool fresh = first.value >= old_blocks || header_.holes.Contains(GroupOf(first));
+  if (!fresh && !header_.torn) {
+    // Until the data is written, entries hold seals of two states.
+    header_.torn = true;
+    dirty_ = true;
+    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  }
+  KF_RETURN_IF_ERROR(ReserveSeals(count));
+  Bytes entries(count * kEntrySize);
+  if (!fresh) {
+    KF_RETURN_IF_ERROR(ReadAt(fd_.get(), Off(EntryOffset(first)), entries).status());
+    bool changed = false;
+    if (torn_) KF_RETURN_IF_ERROR(SettleEntries(first, entries, &changed));
+  }
+  const MutableBytes cipher = Scratch(plain.size());
+  const Bytes nonces = RandomBytes(count * kSealNonceSize);
+  for (uint64_t i = 0; i < count; ++i) {
+    const BlockNo block(first.value + i);
+    const MutableBytes raw = MutableBytes(entries).subspan(i * kEntrySize, kEntrySize);
+    BlockEntry entry = BlockEntry::Parse(raw);
+    // A seal of a block behind the end belongs to data that was cut off.
+    entry.seals[1] = block.value < old_blocks && !fresh ? entry.seals[0] : Seal{};
+    const size_t at = i * kBlockSize;
+    const size_t bytes = hole ? 0 : std::min<size_t>(kBlockSize, plain.size() - at);
+    const ByteView nonce = ByteView(nonces).subspan(i * kSealNonceSize, kSealNonceSize);
+    SealBlock(block, nonce, hole ? ByteView() : plain.subspan(at, bytes), hole,
+              hole ? MutableBytes() : cipher.subspan(at, bytes), &entry.seals[0]);
+    entry.Serialize(raw);
+  }
+  Status stored = WriteAt(fd_.get(), Off(EntryOffset(first)), entries);
+  if (stored.ok() && !hole) stored = WriteAt(fd_.get(), Off(DataOffset(first)), cipher);
+  if (!stored.ok() && !fresh) torn_ = true;
+  return stored;
+}
+
+// SettleEntries puts the seal that opens each block's data first.
+Status File::SettleEntries(BlockNo first, MutableBytes entries, bool* changed) {
+  std::array<uint8_t, kBlockSize> cipher, plain;
+  for (size_t i = 0; i < entries.size() / kEntrySize; ++i) {
+    const BlockNo block(first.value + i);
+    const MutableBytes raw = entries.subspan(i * kEntrySize, kEntrySize);
+    BlockEntry entry = BlockEntry::Parse(raw);
+    const size_t bytes = BlockBytes(block, header_.length);
+    if (entry.seals[1].IsAbsent() || bytes == 0) continue;
+    KF_ASSIGN_OR_RETURN(const size_t n, ReadAt(fd_.get(), Off(DataOffset(block)),
+                                               MutableBytes(cipher).first(bytes)));
+    const auto current = OpenBlock(entry, block, ByteView(cipher).first(n),
+                                   MutableBytes(plain).first(bytes));
+    // A block that neither opens stays as it is: reading it must fail.
+    if (current != 1) continue;
+    std::swap(entry.seals[0], entry.seals[1]);
+    entry.Serialize(raw);
+    *changed = true;
+  }
+  explicit_bzero(plain.data(), plain.size());
+  return OkStatus();
+}
+
+// SettleFile does so for the whole file, after which no block is torn.
+Status File::SettleFile() {
+  const uint64_t blocks = BlocksOf(header_.length);
+  for (uint64_t block = 0; block < blocks;) {
+    const GroupNo group = GroupOf(BlockNo(block));
+    const uint64_t end = std::min(LastBlockOf(group).value + 1, blocks);
+    if (!header_.holes.Contains(group)) {
+      Bytes entries((end - block) * kEntrySize);
+      const off_t at = Off(EntryOffset(BlockNo(block)));
+      KF_RETURN_IF_ERROR(ReadAt(fd_.get(), at, entries).status());
+      bool changed = false;
+      KF_RETURN_IF_ERROR(SettleEntries(BlockNo(block), entries, &changed));
+      if (changed) KF_RETURN_IF_ERROR(WriteAt(fd_.get(), at, entries));
+    }
+    block = end;
+  }
+  torn_ = header_.torn = false;
+  dirty_ = true;
+  return OkStatus();
+}
+
+}  // namespace keyfold

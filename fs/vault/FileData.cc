@@ -1,0 +1,234 @@
+#include "fs/vault/File.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace keyfold {
+namespace {
+
+Status Gone() { return Status::FromErrno(EACCES, "the file's key was taken away"); }
+
+}  // namespace
+
+Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
+  std::shared_lock lock(mutex_);
+  if (!unlocked_) return Gone();
+  if (offset >= header_.length) return size_t{0};
+  const size_t size = std::min<uint64_t>(out.size(), header_.length - offset);
+  const uint64_t skip = offset % kBlockSize;
+  const BlockNo first = BlockOf(PlainOffset(offset));
+  const uint64_t end = std::min(header_.length,
+                                BlocksOf(offset + size) * kBlockSize);
+  const uint64_t whole = end - first.value * kBlockSize;
+  if (skip == 0 && whole <= out.size()) {
+    KF_RETURN_IF_ERROR(ReadBlocks(first, out.first(whole)));
+    return size;
+  }
+  Bytes plain(whole);
+  KF_RETURN_IF_ERROR(ReadBlocks(first, plain));
+  std::memcpy(out.data(), plain.data() + skip, size);
+  explicit_bzero(plain.data(), plain.size());
+  return size;
+}
+
+Status File::CutExcess(uint64_t disk_length) {
+  const BlockNo last = BlockOf(PlainOffset(header_.length));
+  const uint64_t keep = header_.length % kBlockSize;
+  if (keep != 0 && !header_.holes.Contains(GroupOf(last)) && disk_length > header_.length) {
+    std::array<uint8_t, kBlockSize> plain{};
+    // The last block may have been sealed at the longer or the shorter length.
+    const uint64_t on_disk = BlockBytes(last, disk_length);
+    const Status whole = ReadBlock(last, MutableBytes(plain).first(on_disk));
+    if (!whole.ok())
+      KF_RETURN_IF_ERROR(ReadBlock(last, MutableBytes(plain).first(keep)));
+    KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), header_.length));
+  }
+  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(header_.length))) != 0)
+    return Status::FromErrno(errno, "truncate");
+  return OkStatus();
+}
+
+// Undo leaves the file as long as it is known to be after a write that failed
+// half-way (a full disk), and returns the failure.
+Status File::Undo(Status failure) {
+  header_.holes.TruncateTo(header_.length);
+  struct stat st;
+  if (::fstat(fd_.get(), &st) == 0 &&
+      static_cast<uint64_t>(st.st_size) > BackingSize(header_.length))
+    (void)CutExcess(PlainSize(static_cast<uint64_t>(st.st_size)));
+  return failure;
+}
+
+// FillGroup gives every block of a hole group, up to the end of the file, a
+// hole seal of its own, and takes the group from the list.
+Status File::FillGroup(GroupNo group) {
+  KF_RETURN_IF_ERROR(FillRange({group, 1}));
+  dirty_ = true;
+  const Status removed = header_.holes.Remove(group);
+  if (removed.error() != Error::kLimitExceeded) return removed;
+  KF_RETURN_IF_ERROR(MakeRoomForHole());
+  return header_.holes.Remove(group);
+}
+
+Status File::FillRange(HoleRange range) {
+  for (uint64_t g = range.first.value; g < range.end(); ++g) {
+    const uint64_t first = FirstBlockOf(GroupNo(g)).value;
+    const uint64_t end =
+        std::min(LastBlockOf(GroupNo(g)).value + 1, BlocksOf(header_.length));
+    if (end > first)
+      KF_RETURN_IF_ERROR(StoreBlocks(BlockNo(first), {}, true, end - first));
+  }
+  return OkStatus();
+}
+
+Status File::MakeRoomForHole() {
+  constexpr uint64_t kMaxFill = 1 << 18;  // groups: 1 GiB of entries
+  const auto smallest = header_.holes.SmallestRange();
+  if (!smallest) return OkStatus();
+  if (smallest->count > kMaxFill) return Status::FromErrno(EFBIG, "too many holes");
+  KF_RETURN_IF_ERROR(FillRange(*smallest));
+  (void)header_.holes.RemoveRange(*smallest);
+  dirty_ = true;
+  return OkStatus();
+}
+
+Status File::AddHole(HoleRange range) {
+  const Status added = header_.holes.Add(range);
+  if (added.error() != Error::kLimitExceeded) return added;
+  KF_RETURN_IF_ERROR(MakeRoomForHole());
+  return header_.holes.Add(range);
+}
+
+// WriteBlocks stores whole blocks (the last one may be the end of the file of
+// `new_length`) beginning at `first`, which is not behind the end.
+Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
+  uint64_t block = first.value;
+  while (!plain.empty()) {
+    const GroupNo group = GroupOf(BlockNo(block));
+    const bool fresh = block >= BlocksOf(header_.length);
+    if (fresh && BlockNo(block) == FirstBlockOf(group)) {
+      KF_RETURN_IF_ERROR(StoreNewGroups(BlockNo(block), plain));
+      break;
+    }
+    const uint64_t end = LastBlockOf(group).value + 1;
+    const size_t bytes = std::min<uint64_t>(plain.size(), (end - block) * kBlockSize);
+    if (header_.holes.Contains(group)) KF_RETURN_IF_ERROR(FillGroup(group));
+    KF_RETURN_IF_ERROR(StoreBlocks(BlockNo(block), plain.first(bytes), false, BlocksOf(bytes)));
+    plain = plain.subspan(bytes);
+    block = end;
+    const uint64_t reached = std::min(new_length, end * kBlockSize);
+    if (!plain.empty() && reached > header_.length) header_.length = reached;
+  }
+  if (new_length > header_.length) header_.length = new_length;
+  dirty_ = true;
+  return OkStatus();
+}
+
+// Extend makes the file longer without data: what is added is a hole.
+Status File::Extend(uint64_t length) {
+  const uint64_t old = header_.length;
+  const BlockNo last = BlockOf(PlainOffset(old));
+  if (old % kBlockSize != 0 && !header_.holes.Contains(GroupOf(last))) {
+    const uint64_t grown = BlockBytes(last, length);
+    std::array<uint8_t, kBlockSize> plain{};
+    KF_RETURN_IF_ERROR(ReadBlock(last, MutableBytes(plain).first(old % kBlockSize)));
+    KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(grown),
+                                   last.value * kBlockSize + grown));
+  }
+  uint64_t block = BlocksOf(header_.length);
+  const uint64_t blocks = BlocksOf(length);
+  if (block < blocks) {
+    GroupNo group = GroupOf(BlockNo(block));
+    if (!header_.holes.Contains(group) &&
+        (group.value == 0 || block != FirstBlockOf(group).value)) {
+      const uint64_t end = std::min(LastBlockOf(group).value + 1, blocks);
+      KF_RETURN_IF_ERROR(StoreBlocks(BlockNo(block), {}, true, end - block));
+      block = end;
+    }
+    if (block < blocks) {
+      group = GroupOf(BlockNo(block));
+      const GroupNo end_group(GroupsOf(length));
+      if (header_.holes.Contains(group)) group = GroupNo(group.value + 1);
+      if (group < end_group) {
+        KF_RETURN_IF_ERROR(AddHole({group, end_group.value - group.value}));
+      }
+    }
+  }
+  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(length))) != 0)
+    return Status::FromErrno(errno, "truncate");
+  header_.length = length;
+  dirty_ = true;
+  return OkStatus();
+}
+
+Status File::Write(uint64_t offset, ByteView data) {
+  std::unique_lock lock(mutex_);
+  if (!unlocked_) return Gone();
+  if (data.empty()) return OkStatus();
+  if (offset > kMaxFileSize || data.size() > kMaxFileSize - offset)
+    return Status::FromErrno(EFBIG, "write");
+  if (offset > header_.length) {
+    const Status extended = Extend(offset);
+    if (!extended.ok()) return Undo(extended);
+  }
+  const uint64_t end = offset + data.size();
+  const uint64_t new_length = std::max(end, header_.length);
+  const BlockNo first = BlockOf(PlainOffset(offset));
+  const uint64_t start = first.value * kBlockSize;
+  const uint64_t stop = std::min(new_length, BlocksOf(end) * kBlockSize);
+  if (offset == start && end == stop) {
+    const Status written = WriteBlocks(first, data, new_length);
+    return written.ok() ? written : Undo(written);
+  }
+  // Blocks written in part are completed with what they held.
+  Bytes whole(stop - start);
+  auto fill = [&](BlockNo block) -> Status {
+    const uint64_t held = BlockBytes(block, header_.length);
+    if (held == 0) return OkStatus();
+    const uint64_t at = block.value * kBlockSize - start;
+    return ReadBlocks(block, MutableBytes(whole).subspan(at, held));
+  };
+  Status status = offset != start ? fill(first) : OkStatus();
+  const BlockNo last = BlockOf(PlainOffset(end - 1));
+  if (status.ok() && end != stop && (last != first || offset == start)) status = fill(last);
+  if (status.ok()) {
+    std::memcpy(whole.data() + (offset - start), data.data(), data.size());
+    status = WriteBlocks(first, whole, new_length);
+  }
+  explicit_bzero(whole.data(), whole.size());
+  return status.ok() ? status : Undo(status);
+}
+
+Status File::Truncate(uint64_t length) {
+  std::unique_lock lock(mutex_);
+  if (!unlocked_) return Gone();
+  if (length > kMaxFileSize) return Status::FromErrno(EFBIG, "truncate");
+  if (length == header_.length) return OkStatus();
+  if (length > header_.length) {
+    const Status extended = Extend(length);
+    return extended.ok() ? extended : Undo(extended);
+  }
+  const BlockNo last = BlockOf(PlainOffset(length));
+  const uint64_t keep = length % kBlockSize;
+  const bool reseal = keep != 0 && !header_.holes.Contains(GroupOf(last));
+  std::array<uint8_t, kBlockSize> plain{};
+  if (reseal)
+    KF_RETURN_IF_ERROR(
+        ReadBlock(last, MutableBytes(plain).first(BlockBytes(last, header_.length))));
+  // The header goes first: it says what is cut before anything is.
+  header_.length = length;
+  header_.holes.TruncateTo(length);
+  if (length == 0) torn_ = header_.torn = false;
+  dirty_ = true;
+  KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  if (reseal) KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), length));
+  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(length))) != 0)
+    return Status::FromErrno(errno, "truncate");
+  return OkStatus();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,98 @@
+#include "fs/vault/OpenFiles.h"
+
+#include <errno.h>
+
+namespace keyfold {
+
+Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
+                       const std::function<Result<UniqueFd>()>& open) {
+  UniqueFd fd;  // closed after the lock is released
+  for (;;) {
+    {
+      std::lock_guard lock(mutex_);
+      auto it = entries_.find(ino);
+      if (it == entries_.end() && fd.valid()) {
+        handle->first = true;
+        Entry entry{std::make_shared<File>(std::move(fd), ino), {}};
+        it = entries_.emplace(ino, std::move(entry)).first;
+      }
+      if (it != entries_.end()) {
+        if (it->second.revoking) return Status::FromErrno(EAGAIN, "open");
+        handle->file = it->second.file;
+        it->second.handles.push_back(handle);
+        return OkStatus();
+      }
+    }
+    KF_ASSIGN_OR_RETURN(fd, open());
+  }
+}
+
+void OpenFiles::Add(const std::shared_ptr<File>& file,
+                    const std::shared_ptr<Handle>& handle) {
+  std::lock_guard lock(mutex_);
+  handle->file = file;
+  handle->first = true;
+  entries_[file->ino()] = Entry{file, {handle}};
+}
+
+OpenFiles::Entry* OpenFiles::EntryOf(const std::shared_ptr<File>& file) {
+  const auto it = entries_.find(file->ino());
+  return it != entries_.end() && it->second.file == file ? &it->second : nullptr;
+}
+
+void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) {
+  const std::shared_ptr<File> file = handle->file;
+  // The last to leave must find nothing to write, as a newcomer reads the header
+  // from disk; only one who is alone can be the last.
+  (void)file->WriteHeader();
+  std::lock_guard lock(mutex_);
+  Entry* entry = EntryOf(file);
+  if (entry == nullptr) return;
+  std::erase(entry->handles, handle);
+  if (!entry->handles.empty() || entry->revoking) return;
+  (void)file->WriteHeader();
+  file->Wipe();
+  entries_.erase(file->ino());
+}
+
+std::shared_ptr<File> OpenFiles::Find(ino_t ino) const {
+  std::lock_guard lock(mutex_);
+  const auto it = entries_.find(ino);
+  return it == entries_.end() ? nullptr : it->second.file;
+}
+
+bool OpenFiles::IsRevoking(ino_t ino) const {
+  std::lock_guard lock(mutex_);
+  const auto it = entries_.find(ino);
+  return it != entries_.end() && it->second.revoking;
+}
+
+std::vector<std::shared_ptr<File>> OpenFiles::All() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<File>> all;
+  for (const auto& [ino, entry] : entries_) all.push_back(entry.file);
+  return all;
+}
+
+OpenFiles::Handles OpenFiles::HandlesOf(const std::shared_ptr<File>& file) const {
+  std::lock_guard lock(mutex_);
+  const Entry* entry = const_cast<OpenFiles*>(this)->EntryOf(file);
+  return entry == nullptr ? Handles() : entry->handles;
+}
+
+OpenFiles::Handles OpenFiles::BeginRevoke(const std::shared_ptr<File>& file,
+                                          const std::function<void()>& detach) {
+  std::lock_guard lock(mutex_);
+  Entry* entry = EntryOf(file);
+  if (entry == nullptr) return {};
+  detach();
+  entry->revoking = true;
+  return entry->handles;
+}
+
+void OpenFiles::EndRevoke(const std::shared_ptr<File>& file) {
+  std::lock_guard lock(mutex_);
+  if (EntryOf(file) != nullptr) entries_.erase(file->ino());
+}
+
+}  // namespace keyfold

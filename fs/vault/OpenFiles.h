@@ -1,0 +1,55 @@
+// OpenFiles: the files that are open, and who has them open.
+//
+// Owns: one File per backing inode while any handle refers to it, so that a
+// file's header and lock exist once. Must not know: names, keys, who may.
+// Thread-safe; mutex_ guards everything.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "fs/vault/File.h"
+
+namespace keyfold {
+
+class OpenFiles {
+ public:
+  using Handles = std::vector<std::shared_ptr<Handle>>;
+
+  // Join registers `handle` with the file of `ino`, which `open` provides when
+  // none is open, and sets its `file` and `first`. kSystem/EAGAIN while the file
+  // is being revoked: the caller asks again after that.
+  Status Join(ino_t ino, const std::shared_ptr<Handle>& handle,
+              const std::function<Result<UniqueFd>()>& open);
+  // Add registers a new file and its first handle.
+  void Add(const std::shared_ptr<File>& file, const std::shared_ptr<Handle>& handle);
+  // Leave forgets the handle, and the file with its last one.
+  void Leave(const std::shared_ptr<Handle>& handle);
+
+  std::shared_ptr<File> Find(ino_t ino) const;
+  bool IsRevoking(ino_t ino) const;
+  std::vector<std::shared_ptr<File>> All() const;
+  Handles HandlesOf(const std::shared_ptr<File>& file) const;
+
+  // BeginRevoke lets no one join from now on and returns the handles there are;
+  // `detach` runs before anyone can see that. EndRevoke drops the file, handles
+  // and all: the next to join gets a new one.
+  Handles BeginRevoke(const std::shared_ptr<File>& file, const std::function<void()>& detach);
+  void EndRevoke(const std::shared_ptr<File>& file);
+
+ private:
+  struct Entry {
+    std::shared_ptr<File> file;
+    Handles handles;
+    bool revoking = false;
+  };
+  Entry* EntryOf(const std::shared_ptr<File>& file);
+
+  mutable std::mutex mutex_;
+  std::map<ino_t, Entry> entries_;
+};
+
+}  // namespace keyfold

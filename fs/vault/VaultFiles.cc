@@ -1,0 +1,194 @@
+#include "fs/vault/Vault.h"
+
+#include <errno.h>
+
+namespace keyfold {
+
+EncryptionContext Vault::ContextOf(const HeaderSlot& header) const {
+  return {{std::string(kContextStore), options_.store_id},
+          {std::string(kContextFolder), header.home_folder.Hex()},
+          {std::string(kContextFile), header.file_id.Hex()}};
+}
+
+Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode, const User& user,
+                                       const std::string& path) {
+  KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
+  HeaderSlot header;
+  header.file_id = NewId<FileId>();
+  header.home_folder = place.folder->id();
+  const EncryptionContext context = ContextOf(header);
+  const std::string key_id = place.folder->key_id();
+  NewlyMade out;
+  out.handle = std::make_shared<Handle>();
+  out.handle->caller = keys_.Pin(user.caller);
+  out.handle->use = KeyUse::kWrite;
+  out.handle->path = path;
+  const Caller& caller = out.handle->caller;
+  KF_RETURN_IF_ERROR(
+      keys_.Authorize(caller, key_id, context, {"CreateFile", path, KeyUse::kCreate}));
+  KF_ASSIGN_OR_RETURN(WrappedDataKey wrapped,
+                      keys_.GenerateDataKey(caller, key_id, context, path));
+  header.key_id = wrapped.key_id;
+  header.blob = std::move(wrapped.blob);
+
+  KF_RETURN_IF_ERROR(place.folder->KeepLongName(backing, place.name));
+  // Whether a set-group-id program may belong to the folder's group depends on
+  // the caller's groups.
+  const bool groups_decide = (mode & S_ISGID) != 0;
+  KF_ASSIGN_OR_RETURN(NewFile made, MakeAs(user.identity(), groups_decide, [&] {
+    return NewFile::Create(place.folder->fd(), mode & 07777);
+  }));
+  FileNames names;
+  names.id = header.file_id;
+  names.bindings = {vault_keys_.Bind(names.id, place.folder->id(), place.name)};
+  KF_RETURN_IF_ERROR(WriteFileNames(made.fd(), names));
+  struct stat st;
+  if (::fstat(made.fd(), &st) != 0) return Status::FromErrno(errno, "stat");
+  KF_ASSIGN_OR_RETURN(auto file, File::Create(made.TakeFd(), st.st_ino, std::move(header),
+                                              std::move(wrapped.key)));
+  files_.Add(file, out.handle);
+  auto finish = [&]() -> Status {
+    KF_RETURN_IF_ERROR(made.Publish(file->fd(), backing));
+    KF_ASSIGN_OR_RETURN(out.fd, Reopen(file->fd(), O_PATH));
+    return Stat(out.fd.get(), &out.st);
+  };
+  const Status finished = finish();
+  if (finished.ok()) return out;
+  Close(out.handle);
+  return finished;
+}
+
+Status Vault::CheckBinding(const Place& place, int fd) {
+  KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
+  const Binding expected = vault_keys_.Bind(names.id, place.folder->id(), place.name);
+  if (!HasBinding(names.bindings, expected))
+    return Status(Error::kCorrupt, "the file was moved here in the backing store");
+  return OkStatus();
+}
+
+Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
+                                                const Caller& caller, KeyUse use,
+                                                const std::string& path,
+                                                const char* event) {
+  struct stat st;
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (!S_ISREG(st.st_mode)) return Status::FromErrno(EINVAL, "open");
+  auto handle = std::make_shared<Handle>();
+  handle->caller = keys_.Pin(caller);
+  handle->use = use;
+  handle->path = path;
+  // Registered before the checks, so that a right lost meanwhile is noticed.
+  KF_RETURN_IF_ERROR(files_.Join(st.st_ino, handle, [fd]() -> Result<UniqueFd> {
+    // Reading must not move the access time of the encrypted file.
+    for (int flags : {O_RDWR | O_NOATIME, O_RDWR}) {
+      auto real = Reopen(fd, flags | O_NONBLOCK);
+      if (real.ok()) return real;
+    }
+    return Reopen(fd, O_RDONLY | O_NONBLOCK);
+  }));
+  const Status admitted = Admit(handle, place, fd, st.st_nlink > 0, {event, path, use});
+  if (admitted.ok()) return handle;
+  Close(handle);
+  return admitted;
+}
+
+Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
+                    bool linked, const FileEvent& event) {
+  File& file = *handle->file;
+  File::ClaimedHeader claimed;
+  if (file.unlocked()) {
+    claimed.slot = file.header();
+  } else {
+    KF_ASSIGN_OR_RETURN(claimed, file.Inspect());
+  }
+  // A file without links has no name that could be wrong.
+  if (linked) {
+    KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
+    if (names.id != claimed.slot.file_id)
+      return Status(Error::kCorrupt, "the file's header is another file's");
+    if (!place.folder ||
+        !HasBinding(names.bindings,
+                    vault_keys_.Bind(names.id, place.folder->id(), place.name)))
+      return Status(Error::kCorrupt, "the file was moved here in the backing store");
+  }
+  const EncryptionContext context = ContextOf(claimed.slot);
+  const uint64_t generation = keys_.Generation();
+  KF_RETURN_IF_ERROR(keys_.Authorize(handle->caller, claimed.slot.key_id, context, event));
+  if (!file.unlocked()) {
+    KF_ASSIGN_OR_RETURN(
+        const DataKey dek,
+        keys_.UnwrapDataKey(handle->caller, claimed.slot.blob, context, handle->path));
+    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed));
+  }
+  // Revoke passes over a file that is not unlocked; it sees this one from now on.
+  if (keys_.Generation() != generation)
+    KF_RETURN_IF_ERROR(
+        keys_.StillAllowed(handle->caller, claimed.slot.key_id, context, handle->use));
+  if (handle->lost_errno != 0) return Status::FromErrno(handle->lost_errno, "open");
+  return OkStatus();
+}
+
+void Vault::Close(const std::shared_ptr<Handle>& handle) { files_.Leave(handle); }
+
+Status Vault::WriteBack(ino_t ino) {
+  const auto file = files_.Find(ino);
+  return file == nullptr ? OkStatus() : file->WriteHeader();
+}
+
+Result<std::string> Vault::FileKey(int fd) {
+  struct stat st;
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (const auto file = files_.Find(st.st_ino); file != nullptr && file->unlocked())
+    return file->header().key_id;
+  KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
+  KF_ASSIGN_OR_RETURN(const auto claimed, File(std::move(real), st.st_ino).Inspect());
+  return claimed.slot.key_id;
+}
+
+Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
+                         const Caller& caller, const std::string& path) {
+  KF_ASSIGN_OR_RETURN(const std::string key_id, keys_.ResolveKey(key));
+  KF_ASSIGN_OR_RETURN(auto handle,
+                      OpenFile(place, fd, caller, KeyUse::kWrite, path, "SetFileKey"));
+  const EncryptionContext context = ContextOf(handle->file->header());
+  auto wrapped = keys_.RewrapDataKey(caller, handle->file->header().blob, context, key_id,
+                                     context, path);
+  Status status = wrapped.status();
+  if (wrapped.ok()) status = handle->file->Rewrap(wrapped->key_id, wrapped->blob);
+  Close(handle);
+  return status;
+}
+
+void Vault::Revoke(PageCache& cache) {
+  for (const auto& file : files_.All()) {
+    if (!file->unlocked()) continue;
+    const HeaderSlot header = file->header();
+    const EncryptionContext context = ContextOf(header);
+    bool lost = false;
+    for (const auto& handle : files_.HandlesOf(file)) {
+      const Status status =
+          keys_.StillAllowed(handle->caller, header.key_id, context, handle->use);
+      if (status.ok()) continue;
+      lost = true;
+      handle->lost_errno = status.error() == Error::kAccessDenied ? EACCES : ENOKEY;
+    }
+    if (!lost) continue;
+    // Pages are shared by all who have the file open, so none of them may put
+    // pages back: the others must open it again.
+    for (const auto& handle :
+         files_.BeginRevoke(file, [&] { cache.Detach(file->ino()); })) {
+      int none = 0;
+      handle->lost_errno.compare_exchange_strong(none, ESTALE);
+    }
+    cache.Drop(file->ino());
+    (void)file->WriteHeader();
+    file->Wipe();
+    files_.EndRevoke(file);
+  }
+}
+
+void Vault::FlushAll() {
+  for (const auto& file : files_.All()) (void)file->WriteHeader();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,79 @@
+#include "fs/vault/Vault.h"
+
+#include <errno.h>
+#include <sys/xattr.h>
+
+namespace keyfold {
+namespace {
+
+// Attributes are bound to the object they belong to; its id lies in Keyfold's
+// own attribute. Symlinks and nodes have none, as user.* is not allowed there.
+Result<Bytes> ObjectIdOf(const VaultKeys& keys, int fd) {
+  struct stat st;
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (S_ISDIR(st.st_mode)) {
+    KF_ASSIGN_OR_RETURN(const FolderDescriptor folder, ReadFolderDescriptor(keys, fd));
+    return Bytes(folder.id.bytes.begin(), folder.id.bytes.end());
+  }
+  if (!S_ISREG(st.st_mode)) return Status::FromErrno(EPERM, "xattr");
+  KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
+  return Bytes(names.id.bytes.begin(), names.id.bytes.end());
+}
+
+std::string BackingXattr(const VaultKeys& keys, ByteView object, const std::string& name) {
+  return EncodeXattrName(keys.SealName(XattrNameAad(object), name));
+}
+
+Status CheckXattrName(const std::string& name) {
+  return name.size() > kMaxXattrName ? Status::FromErrno(ERANGE, "xattr") : OkStatus();
+}
+
+}  // namespace
+
+Result<Bytes> Vault::GetUserXattr(int fd, const std::string& name) {
+  KF_RETURN_IF_ERROR(CheckXattrName(name));
+  KF_ASSIGN_OR_RETURN(const Bytes object, ObjectIdOf(vault_keys_, fd));
+  KF_ASSIGN_OR_RETURN(auto sealed, GetXattr(fd, BackingXattr(vault_keys_, object, name)));
+  if (!sealed) return Status::FromErrno(ENODATA, "getxattr");
+  auto value = vault_keys_.OpenXattr(XattrValueAad(object, name), *sealed);
+  if (!value.ok()) return Status(Error::kCorrupt, "extended attribute was altered");
+  return value;
+}
+
+Status Vault::SetUserXattr(int fd, const std::string& name, ByteView value, int flags) {
+  KF_RETURN_IF_ERROR(CheckXattrName(name));
+  KF_ASSIGN_OR_RETURN(const Bytes object, ObjectIdOf(vault_keys_, fd));
+  return SetXattr(fd, BackingXattr(vault_keys_, object, name),
+                  vault_keys_.SealXattr(XattrValueAad(object, name), value), flags);
+}
+
+Status Vault::RemoveUserXattr(int fd, const std::string& name) {
+  KF_RETURN_IF_ERROR(CheckXattrName(name));
+  KF_ASSIGN_OR_RETURN(const Bytes object, ObjectIdOf(vault_keys_, fd));
+  const std::string backing = BackingXattr(vault_keys_, object, name);
+  if (::removexattr(FdPath(fd).c_str(), backing.c_str()) != 0)
+    return Status::FromErrno(errno, "removexattr");
+  return OkStatus();
+}
+
+Result<std::vector<std::string>> Vault::ListUserXattrs(int fd) {
+  std::vector<std::string> names;
+  auto object = ObjectIdOf(vault_keys_, fd);
+  if (object.status().sys_errno() == EPERM) return names;  // a symlink or node
+  if (!object.ok()) return object.status();
+  std::string list(64 * 1024, '\0');
+  const ssize_t n = ::listxattr(FdPath(fd).c_str(), list.data(), list.size());
+  if (n < 0) return Status::FromErrno(errno, "listxattr");
+  list.resize(static_cast<size_t>(n));
+  for (size_t at = 0; at < list.size();) {
+    const std::string backing = list.c_str() + at;
+    at += backing.size() + 1;
+    auto sealed = DecodeXattrName(backing);
+    if (!sealed.ok()) continue;
+    auto name = vault_keys_.OpenName(XattrNameAad(*object), *sealed);
+    if (name.ok()) names.emplace_back(AsText(*name));
+  }
+  return names;
+}
+
+}  // namespace keyfold

@@ -1,0 +1,110 @@
+"""A mounted store for the tests of this folder.
+
+The store is made and mounted with the program named by KEYFOLD (by default the
+build of the dev preset). KEYFOLD_TEST_MOUNT names a folder that is mounted
+already, for trying the tests on another filesystem."""
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEYFOLD = os.environ.get('KEYFOLD', str(ROOT / 'build/dev/keyfold'))
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        needs_root = pytest.mark.skip(reason='needs root to act as several users')
+        for item in items:
+            if 'users' in getattr(item, 'fixturenames', ()):
+                item.add_marker(needs_root)
+
+
+@pytest.fixture(scope='session')
+def scratch():
+    """A folder on the filesystem that backs the store."""
+    folder = tempfile.mkdtemp(prefix='keyfold-mount-test-', dir=os.environ.get('TMPDIR', '/var/tmp'))
+    os.chmod(folder, 0o755)
+    yield pathlib.Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope='session')
+def mounted(scratch):
+    """The mountpoint."""
+    given = os.environ.get('KEYFOLD_TEST_MOUNT')
+    if given:
+        yield pathlib.Path(given)
+        return
+    if not os.path.exists('/dev/fuse'):
+        pytest.fail('no /dev/fuse: the mount tests cannot run')
+    passphrase = scratch / 'passphrase'
+    passphrase.write_text('correct horse battery staple\n')
+    passphrase.chmod(0o600)
+    store, mountpoint = scratch / 'store', scratch / 'mnt'
+    mountpoint.mkdir()
+    subprocess.run([KEYFOLD, 'init', store, '--root-key', f'passphrase-file:{passphrase}'],
+                   check=True)
+    subprocess.run([KEYFOLD, 'mount', store, mountpoint], check=True)
+    yield mountpoint
+    subprocess.run([KEYFOLD, 'unmount', mountpoint], check=True)
+
+
+@pytest.fixture
+def folder(mounted, request):
+    """A fresh folder on the mount, open to all."""
+    path = mounted / request.node.name.replace('/', '_')[:80]
+    path.mkdir()
+    path.chmod(0o777)
+    yield path
+    subprocess.run(['chmod', '-R', 'u+rwx', path], check=False)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def plain(scratch, request):
+    """A fresh folder on the backing filesystem, to compare with."""
+    path = scratch / ('plain-' + request.node.name.replace('/', '_')[:80])
+    path.mkdir()
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
+class Users:
+    """Three real users; kftest1 and kftest2 share the supplementary group kfshared."""
+
+    def run(self, name, *command, clear_groups=False, **options):
+        user = pwd.getpwnam(name)
+        groups = '--clear-groups' if clear_groups else '--init-groups'
+        return subprocess.run(
+            ['setpriv', f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', groups, '--',
+             *map(str, command)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+    def python(self, name, code, *args, **options):
+        return self.run(name, '/usr/bin/python3', '-c', code, *args, **options)
+
+    def uid(self, name):
+        return pwd.getpwnam(name).pw_uid
+
+    def gid(self, name):
+        return pwd.getpwnam(name).pw_gid
+
+
+@pytest.fixture(scope='session')
+def users():
+    subprocess.run(['groupadd', '-f', 'kfshared'], check=True)
+    for name in ('kftest1', 'kftest2', 'kftest3'):
+        subprocess.run(['useradd', '-M', '-s', '/bin/sh', name], check=False,
+                       stderr=subprocess.DEVNULL)
+    for name in ('kftest1', 'kftest2'):
+        subprocess.run(['usermod', '-a', '-G', 'kfshared', name], check=True)
+    yield Users()
+    for name in ('kftest1', 'kftest2', 'kftest3'):
+        subprocess.run(['userdel', name], check=False, stderr=subprocess.DEVNULL)
+    subprocess.run(['groupdel', 'kfshared'], check=False, stderr=subprocess.DEVNULL)

@@ -155,7 +155,8 @@ bool GrantAllows(const Grant& grant, const Principal& principal,
   if (!contained) return false;
   // These have no encryption context that could be compared.
   if (EqualsIgnoreCase(operation, "DescribeKey") ||
-      EqualsIgnoreCase(operation, "RetireGrant"))
+      EqualsIgnoreCase(operation, "RetireGrant") ||
+      EqualsIgnoreCase(operation, "CreateGrant"))
     return true;
   return ConstraintsHold(grant, request.context);
 }

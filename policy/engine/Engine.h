@@ -77,7 +77,9 @@ class IamIndex {
 // itself; or a grant must; or the key policy must hand the decision to the
 // account (an Allow statement for :root) and an identity policy allow it.
 // Grant constraints are compared with the context keys
-// "kms:EncryptionContext:NAME"; DescribeKey and RetireGrant ignore them.
+// "kms:EncryptionContext:NAME". DescribeKey, RetireGrant and CreateGrant ignore
+// them; whoever makes a grant by CreateGrant of another must hold it to the
+// constraints of that other.
 Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
                      const Request& request, const Document& key_policy,
                      const std::vector<Grant>& grants);

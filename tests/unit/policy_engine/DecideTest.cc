@@ -251,8 +251,10 @@ TEST_F(DecideTest, GrantConstraintsCompareTheEncryptionContext) {
     EXPECT_EQ(Ask(User("cfo"), kOnlyAdmin, request, {equals}).allowed(), c.equals);
     EXPECT_EQ(Ask(User("cfo"), kOnlyAdmin, request, {subset}).allowed(), c.subset);
   }
-  // DescribeKey has no encryption context.
-  EXPECT_TRUE(Ask(User("cfo"), kOnlyAdmin, On("kms:DescribeKey"), {equals}).allowed());
+  // What has no encryption context of its own.
+  equals.operations.insert({"RetireGrant", "CreateGrant"});
+  for (const char* action : {"kms:DescribeKey", "kms:RetireGrant", "kms:CreateGrant"})
+    EXPECT_TRUE(Ask(User("cfo"), kOnlyAdmin, On(action), {equals}).allowed()) << action;
 }
 
 TEST_F(DecideTest, AccountActionsNeedAnIdentityPolicy) {

@@ -35,48 +35,50 @@ void OpenDirOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
   });
 }
 
+// Fill adds entries from `offset` on until the buffer is full, and returns the
+// bytes used. With `plus` each is looked up too, which counts for the kernel.
+Result<size_t> Fill(Request& r, const InodeRef& inode, OpenFolder& open, off_t offset,
+                    MutableBytes buffer, bool plus) {
+  char* out = reinterpret_cast<char*>(buffer.data());
+  size_t used = 0;
+  auto add = [&](const std::string& name, const struct dirent& entry) {
+    const size_t room = buffer.size() - used;
+    fuse_entry_param param;
+    std::memset(&param, 0, sizeof param);
+    const bool dots = name == "." || name == "..";
+    if (!plus || dots || !r.Lookup(inode, name, &param).ok()) {
+      std::memset(&param, 0, sizeof param);
+      param.attr.st_ino = entry.d_ino;
+      param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.d_type));
+    }
+    const size_t need =
+        plus ? fuse_add_direntry_plus(r.get(), out + used, room, name.c_str(), &param,
+                                      entry.d_off)
+             : fuse_add_direntry(r.get(), out + used, room, name.c_str(), &param.attr,
+                                 entry.d_off);
+    if (need > room) {
+      if (param.ino != 0) r.inodes().Forget(param.ino, 1);
+      return false;
+    }
+    used += need;
+    return true;
+  };
+  std::lock_guard lock(open.mutex);
+  const Status status = r.vault().List(*inode->folder, open.dir, offset, add);
+  if (!status.ok() && used == 0) return status;
+  return used;
+}
+
 void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
              fuse_file_info* fi, bool plus) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode || !inode->folder) return r.Reply(NoSuchInode());
-    auto& handle = *reinterpret_cast<OpenFolder*>(fi->fh);
-    std::lock_guard lock(handle.mutex);
     const MutableBytes buffer = ThreadBuffer(size);
-    char* out = reinterpret_cast<char*>(buffer.data());
-    size_t used = 0;
-    const Status status = r.vault().List(
-        *inode->folder, handle.dir, offset,
-        [&](const std::string& name, const struct dirent& entry) {
-          size_t need = 0;
-          const bool dots = name == "." || name == "..";
-          if (!plus) {
-            struct stat st{};
-            st.st_ino = entry.d_ino;
-            st.st_mode = static_cast<mode_t>(DTTOIF(entry.d_type));
-            need = fuse_add_direntry(req, out + used, size - used, name.c_str(), &st,
-                                     entry.d_off);
-            if (need > size - used) return false;
-          } else {
-            fuse_entry_param param;
-            std::memset(&param, 0, sizeof param);
-            if (dots || !r.Lookup(inode, name, &param).ok()) {
-              std::memset(&param, 0, sizeof param);
-              param.attr.st_ino = entry.d_ino;
-              param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.d_type));
-            }
-            need = fuse_add_direntry_plus(req, out + used, size - used, name.c_str(),
-                                          &param, entry.d_off);
-            if (need > size - used) {
-              if (param.ino != 0) r.inodes().Forget(param.ino, 1);
-              return false;
-            }
-          }
-          used += need;
-          return true;
-        });
-    if (!status.ok() && used == 0) return r.Reply(status);
-    fuse_reply_buf(req, out, used);
+    auto used = Fill(r, inode, *reinterpret_cast<OpenFolder*>(fi->fh), offset, buffer, plus);
+    // Once answered, the folder may be closed and freed by another thread.
+    if (!used.ok()) return r.Reply(used.status());
+    fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *used);
   });
 }
 

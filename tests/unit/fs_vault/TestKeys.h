@@ -1,0 +1,96 @@
+// TestKeys: a DataKeys with real wrapping under one fixed key, and rights that a
+// test takes and gives back.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fs/format/Ids.h"
+#include "kms/crypto/Crypto.h"
+#include "kms/service/DataKeys.h"
+
+namespace keyfold {
+
+class TestKeys : public DataKeys {
+ public:
+  static constexpr char kKeyOne[] = "11111111-1111-4111-8111-111111111111";
+  static constexpr char kKeyTwo[] = "22222222-2222-4222-8222-222222222222";
+
+  std::set<uid_t> denied;
+  std::vector<std::string> authorized;  // event names
+  uint64_t generation = 1;
+
+  Result<std::string> ResolveKey(const std::string& key) override {
+    if (key == kKeyOne || key == kKeyTwo) return key;
+    return Status(Error::kNotFound, key);
+  }
+  std::string KeyLabel(const std::string& key_id) override { return key_id; }
+  Status Authorize(const Caller& caller, const std::string& key_id,
+                   const EncryptionContext& context, const FileEvent& event) override {
+    authorized.push_back(event.name);
+    return StillAllowed(caller, key_id, context, event.use);
+  }
+  Caller Pin(const Caller& caller) override { return caller; }
+  Status StillAllowed(const Caller& caller, const std::string& key_id,
+                      const EncryptionContext&, KeyUse) override {
+    if (key_id != kKeyOne && key_id != kKeyTwo) return Status(Error::kNotFound, key_id);
+    return denied.contains(caller.uid) ? Status(Error::kAccessDenied, "no right")
+                                       : OkStatus();
+  }
+  Status RecordFileEvent(const Caller&, const std::string&, const FileEvent&,
+                         const Status&) override {
+    return OkStatus();
+  }
+  Result<WrappedDataKey> GenerateDataKey(const Caller&, const std::string& key_id,
+                                         const EncryptionContext& context,
+                                         const std::string&) override {
+    return Wrap(RandomSecret(kKeySize), key_id, context);
+  }
+  Result<DataKey> UnwrapDataKey(const Caller&, ByteView blob,
+                                const EncryptionContext& context,
+                                const std::string&) override {
+    KF_ASSIGN_OR_RETURN(SecretBytes dek, Unwrap(blob, context));
+    return DataKey(std::move(dek));
+  }
+  Result<WrappedDataKey> RewrapDataKey(const Caller&, ByteView blob,
+                                       const EncryptionContext& from,
+                                       const std::string& to_key_id,
+                                       const EncryptionContext& to,
+                                       const std::string&) override {
+    KF_ASSIGN_OR_RETURN(SecretBytes dek, Unwrap(blob, from));
+    return Wrap(std::move(dek), to_key_id, to);
+  }
+  uint64_t Generation() const override { return generation; }
+  void SetChangeListener(std::function<void()>) override {}
+
+ private:
+  static Bytes Aad(std::string_view key_id, const EncryptionContext& context) {
+    ByteWriter writer;
+    writer.Prefixed(key_id);
+    for (const auto& [name, value] : context) {
+      writer.Prefixed(name);
+      writer.Prefixed(value);
+    }
+    return writer.Take();
+  }
+  WrappedDataKey Wrap(SecretBytes dek, const std::string& key_id,
+                      const EncryptionContext& context) {
+    WrappedDataKey wrapped;
+    wrapped.blob.assign(key_id.begin(), key_id.end());
+    const Bytes sealed = SealSecret(kek_, Aad(key_id, context), dek);
+    wrapped.blob.insert(wrapped.blob.end(), sealed.begin(), sealed.end());
+    wrapped.key = DataKey(std::move(dek));
+    wrapped.key_id = key_id;
+    return wrapped;
+  }
+  Result<SecretBytes> Unwrap(ByteView blob, const EncryptionContext& context) {
+    if (blob.size() < kKeyIdSize) return Status(Error::kInvalidCiphertext, "too short");
+    return OpenSecret(kek_, Aad(AsText(blob.first(kKeyIdSize)), context),
+                      blob.subspan(kKeyIdSize));
+  }
+
+  const SecretBytes kek_ = RandomSecret(kKeySize);
+};
+
+}  // namespace keyfold

@@ -1,0 +1,365 @@
+// Does the vault refuse what someone who writes the backing store puts together
+// from genuine parts, and survive what a killed daemon leaves behind?
+#include "fs/vault/Vault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <filesystem>
+
+#include "TestKeys.h"
+
+namespace keyfold {
+namespace {
+
+class VaultTest : public testing::Test, public PageCache {
+ protected:
+  void SetUp() override {
+    char name[] = "/var/tmp/keyfold-vault-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    base_ = name;
+    options_ = {base_ + "/tree", "33333333-3333-4333-8333-333333333333"};
+    ASSERT_TRUE(Vault::CreateTree(options_, metadata_, TestKeys::kKeyOne).ok());
+    Mount();
+  }
+  void TearDown() override {
+    root_.reset();
+    vault_.reset();
+    std::filesystem::remove_all(base_);
+  }
+  void Mount() {
+    auto vault = Vault::Open(options_, metadata_, keys_);
+    ASSERT_TRUE(vault.ok()) << vault.status().ToString();
+    vault_ = std::move(*vault);
+    root_ = vault_->root();
+  }
+
+  std::shared_ptr<Folder> MakeFolder(const Place& place) {
+    EXPECT_TRUE(vault_->MakeFolder(place, 0755, user_).ok());
+    return OpenFolder(place).value();
+  }
+  Result<std::shared_ptr<Folder>> OpenFolder(const Place& place) {
+    struct stat st;
+    KF_ASSIGN_OR_RETURN(UniqueFd fd, vault_->Find(place, &st));
+    return vault_->OpenFolder(place, fd.get());
+  }
+  void MakeFile(const Place& place, std::string_view text) {
+    auto made = vault_->Create(place, 0644, user_, "/" + place.name);
+    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    ASSERT_TRUE(made->handle->file->Write(0, AsBytes(text)).ok());
+    vault_->Close(made->handle);
+  }
+  Result<std::shared_ptr<Handle>> Open(const Place& place, KeyUse use = KeyUse::kRead,
+                                       uid_t uid = 0) {
+    struct stat st;
+    KF_ASSIGN_OR_RETURN(UniqueFd fd, vault_->Find(place, &st));
+    Caller caller;
+    caller.uid = uid;
+    return vault_->OpenFile(place, fd.get(), caller, use, "/" + place.name);
+  }
+  Result<std::string> Read(const Place& place) {
+    KF_ASSIGN_OR_RETURN(auto handle, Open(place));
+    Bytes out(1000);
+    auto n = handle->file->Read(0, out);
+    vault_->Close(handle);
+    if (!n.ok()) return n.status();
+    return std::string(AsText(ByteView(out).first(*n)));
+  }
+  std::string Backing(const Place& place) {
+    const std::string folder =
+        std::filesystem::read_symlink(FdPath(place.folder->fd())).string();
+    return folder + "/" + place.folder->BackingName(place.name).value();
+  }
+  void Swap(const std::string& a, const std::string& b) {
+    ASSERT_EQ(::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE), 0);
+  }
+  void MoveTo(const std::string& from, const std::string& to) {
+    ASSERT_EQ(::rename(from.c_str(), to.c_str()), 0);
+  }
+  Status Rename(const Place& from, const Place& to) {
+    return vault_->Rename(from, to, 0, [](Vault::Moved&) {});
+  }
+  std::vector<std::string> List(const Folder& folder) {
+    std::vector<std::string> names;
+    DIR* dir = ::fdopendir(::openat(folder.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_TRUE(vault_->List(folder, dir, 0, [&](const std::string& name, const dirent&) {
+      if (name[0] != '.') names.push_back(name);
+      return true;
+    }).ok());
+    ::closedir(dir);
+    return names;
+  }
+
+  void Detach(ino_t) override { ++detached_; }
+  void Drop(ino_t) override {
+    if (on_drop_) on_drop_();
+  }
+
+  std::string base_;
+  VaultOptions options_;
+  MetadataKey metadata_{RandomSecret(kKeySize)};
+  TestKeys keys_;
+  User user_;
+  std::unique_ptr<Vault> vault_;
+  std::shared_ptr<Folder> root_;
+  int detached_ = 0;
+  std::function<void()> on_drop_;
+};
+
+TEST_F(VaultTest, SwappedFilesAreRefused) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFile(a, "first");
+  MakeFile(b, "second");
+  Swap(Backing(a), Backing(b));
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Read(b).status().error(), Error::kCorrupt);
+  EXPECT_TRUE(keys_.authorized == std::vector<std::string>({"CreateFile", "CreateFile"}));
+  // Neither a rename nor a link gives a good name to what lies at a false one.
+  EXPECT_EQ(Rename(a, {root_, "c"}).error(), Error::kCorrupt);
+  struct stat st;
+  const UniqueFd fd = vault_->Find(a, &st).value();
+  EXPECT_EQ(vault_->Link(a, fd.get(), {root_, "c"}, user_).error(), Error::kCorrupt);
+  Swap(Backing(a), Backing(b));
+  EXPECT_EQ(Read(a).value(), "first");
+}
+
+TEST_F(VaultTest, AFileMovedOrLinkedToAnotherFolderIsRefused) {
+  const Place secret{MakeFolder({root_, "secret"}), "f"};
+  const Place open{MakeFolder({root_, "open"}), "f"};
+  MakeFile(secret, "pay");
+  ASSERT_EQ(::link(Backing(secret).c_str(), Backing(open).c_str()), 0);
+  EXPECT_EQ(Read(open).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Read(secret).value(), "pay");
+  MoveTo(Backing(secret), Backing(open));
+  ::unlink(Backing(secret).c_str());
+  EXPECT_EQ(Read(open).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Read(secret).status().sys_errno(), ENOENT);
+}
+
+TEST_F(VaultTest, AFilesHeaderUnderAnothersAttributeIsRefused) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFile(a, "first");
+  MakeFile(b, "other");
+  std::filesystem::copy_file(Backing(b), Backing(a),
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, AFileWithoutItsAttributeIsRefused) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  ASSERT_EQ(::removexattr(Backing(a).c_str(), std::string(kNamesXattr).c_str()), 0);
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+  EXPECT_TRUE(vault_->Unlink(a, [](ino_t) {}).ok());
+}
+
+TEST_F(VaultTest, AnotherKeysIdInTheHeaderIsRefused) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  const UniqueFd fd(::open(Backing(a).c_str(), O_WRONLY));
+  for (off_t slot : {0, 1024})
+    ASSERT_TRUE(WriteAt(fd.get(), slot + 52, AsBytes(TestKeys::kKeyTwo)).ok());
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, SwappedFoldersAreRefusedAndNotBlessed) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFolder(a);
+  MakeFolder(b);
+  Swap(Backing(a), Backing(b));
+  EXPECT_EQ(OpenFolder(a).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Rename(a, {root_, "c"}).error(), Error::kCorrupt);
+  EXPECT_EQ(OpenFolder(a).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, AnotherFoldersDescriptorIsRefused) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFolder(a);
+  MakeFolder(b);
+  const UniqueFd from(::open(Backing(b).c_str(), O_RDONLY)), to(::open(Backing(a).c_str(), O_RDONLY));
+  Bytes raw = *GetXattr(from.get(), std::string(kFolderXattr)).value();
+  ASSERT_TRUE(SetXattr(to.get(), std::string(kFolderXattr), raw).ok());
+  EXPECT_EQ(OpenFolder(a).status().error(), Error::kCorrupt);
+  raw[20] ^= 1;  // the CMK
+  ASSERT_TRUE(SetXattr(from.get(), std::string(kFolderXattr), raw).ok());
+  EXPECT_EQ(OpenFolder(b).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, SwappedOrForeignSymlinksAreRefused) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  ASSERT_TRUE(vault_->MakeSymlink(a, "to/a", user_).ok());
+  ASSERT_TRUE(vault_->MakeSymlink(b, "to/b", user_).ok());
+  auto read = [&](const Place& place) -> Result<std::string> {
+    struct stat st;
+    KF_ASSIGN_OR_RETURN(UniqueFd fd, vault_->Find(place, &st));
+    return vault_->ReadSymlink(place, fd.get());
+  };
+  EXPECT_EQ(read(a).value(), "to/a");
+  Swap(Backing(a), Backing(b));
+  EXPECT_EQ(read(a).status().error(), Error::kCorrupt);
+  ::unlink(Backing(a).c_str());
+  ASSERT_EQ(::symlink("/etc/passwd", Backing(a).c_str()), 0);
+  EXPECT_EQ(read(a).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Rename(a, {root_, "c"}).error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, NodesInAFilesPlaceNeitherHangNorOpen) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  ::unlink(Backing(a).c_str());
+  ASSERT_EQ(::mkfifo(Backing(a).c_str(), 0644), 0);
+  EXPECT_EQ(Open(a).status().sys_errno(), EINVAL);
+  ::unlink(Backing(a).c_str());
+  ASSERT_EQ(::symlink("/etc/passwd", Backing(a).c_str()), 0);
+  EXPECT_EQ(Open(a).status().sys_errno(), EINVAL);
+}
+
+TEST_F(VaultTest, AForeignSidecarHidesTheNameButNotTheFile) {
+  const Place a{root_, std::string(200, 'a')}, b{root_, std::string(200, 'b')};
+  MakeFile(a, "x");
+  MakeFile(b, "y");
+  Swap(Backing(a) + ".name", Backing(b) + ".name");
+  EXPECT_TRUE(List(*root_).empty());
+  EXPECT_EQ(Read(a).value(), "x");
+}
+
+TEST_F(VaultTest, AttributesStayWithTheirFile) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFile(a, "x");
+  MakeFile(b, "y");
+  struct stat st;
+  const UniqueFd fa = vault_->Find(a, &st).value(), fb = vault_->Find(b, &st).value();
+  ASSERT_TRUE(vault_->SetUserXattr(fa.get(), "note", AsBytes("one"), 0).ok());
+  ASSERT_TRUE(vault_->SetUserXattr(fb.get(), "note", AsBytes("two"), 0).ok());
+  auto backing_name = [&](const Place& place) {
+    char list[1000];
+    const ssize_t n = ::listxattr(Backing(place).c_str(), list, sizeof list);
+    for (const char* at = list; at < list + n; at += std::string(at).size() + 1)
+      if (std::string_view(at).starts_with(kUserXattrPrefix)) return std::string(at);
+    return std::string();
+  };
+  const Bytes theirs = *GetXattr(fb.get(), backing_name(b)).value();
+  ASSERT_TRUE(SetXattr(fa.get(), backing_name(a), theirs).ok());
+  EXPECT_EQ(vault_->GetUserXattr(fa.get(), "note").status().error(), Error::kCorrupt);
+  ASSERT_TRUE(SetXattr(fa.get(), backing_name(b), theirs).ok());
+  EXPECT_EQ(vault_->ListUserXattrs(fa.get()).value(), std::vector<std::string>{"note"});
+}
+
+TEST_F(VaultTest, AFileThatIsPutRightOpensAgain) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  const UniqueFd fd(::open(Backing(a).c_str(), O_RDWR));
+  Bytes good(2048);
+  ASSERT_TRUE(ReadAt(fd.get(), 0, good).ok());
+  ASSERT_TRUE(WriteAt(fd.get(), 0, Bytes(2048)).ok());
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+  ASSERT_TRUE(WriteAt(fd.get(), 0, good).ok());
+  EXPECT_EQ(Read(a).value(), "x");
+}
+
+TEST_F(VaultTest, WhatIsAddedBehindTheEndIsNotRead) {
+  const Place a{root_, "a"};
+  MakeFile(a, "short");
+  std::filesystem::resize_file(Backing(a), 100000);
+  EXPECT_EQ(Read(a).value(), "short");
+  struct stat st;
+  ASSERT_TRUE(vault_->Find(a, &st).ok());
+  EXPECT_EQ(st.st_size, 5);
+}
+
+TEST_F(VaultTest, EachOpenIsAuthorizedOnce) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  keys_.authorized.clear();
+  auto first = Open(a);
+  auto second = Open(a, KeyUse::kWrite);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_EQ(first.value()->file, second.value()->file);
+  keys_.denied = {7};
+  EXPECT_EQ(Open(a, KeyUse::kRead, 7).status().error(), Error::kAccessDenied);
+  EXPECT_EQ(keys_.authorized, std::vector<std::string>(3, "OpenFile"));
+  vault_->Close(*first);
+  vault_->Close(*second);
+}
+
+TEST_F(VaultTest, ARevocationDropsTheFileForAll) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  auto lost = Open(a, KeyUse::kWrite, 7), kept = Open(a, KeyUse::kWrite, 8);
+  ASSERT_TRUE(lost.ok() && kept.ok());
+  vault_->Revoke(*this);
+  EXPECT_EQ(detached_, 0);
+  EXPECT_EQ(lost.value()->lost_errno, 0);
+  keys_.denied = {7};
+  on_drop_ = [&] {
+    EXPECT_EQ(detached_, 1);
+    EXPECT_EQ(lost.value()->lost_errno, EACCES);
+    EXPECT_EQ(kept.value()->lost_errno, ESTALE);
+    // Whoever comes now waits; what was written before still arrives.
+    EXPECT_EQ(Open(a).status().sys_errno(), EAGAIN);
+    EXPECT_TRUE(lost.value()->file->Write(1, AsBytes("yz")).ok());
+  };
+  vault_->Revoke(*this);
+  Bytes out(3);
+  EXPECT_EQ(kept.value()->file->Read(0, out).status().sys_errno(), EACCES);
+  EXPECT_EQ(kept.value()->file->Write(0, out).sys_errno(), EACCES);
+  EXPECT_EQ(Read(a).value(), "xyz");
+  vault_->Close(*lost);
+  vault_->Close(*kept);
+  EXPECT_EQ(Open(a, KeyUse::kRead, 7).status().error(), Error::kAccessDenied);
+}
+
+TEST_F(VaultTest, AnUnfinishedFileIsNoEntry) {
+  { const auto made = NewFile::Create(root_->fd(), 0644).value(); }
+  EXPECT_TRUE(std::filesystem::is_empty(options_.tree_path));
+}
+
+TEST_F(VaultTest, LeftoversDoNotKeepAFolder) {
+  const Place a{root_, "a"};
+  const auto folder = MakeFolder(a);
+  const std::string backing = Backing(a);
+  std::filesystem::create_directory(backing + "/" + TemporaryName());
+  ASSERT_EQ(::symlink("x", (backing + "/" + TemporaryName()).c_str()), 0);
+  const std::string long_name(200, 'n');
+  ASSERT_TRUE(folder->KeepLongName(folder->BackingName(long_name).value(), long_name).ok());
+  EXPECT_TRUE(List(*folder).empty());
+  MakeFile({folder, "f"}, "x");
+  EXPECT_EQ(vault_->RemoveFolder(a).sys_errno(), ENOTEMPTY);
+  ASSERT_TRUE(vault_->Unlink({folder, "f"}, [](ino_t) {}).ok());
+  EXPECT_TRUE(vault_->RemoveFolder(a).ok());
+}
+
+TEST_F(VaultTest, AReplacedNameNoLongerBindsTheOldFile) {
+  const Place a{root_, "a"}, b{root_, "b"}, c{root_, "c"};
+  MakeFile(a, "old");
+  struct stat st;
+  const UniqueFd fd = vault_->Find(a, &st).value();
+  ASSERT_TRUE(vault_->Link(a, fd.get(), b, user_).ok());
+  MakeFile(c, "new");
+  ASSERT_TRUE(Rename(c, a).ok());
+  EXPECT_EQ(Read(a).value(), "new");
+  EXPECT_EQ(Read(b).value(), "old");
+  // The attacker puts the old file back under the name it once had.
+  ::unlink(Backing(a).c_str());
+  ASSERT_EQ(::link(Backing(b).c_str(), Backing(a).c_str()), 0);
+  EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, AFolderOfAnotherKeyIsAnotherDevice) {
+  const Place there{MakeFolder({root_, "other"}), "f"};
+  ASSERT_TRUE(vault_->SetFolderKey({root_, "other"}, *there.folder, TestKeys::kKeyTwo, {},
+                                   "/other").ok());
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  EXPECT_EQ(Rename(a, there).sys_errno(), EXDEV);
+  MakeFile(there, "y");
+  EXPECT_EQ(Open(there).value()->file->header().key_id, TestKeys::kKeyTwo);
+}
+
+}  // namespace
+}  // namespace keyfold

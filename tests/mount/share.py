@@ -1,0 +1,164 @@
+"""A store with four real users, for the tests of who may what."""
+import json
+import os
+import pathlib
+import pwd
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEYFOLD = os.environ.get('KEYFOLD', str(ROOT / 'build/release/keyfold'))
+USERS = ('kfcfo', 'kfaccounts', 'kfsysadmin', 'kfstranger')
+
+IAM = """
+users:
+  kfcfo: {groups: [finance]}
+  kfaccounts: {policies: [FilesFullAccess, ConsoleReadOnlyAccess]}
+  kfsysadmin: {groups: [administrators]}
+groups:
+  finance: {policies: [FilesFullAccess, ConsoleReadOnlyAccess]}
+  administrators: {policies: [%s]}
+"""
+
+
+class Failed(Exception):
+    """A command that was refused: code and what it said."""
+
+    def __init__(self, result):
+        super().__init__(f'{result.args}: exit {result.returncode}: {result.stderr}')
+        self.code, self.text = result.returncode, result.stderr
+
+
+def make_users(names=USERS):
+    for name in names:
+        subprocess.run(['useradd', '-M', '-U', '-s', '/bin/sh', name], check=True)
+
+
+def remove_users(names=USERS):
+    for name in names:
+        subprocess.run(['userdel', name], check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(['groupdel', name], check=False, stderr=subprocess.DEVNULL)
+
+
+def as_user(name):
+    user = pwd.getpwnam(name)
+    return ['setpriv', f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--init-groups', '--']
+
+
+class Share:
+    """One store and its mount. `folder` is a scratch folder on the backing disk."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.store, self.mnt = self.folder / 'store', self.folder / 'mnt'
+        self.passphrase = self.folder / 'passphrase'
+        # Users may not be able to reach the build folder.
+        self.keyfold = self.folder / 'keyfold'
+        subprocess.run(['cp', KEYFOLD, self.keyfold], check=True)
+        self.passphrase.write_text('correct horse battery staple\n')
+        self.passphrase.chmod(0o600)
+        self.mnt.mkdir()
+        self.run(None, 'init', self.store, '--root-key', f'passphrase-file:{self.passphrase}')
+        self.mount()
+
+    def mount(self, *options):
+        self.run(None, 'mount', self.store, self.mnt, *options)
+
+    def unmount(self):
+        self.run(None, 'unmount', self.mnt)
+
+    def daemon(self):
+        """The process id of the mounted daemon."""
+        return json.loads(self.run(None, 'status', self.mnt, '--output', 'json'))['Pid']
+
+    def kill(self):
+        """Ends the daemon as a power cut ends it, but for the disk."""
+        pid = self.daemon()
+        os.kill(pid, 9)
+        subprocess.run(['umount', '-l', self.mnt], check=True)
+        for _ in range(100):
+            if not os.path.exists(f'/proc/{pid}'):
+                return
+            time.sleep(0.05)
+
+    def run(self, user, *args, **options):
+        """Runs keyfold as `user` (None: root) and returns what it printed."""
+        command = ([] if user is None else as_user(user)) + [str(self.keyfold), *map(str, args)]
+        environment = dict(os.environ, KEYFOLD_MOUNT=str(self.mnt))
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, env=environment, cwd='/', **options)
+        if result.returncode != 0:
+            raise Failed(result)
+        return result.stdout
+
+    def kms(self, user, *args):
+        out = self.run(user, 'kms', *args)
+        return json.loads(out) if out.strip() else {}
+
+    def refused(self, user, *args):
+        """The error name of a kms call that must fail."""
+        with pytest.raises(Failed) as info:
+            self.kms(user, *args)
+        assert info.value.code == 254
+        return info.value.text.split('(')[1].split(')')[0]
+
+    def apply_iam(self, text):
+        path = self.folder / 'iam.yaml'
+        path.write_text(text)
+        self.run(None, 'iam', 'apply', path)
+
+    def python(self, user, code, *args):
+        """Runs a Python program as `user`; its last line is the result."""
+        result = subprocess.run([*as_user(user), '/usr/bin/python3', '-c', code, *map(str, args)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd='/')
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    def attempt(self, user, action, path, *args):
+        """'ok', or the name of the errno, of one file operation as `user`."""
+        return self.python(user, ATTEMPT, action, path, *args)
+
+    def events(self, **wanted):
+        """Audit records; keyword arguments are members that must be equal."""
+        out = self.run('kfcfo', 'audit', '--output', 'json')
+        records = [json.loads(line) for line in out.splitlines()]
+        return [r for r in records if all(r.get(k) == v for k, v in wanted.items())]
+
+    def backing(self, path):
+        """The backing object of a path on the mount: the one with its inode."""
+        inode = os.lstat(path).st_ino
+        for found in (self.store / 'tree').rglob('*'):
+            if found.lstat().st_ino == inode:
+                return found
+        raise AssertionError(f'{path} has no backing object')
+
+
+ATTEMPT = r'''
+import errno, mmap, os, sys
+action, path, *args = sys.argv[1:]
+def read():
+    with open(path, 'rb') as f: f.read()
+def write():
+    with open(path, 'r+b') as f: f.write(b'x')
+def append():
+    with open(path, 'ab') as f: f.write(b'x')
+def create():
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+def truncate(): os.truncate(path, 0)
+def open_truncate(): os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+def map():
+    fd = os.open(path, os.O_RDONLY)
+    mmap.mmap(fd, 0, prot=mmap.PROT_READ)[0]
+def link_and_read():
+    os.link(path, args[0])
+    with open(args[0], 'rb') as f: f.read()
+def list(): os.listdir(path)
+def stat(): os.stat(path)
+try:
+    globals()[action]()
+    print('ok')
+except OSError as e:
+    print(errno.errorcode[e.errno])
+'''

@@ -1,0 +1,113 @@
+"""Does SIGKILL of the daemon lose anything that fsync returned for?"""
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+
+import pytest
+
+from share import IAM, Share, as_user, make_users, remove_users
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
+
+# Writes files and blocks at random, and tells what fsync has confirmed.
+WRITER = r'''
+import os, random, sys
+folder, seed = sys.argv[1], int(sys.argv[2])
+rng = random.Random(seed)
+n = 0
+while True:
+    n += 1
+    name = f'{folder}/{seed}-{rng.randrange(20)}'
+    size = rng.choice([1, 100, 4096, 5000, 131072, 200000])
+    letter = chr(97 + n % 26)
+    try:
+        fd = os.open(name + '.new', os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.write(fd, letter.encode() * size)
+        os.fsync(fd)
+        os.close(fd)
+        os.rename(name + '.new', name)
+        d = os.open(folder, os.O_RDONLY)
+        os.fsync(d)
+        os.close(d)
+    except OSError:
+        break
+    print(name, letter, size, flush=True)
+'''
+
+
+@pytest.fixture
+def share():
+    folder = tempfile.mkdtemp(prefix='keyfold-crash-', dir=os.environ.get('TMPDIR', '/var/tmp'))
+    os.chmod(folder, 0o755)
+    remove_users()
+    make_users()
+    made = None
+    try:
+        made = Share(folder)
+        made.apply_iam(IAM % 'AdministratorAccess')
+        os.chmod(made.mnt, 0o1777)
+        yield made
+    finally:
+        if made is not None and os.path.ismount(made.mnt):
+            made.unmount()
+        remove_users()
+        shutil.rmtree(folder)
+
+
+def test_killing_the_daemon_under_load(share):
+    seed = random.randrange(1 << 30)
+    print('seed', seed)
+    rng = random.Random(seed)
+    for user in ('kfcfo', 'kfaccounts'):
+        share.python(user, 'import os, sys; os.mkdir(sys.argv[1])', share.mnt / user)
+    for round_ in range(5):
+        confirmed, writers = {}, []
+        for user in ('kfcfo', 'kfaccounts'):
+            process = subprocess.Popen(
+                [*as_user(user), '/usr/bin/python3', '-c', WRITER, str(share.mnt / user),
+                 str(seed + round_)], stdout=subprocess.PIPE, text=True, cwd='/')
+
+            def collect(stream=process.stdout):
+                for line in stream:
+                    name, letter, size = line.split()
+                    confirmed[name] = (letter, int(size))
+            reader = threading.Thread(target=collect)
+            reader.start()
+            writers.append((process, reader))
+        threading.Event().wait(rng.uniform(0.3, 1.2))
+        share.kill()
+        for process, reader in writers:
+            process.kill()
+            process.wait()
+            reader.join()
+        share.mount()
+        assert confirmed
+        for name, (letter, size) in confirmed.items():
+            owner = 'kfcfo' if '/kfcfo/' in name else 'kfaccounts'
+            text = share.python(owner, 'import sys; d = open(sys.argv[1]).read();'
+                                       'print(d[:1], len(d), len(set(d)))', name)
+            first, length, kinds = text.split()
+            # A rename that was not confirmed may have happened too.
+            assert kinds == '1', name
+            if (first, int(length)) != (letter, size):
+                assert int(length) in (1, 100, 4096, 5000, 131072, 200000), name
+    share.run('kfcfo', 'audit', 'verify')
+
+
+def test_a_killed_kms_keeps_what_it_answered(share):
+    keys = []
+    for i in range(10):
+        made = share.kms('kfcfo', 'create-key', '--alias', f'alias/k{i}', '--administrators',
+                         'user:kfcfo', '--users', 'user:kfcfo')
+        keys.append(made['KeyMetadata']['KeyId'])
+    share.kms('kfcfo', 'disable-key', '--key-id', keys[3])
+    share.kill()
+    share.mount()
+    for i, key in enumerate(keys):
+        state = share.kms('kfcfo', 'describe-key', '--key-id', f'alias/k{i}')['KeyMetadata']
+        assert state['KeyId'] == key
+        assert state['KeyState'] == ('Disabled' if i == 3 else 'Enabled')
+    share.run('kfcfo', 'audit', 'verify')

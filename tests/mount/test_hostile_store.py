@@ -1,0 +1,231 @@
+"""What somebody who edits the backing store achieves: an error and a record,
+never other data."""
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from share import IAM, Share, make_users, remove_users
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
+
+
+@pytest.fixture
+def share():
+    folder = tempfile.mkdtemp(prefix='keyfold-hostile-', dir=os.environ.get('TMPDIR', '/var/tmp'))
+    os.chmod(folder, 0o755)
+    remove_users()
+    make_users()
+    made = None
+    try:
+        made = Share(folder)
+        made.apply_iam(IAM % 'AdministratorAccess')
+        os.chmod(made.mnt, 0o1777)
+        for name in ('a', 'b'):
+            alias = 'alias/' + name
+            made.kms('kfcfo', 'create-key', '--alias', alias, '--administrators', 'user:kfcfo',
+                     '--users', 'user:kfcfo')
+            made.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', made.mnt / name)
+            made.run('kfcfo', 'folder', 'set-key', made.mnt / name, alias)
+            for file in ('one', 'two'):
+                put(made, f'{name}/{file}', f'{name}/{file} ' * 2000)
+        yield made
+    finally:
+        if made is not None and os.path.ismount(made.mnt):
+            made.unmount()
+        remove_users()
+        shutil.rmtree(folder)
+
+
+def put(share, path, text):
+    share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write(sys.argv[2])',
+                 share.mnt / path, text)
+
+
+def get(share, path, user='kfcfo'):
+    """The text, or the errno's name."""
+    return share.python(user, r'''
+import errno, sys
+try:
+    print(open(sys.argv[1]).read())
+except OSError as e:
+    print(errno.errorcode[e.errno])
+''', share.mnt / path)
+
+
+def edit(share, change, *paths):
+    """Unmounts, lets `change` edit the backing objects of `paths`, mounts again."""
+    objects = [share.backing(share.mnt / p) for p in paths]
+    share.unmount()
+    change(*objects)
+    share.mount()
+
+
+def failures(share):
+    return [r for r in share.events() if r.get('errorCode') == 'IntegrityFailure'
+            and r['eventSource'] == 'fs.keyfold']
+
+
+def expect_damage(share, *paths):
+    for path in paths:
+        assert get(share, path) == 'EIO', path
+    assert failures(share)
+    assert [r for r in share.events(eventSource='alerts.keyfold')
+            if r['eventName'] == 'IntegrityFailure']
+    # Damage stays local.
+    assert get(share, 'b/two') == ('b/two ' * 2000).strip()
+
+
+def swap(a, b):
+    c = a.with_name('.aside')
+    os.rename(a, c)
+    os.rename(b, a)
+    os.rename(c, b)
+
+
+def overwrite(offset, data):
+    def change(path):
+        with open(path, 'r+b') as f:
+            f.seek(offset)
+            f.write(data)
+    return change
+
+
+def test_a_zeroed_block(share):
+    edit(share, overwrite(4096, bytes(4096)), 'a/one')
+    expect_damage(share, 'a/one')
+
+
+def test_a_zeroed_block_and_entry(share):
+    def change(path):
+        overwrite(4096, bytes(4096))(path)
+        overwrite(2048, bytes(64))(path)
+    edit(share, change, 'a/one')
+    expect_damage(share, 'a/one')
+
+
+def test_a_file_cut_at_a_block(share):
+    edit(share, lambda p: os.truncate(p, 4096 + 2 * 4096), 'a/one')
+    expect_damage(share, 'a/one')
+
+
+def test_a_file_cut_to_nothing(share):
+    edit(share, lambda p: os.truncate(p, 0), 'a/one')
+    expect_damage(share, 'a/one')
+
+
+def test_two_files_of_a_folder_swapped(share):
+    edit(share, swap, 'a/one', 'a/two')
+    expect_damage(share, 'a/one', 'a/two')
+
+
+def test_files_of_two_folders_swapped(share):
+    edit(share, swap, 'a/one', 'b/one')
+    expect_damage(share, 'a/one', 'b/one')
+
+
+def test_contents_copied_from_another_file(share):
+    edit(share, lambda a, b: shutil.copyfile(b, a), 'a/one', 'a/two')
+    expect_damage(share, 'a/one')
+
+
+def test_a_whole_file_copied_with_its_attributes(share):
+    def change(a, b):
+        subprocess.run(['cp', '--preserve=all', b, a], check=True)
+    edit(share, change, 'a/one', 'b/one')
+    expect_damage(share, 'a/one')
+
+
+def test_a_file_hard_linked_into_another_folder(share):
+    def change(a, b):
+        name = b.name
+        b.unlink()
+        os.link(a, b.with_name(name))
+    edit(share, change, 'a/one', 'b/one')
+    expect_damage(share, 'b/one')
+    assert get(share, 'a/one').startswith('a/one')
+
+
+def test_two_folders_swapped(share):
+    edit(share, swap, 'a', 'b')
+    for path in ('a/one', 'b/one'):
+        assert get(share, path) == 'EIO'
+    assert failures(share)
+
+
+def test_a_folder_bound_to_another_key(share):
+    def change(path):
+        value = os.getxattr(path, 'user.keyfold.folder')
+        other = value[:17] + bytes(c ^ 1 for c in value[17:18]) + value[18:]
+        os.setxattr(path, 'user.keyfold.folder', other)
+    edit(share, change, 'a')
+    expect_damage(share, 'a/one')
+
+
+def test_a_folder_with_another_folders_descriptor(share):
+    def change(a, b):
+        os.setxattr(a, 'user.keyfold.folder', os.getxattr(b, 'user.keyfold.folder'))
+    edit(share, change, 'a', 'b')
+    expect_damage(share, 'a/one')
+
+
+def test_a_files_names_removed(share):
+    edit(share, lambda p: os.removexattr(p, 'user.keyfold.names'), 'a/one')
+    expect_damage(share, 'a/one')
+
+
+@pytest.mark.parametrize('plant', ['symlink', 'fifo', 'device', 'directory'])
+def test_something_else_in_a_files_place(share, plant):
+    def change(path):
+        path.unlink()
+        if plant == 'symlink':
+            os.symlink('/etc/passwd', path)
+        elif plant == 'fifo':
+            os.mkfifo(path, 0o666)
+        elif plant == 'device':
+            os.mknod(path, 0o666 | 0o020000, os.makedev(1, 5))
+        else:
+            path.mkdir()
+    edit(share, change, 'a/one')
+    text = share.python('kfcfo', r'''
+import errno, os, sys
+try:
+    fd = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK)
+    print(os.read(fd, 100))
+except OSError as e:
+    print(errno.errorcode[e.errno])
+''', share.mnt / 'a/one')
+    assert 'root' not in text and '\\x00' not in text
+    assert get(share, 'b/two') == ('b/two ' * 2000).strip()
+
+
+def test_while_mounted_too(share):
+    one, two = share.backing(share.mnt / 'a/one'), share.backing(share.mnt / 'a/two')
+    swap(one, two)
+    open('/proc/sys/vm/drop_caches', 'w').write('3\n')
+    assert get(share, 'a/one') in ('EIO', ('a/one ' * 2000).strip())
+    assert get(share, 'a/two') in ('EIO', ('a/two ' * 2000).strip())
+
+
+def test_an_edited_key_store_is_refused(share):
+    share.unmount()
+    subprocess.run(['sqlite3', share.store / 'keys.db',
+                    "UPDATE keys SET body = replace(body, '\"enabled\":true', '\"enabled\":false')"],
+                   check=True)
+    with pytest.raises(Exception) as info:
+        share.mount()
+    assert info.value.code == 6
+
+
+def test_an_edited_audit_log_is_named(share):
+    share.unmount()
+    log = share.store / 'audit' / 'audit.log'
+    lines = log.read_text().splitlines(keepends=True)
+    lines[4] = lines[4].replace('"readOnly"', '"readonly"')
+    log.write_text(''.join(lines))
+    share.mount()
+    with pytest.raises(Exception) as info:
+        share.run('kfcfo', 'audit', 'verify')
+    assert 'record 5' in info.value.text and info.value.code == 6

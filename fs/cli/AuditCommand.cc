@@ -23,26 +23,43 @@ struct AuditWords {
   bool follow = false;
 };
 
-// AliasesOf names keys by their first alias; empty for who may not list them.
-std::map<std::string, std::string> AliasesOf(Connection& connection) {
-  std::map<std::string, std::string> names;
-  const auto answer = CallAllPages(connection, *FindOperation("kms", "ListAliases"),
-                                   json::object(), true);
-  if (!answer.ok()) return names;
-  for (const json& alias : answer->value("Aliases", json::array()))
-    names.emplace(alias.value("TargetKeyId", ""), alias.value("AliasName", ""));
-  return names;
-}
+// Printer writes records, and remembers the aliases of keys: asking is itself a
+// call that is recorded, so it is done only for keys not seen before.
+class Printer {
+ public:
+  Printer(Connection& connection, std::string format)
+      : connection_(connection), format_(std::move(format)) {}
 
-Status PrintRecords(Connection& connection, const std::string& format,
-                    const std::vector<json>& records) {
-  if (records.empty()) return OkStatus();
-  if (format != "json") return Print(AuditLines(records, AliasesOf(connection)));
-  std::string text;
-  for (const json& record : records)
-    text += record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  return Print(text);
-}
+  Status Show(const std::vector<json>& records) {
+    if (records.empty()) return OkStatus();
+    if (format_ != "json") {
+      for (const json& record : records)
+        for (const std::string& key : KeysOf(record))
+          if (!names_.contains(key)) LookUp(key);
+      return Print(AuditLines(records, names_));
+    }
+    std::string text;
+    for (const json& record : records)
+      text += record.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    return Print(text);
+  }
+
+ private:
+  // LookUp names all keys by their first alias; `key` by its id if it has none,
+  // or if the caller may not list them.
+  void LookUp(const std::string& key) {
+    const auto answer = CallAllPages(connection_, *FindOperation("kms", "ListAliases"),
+                                     json::object(), true);
+    if (answer.ok())
+      for (const json& alias : answer->value("Aliases", json::array()))
+        names_.emplace(alias.value("TargetKeyId", ""), alias.value("AliasName", ""));
+    names_.emplace(key, key);
+  }
+
+  Connection& connection_;
+  const std::string format_;
+  std::map<std::string, std::string> names_;  // by key id
+};
 
 Result<json> RequestOfWords(const AuditWords& words) {
   json request = json::object();
@@ -63,11 +80,11 @@ Result<json> RequestOfWords(const AuditWords& words) {
 Status ShowLog(const AuditWords& words) {
   KF_ASSIGN_OR_RETURN(json request, RequestOfWords(words));
   KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
+  Printer printer(*connection, words.format);
   for (;;) {
     KF_ASSIGN_OR_RETURN(const json answer,
                         connection->Call("audit", "LookupEvents", request));
-    KF_RETURN_IF_ERROR(PrintRecords(*connection, words.format,
-                                    answer.value("Events", std::vector<json>())));
+    KF_RETURN_IF_ERROR(printer.Show(answer.value("Events", std::vector<json>())));
     if (!words.follow) return OkStatus();
     request["AfterSequence"] = answer.value("LastSequence", uint64_t{0});
     request.erase("MaxResults");

@@ -12,18 +12,25 @@ std::string Member(const json& object, const char* name) {
   return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
+constexpr std::string_view kKeyPart = ":key/";
+
+std::vector<std::string> Arns(const json& record) {
+  std::vector<std::string> arns;
+  for (const json& resource : record.value("resources", json::array()))
+    arns.push_back(Member(resource, "ARN"));
+  return arns;
+}
+
 std::vector<std::string> Row(const json& record,
                              const std::map<std::string, std::string>& aliases) {
   std::string keys, paths;
-  for (const json& resource : record.value("resources", json::array())) {
-    const std::string arn = Member(resource, "ARN");
-    const size_t key = arn.find(":key/");
-    std::string* list = key == std::string::npos ? &paths : &keys;
-    std::string shown = key == std::string::npos ? arn : arn.substr(key + 5);
-    const auto alias = aliases.find(shown);
-    if (alias != aliases.end()) shown = alias->second;
-    *list += (list->empty() ? "" : ",") + shown;
+  for (const std::string& key : KeysOf(record)) {
+    const auto alias = aliases.find(key);
+    keys += (keys.empty() ? "" : ",") + (alias == aliases.end() ? key : alias->second);
   }
+  for (const std::string& arn : Arns(record))
+    if (arn.find(kKeyPart) == std::string::npos)
+      paths += (paths.empty() ? "" : ",") + arn;
   const std::string error = Member(record, "errorCode");
   return {Member(record, "eventTime"),
           Member(record.value("userIdentity", json::object()), "userName"),
@@ -34,6 +41,15 @@ std::vector<std::string> Row(const json& record,
 }
 
 }  // namespace
+
+std::vector<std::string> KeysOf(const json& record) {
+  std::vector<std::string> keys;
+  for (const std::string& arn : Arns(record)) {
+    const size_t at = arn.find(kKeyPart);
+    if (at != std::string::npos) keys.push_back(arn.substr(at + kKeyPart.size()));
+  }
+  return keys;
+}
 
 std::string AuditLines(const std::vector<json>& records,
                        const std::map<std::string, std::string>& aliases) {

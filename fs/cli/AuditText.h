@@ -12,5 +12,7 @@ namespace keyfold {
 // `aliases` names keys by id.
 std::string AuditLines(const std::vector<nlohmann::json>& records,
                        const std::map<std::string, std::string>& aliases);
+// KeysOf lists the ids of the keys a record is about.
+std::vector<std::string> KeysOf(const nlohmann::json& record);
 
 }  // namespace keyfold

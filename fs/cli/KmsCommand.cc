@@ -22,11 +22,11 @@ const char* TypeName(Kind kind) {
     case Kind::kStringMap:
       return "KEY=VALUE,...";
     case Kind::kStringList:
-      return "TEXT...";
+      return "TEXT";
     case Kind::kStructure:
       return "NAME=VALUE,...|JSON";
     case Kind::kStructureList:
-      return "NAME=VALUE,......";
+      return "NAME=VALUE,...";
   }
   return "";
 }
@@ -59,9 +59,9 @@ void AddCreateKeyExtras(CLI::App* verb, const std::shared_ptr<KmsWords>& words) 
       ->type_name("alias/NAME");
   verb->add_option("--administrators", extras.administrators,
                    "Who may manage the key: user:NAME, group:NAME, role:NAME or ARN")
-      ->type_name("PRINCIPAL...");
+      ->type_name("PRINCIPAL");
   verb->add_option("--users", extras.users, "Who may use the key")
-      ->type_name("PRINCIPAL...");
+      ->type_name("PRINCIPAL");
   verb->add_flag_callback(
       "--allow-deletion", [&extras] { extras.allow_deletion = true; },
       "Administrators may schedule its deletion (default)");

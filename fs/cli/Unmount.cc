@@ -70,7 +70,7 @@ std::vector<std::string> BusyProcesses(const std::string& mountpoint) {
   for (const auto& entry : stdfs::directory_iterator("/proc", error)) {
     const std::string pid = entry.path().filename();
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (!Uses(entry.path(), mountpoint)) continue;
+    if (pid == std::to_string(::getpid()) || !Uses(entry.path(), mountpoint)) continue;
     std::string name;
     std::getline(std::ifstream(entry.path() / "comm"), name);
     found.push_back(pid + " (" + name + ")");

@@ -109,7 +109,7 @@ note() {
   esac
   for word; do
     case $previous in
-      --key-id | --target-key-id | --destination-key-id) key=${key_id[$word]:-$word} ;;
+      --key-id) key=${key_id[$word]:-} ;;
     esac
     case $word in "$share"/*) path=${word#"$share"} ;; esac
     previous=$word

@@ -131,8 +131,8 @@ make_folder() {
 mount_share() {
   export KEYFOLD_MOUNT=$share LC_ALL=C
   [ -e /dev/fuse ] || die '/dev/fuse is missing: load the fuse module, or give it to the container'
-  "$work/bin/keyfold" init "$store" --root-key "passphrase-file:$work/passphrase" ||
-    die 'keyfold init failed'
+  "$work/bin/keyfold" init "$store" --root-key "passphrase-file:$work/passphrase" \
+    >/dev/null || die 'keyfold init failed'
   "$work/bin/keyfold" mount "$store" "$share" 9>&- \
     -o "root-key=passphrase-file:$work/passphrase" || die 'keyfold mount failed'
   mountpoint -q "$share" || die 'keyfold mount returned, but nothing is mounted'

@@ -158,7 +158,9 @@ read_the_log() {
   for event in KeyDisabled KeyDeletionScheduled; do
     equal "an alert: $event" found "$("$here/lib/audit-check" --alert "$event" "$work/records")"
   done
-  allowed 'sysadmin sees it as auditor' as "$sysadmin" keyfold audit --user "$cfo"
+  allowed 'who has ConsoleReadOnlyAccess may read it' \
+    as "$accounts" keyfold audit --user "$cfo"
+  refused 'the user nobody may not' AccessDeniedException as nobody keyfold audit
   allowed 'its chain is whole' as root keyfold audit verify
 
   say 'One changed byte, in a copy of the store:'

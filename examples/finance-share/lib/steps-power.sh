@@ -10,7 +10,7 @@ meet_the_administrator() {
   done
   allowed 'iam simulate says why' as "$cfo" keyfold iam simulate \
     --user "$sysadmin" --action kms:Decrypt --key alias/cfo
-  say "$(head -3 <<<"$out")"
+  say "$(grep ^reason <<<"$out")"
   with_sysadmin
   allowed 'sysadmin makes himself administrator and user of the key' \
     as "$sysadmin" keyfold kms put-key-policy --key-id alias/cfo \

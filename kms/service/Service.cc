@@ -87,10 +87,15 @@ Status Service::CheckAgainstLog() {
                                  " were written. Restore it from a copy."};
   AuditFilter later;
   later.after_sequence = sealed.sequence;
-  KF_ASSIGN_OR_RETURN(const std::vector<json> records, audit_->Read(later));
+  const auto records = audit_->Read(later);
+  if (!records.ok()) {
+    // The walk of the whole chain names the record that is damaged.
+    KF_RETURN_IF_ERROR(audit_->Verify(sealed).status());
+    return records.status();
+  }
   const uint64_t next = catalog_->state()->sequence + 1;
   bool lost = false;
-  for (const json& record : records) {
+  for (const json& record : *records) {
     const auto sequence = SequenceIn(record, kSequence);
     if (sequence && *sequence > next)
       return {Error::kCorrupt,

@@ -129,6 +129,7 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   KF_ASSIGN_OR_RETURN(OpenStore store,
                       OpenStore::Open(options.store, options.flags.root_key,
                                       [] { return AskPassphrase(false); }));
+  store.kms().SetAlertSink([](const std::string& alert) { spdlog::warn("{}", alert); });
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
   const std::string store_id = store.config().account.store_id;
   KF_ASSIGN_OR_RETURN(auto vault, Vault::Open({store.path() + "/tree", store_id},

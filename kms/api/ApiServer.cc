@@ -11,6 +11,7 @@
 #include <list>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "kms/api/HttpService.h"
 #include "kms/api/Protocol.h"
@@ -26,14 +27,32 @@ constexpr char kBusy[] =
     "Connection: close\r\nContent-Length: 73\r\n\r\n"
     R"({"__type":"ThrottlingException","message":"Too many connections at once"})";
 
+// GroupsOf asks for the supplementary groups the peer had when it connected.
+bool GroupsOf(int fd, std::vector<gid_t>* groups) {
+  groups->resize(64);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    auto size = static_cast<socklen_t>(groups->size() * sizeof(gid_t));
+    const int result =
+        ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups->data(), &size);
+    if (result != 0 && errno != ERANGE) return false;
+    groups->resize(size / sizeof(gid_t));  // with ERANGE: how many there are
+    if (result == 0) return true;
+  }
+  return false;
+}
+
 bool PeerOf(int fd, Caller* caller) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
+  std::vector<gid_t> groups;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      !GroupsOf(fd, &groups))
+    return false;
   *caller = {};
   caller->uid = peer.uid;
   caller->gid = peer.gid;
   caller->pid = peer.pid;
+  caller->groups = std::move(groups);
   caller->source = "local";
   return true;
 }

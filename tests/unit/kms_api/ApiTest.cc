@@ -1,6 +1,7 @@
 // Does the server believe only the kernel about who calls, keep slow clients
 // from others, and answer as AWS KMS does?
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -109,11 +110,14 @@ TEST_F(ApiTest, AnotherUserIsSeenAsThatUser) {
   Start();
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::setgid(65533) != 0 || ::setuid(65532) != 0) ::_exit(2);
+    const gid_t groups[] = {65530, 65531};
+    if (::setgroups(2, groups) != 0 || ::setgid(65533) != 0 || ::setuid(65532) != 0)
+      ::_exit(2);
     ApiClient client(options_.socket_path);
     auto answer = client.Call("kms", "ListKeys", json::object());
     ::_exit(answer.ok() && (*answer)["uid"] == 65532 && (*answer)["gid"] == 65533 &&
-                    (*answer)["pid"] == ::getpid()
+                    (*answer)["pid"] == ::getpid() &&
+                    (*answer)["groups"] == json({65530, 65531})
                 ? 0
                 : 1);
   }

@@ -23,9 +23,12 @@ class FakeKms : public Kms {
                           {"operation", operation},
                           {"request", request},
                           {"isService", caller.is_service},
-                          {"source", caller.source}};
+                          {"source", caller.source},
+                          {"groups", caller.groups.value_or(std::vector<gid_t>{})}};
   }
   Status Tick() override { return OkStatus(); }
+  void SetAlertSink(std::function<void(const std::string&)>) override {}
+  Caller Pin(const Caller& caller) override { return caller; }
 
   Result<std::string> ResolveKey(const std::string& key) override { return key; }
   std::string KeyLabel(const std::string& key_id) override { return key_id; }

@@ -160,7 +160,8 @@ read_the_log() {
   done
   allowed 'who has ConsoleReadOnlyAccess may read it' \
     as "$accounts" keyfold audit --user "$cfo"
-  refused 'the user nobody may not' AccessDeniedException as nobody keyfold audit
+  refused 'the user nobody may read of nobody else' AccessDeniedException \
+    as nobody keyfold audit --user "$cfo"
   allowed 'its chain is whole' as root keyfold audit verify
 
   say 'One changed byte, in a copy of the store:'

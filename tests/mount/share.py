@@ -71,7 +71,7 @@ class Share:
 
     def daemon(self):
         """The process id of the mounted daemon."""
-        return json.loads(self.run(None, 'status', self.mnt, '--output', 'json'))['Pid']
+        return json.loads(self.run(None, 'status', self.mnt, '--output', 'json'))[0]['Pid']
 
     def kill(self):
         """Ends the daemon as a power cut ends it, but for the disk."""

@@ -122,6 +122,20 @@ void FuseMount::Impl::StopKeeper() {
 
 FuseMount::FuseMount() = default;
 
+namespace {
+
+// EscapeOption keeps a path with a comma from being read as more options.
+std::string EscapeOption(const std::string& value) {
+  std::string out;
+  for (char c : value) {
+    if (c == ',' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
                                                      const MountOptions& options) {
   RaiseDescriptorLimit();
@@ -142,7 +156,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   mount->impl_ = std::make_unique<Impl>(vault, std::move(root), options);
   std::string flags = "default_permissions,subtype=keyfold,max_read=" +
                       std::to_string(kMaxRequest) + ",fsname=" +
-                      options.source;
+                      EscapeOption(options.source);
   if (::geteuid() == 0) flags += ",allow_other";
   for (const std::string& option : options.options) flags += "," + option;
   std::vector<const char*> argv = {"keyfold", "-o", flags.c_str()};

@@ -109,7 +109,7 @@ def test_mountpoints(folder):
     (folder / 'file').write_text('')
     fails(USAGE, 'mount', store, folder / 'file')
     (folder / 'mnt' / 'something').write_text('')
-    fails(BUSY, 'mount', store, folder / 'mnt', says='nonempty')
+    fails(USAGE, 'mount', store, folder / 'mnt', says='nonempty')
     fails(USAGE, 'mount', store, store / 'tree')
 
 

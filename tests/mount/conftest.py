@@ -1,8 +1,7 @@
 """A mounted store for the tests of this folder.
 
-The store is made and mounted with the program named by KEYFOLD (by default the
-build of the dev preset). KEYFOLD_TEST_MOUNT names a folder that is mounted
-already, for trying the tests on another filesystem."""
+The store is made and mounted with the program named by KEYFOLD. KEYFOLD_TEST_MOUNT
+names a folder that is mounted already, for trying the tests on another filesystem."""
 import os
 import pathlib
 import pwd
@@ -12,8 +11,7 @@ import tempfile
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-KEYFOLD = os.environ.get('KEYFOLD', str(ROOT / 'build/dev/keyfold'))
+from share import KEYFOLD
 
 
 def pytest_collection_modifyitems(items):

@@ -1,9 +1,12 @@
 """A store with four real users, for the tests of who may what."""
+import contextlib
 import json
 import os
 import pathlib
 import pwd
+import shutil
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -47,20 +50,40 @@ def as_user(name):
     return ['setpriv', f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--init-groups', '--']
 
 
+@contextlib.contextmanager
+def new_share(kind):
+    """A Share with its users and the account's IAM; all is removed afterwards."""
+    if not os.path.exists('/dev/fuse'):
+        pytest.fail('no /dev/fuse: the mount tests cannot run')
+    folder = tempfile.mkdtemp(prefix=f'keyfold-{kind}-', dir=os.environ.get('TMPDIR', '/var/tmp'))
+    os.chmod(folder, 0o755)
+    made = None
+    try:
+        remove_users()
+        make_users()
+        made = Share(folder)
+        made.apply_iam(IAM % 'AdministratorAccess')
+        os.chmod(made.mnt, 0o1777)
+        yield made
+    finally:
+        if made is not None and os.path.ismount(made.mnt):
+            made.unmount()
+        remove_users()
+        shutil.rmtree(folder)
+
+
 class Share:
     """One store and its mount. `folder` is a scratch folder on the backing disk."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.store, self.mnt = self.folder / 'store', self.folder / 'mnt'
-        self.passphrase = self.folder / 'passphrase'
         # Users may not be able to reach the build folder.
         self.keyfold = self.folder / 'keyfold'
         subprocess.run(['cp', KEYFOLD, self.keyfold], check=True)
-        self.passphrase.write_text('correct horse battery staple\n')
-        self.passphrase.chmod(0o600)
         self.mnt.mkdir()
-        self.run(None, 'init', self.store, '--root-key', f'passphrase-file:{self.passphrase}')
+        # A key file spares each mount the work of a passphrase.
+        self.run(None, 'init', self.store, '--root-key', f'file:{self.folder}/root.key')
         self.mount()
 
     def mount(self, *options):

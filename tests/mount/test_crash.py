@@ -1,14 +1,12 @@
 """Does SIGKILL of the daemon lose anything that fsync returned for?"""
 import os
 import random
-import shutil
 import subprocess
-import tempfile
 import threading
 
 import pytest
 
-from share import IAM, Share, as_user, make_users, remove_users
+from share import as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -40,21 +38,8 @@ while True:
 
 @pytest.fixture
 def share():
-    folder = tempfile.mkdtemp(prefix='keyfold-crash-', dir=os.environ.get('TMPDIR', '/var/tmp'))
-    os.chmod(folder, 0o755)
-    remove_users()
-    make_users()
-    made = None
-    try:
-        made = Share(folder)
-        made.apply_iam(IAM % 'AdministratorAccess')
-        os.chmod(made.mnt, 0o1777)
+    with new_share('crash') as made:
         yield made
-    finally:
-        if made is not None and os.path.ismount(made.mnt):
-            made.unmount()
-        remove_users()
-        shutil.rmtree(folder)
 
 
 def test_killing_the_daemon_under_load(share):
@@ -78,11 +63,13 @@ def test_killing_the_daemon_under_load(share):
             reader.start()
             writers.append((process, reader))
         threading.Event().wait(rng.uniform(0.3, 1.2))
-        share.kill()
-        for process, reader in writers:
-            process.kill()
-            process.wait()
-            reader.join()
+        try:
+            share.kill()
+        finally:
+            for process, reader in writers:
+                process.kill()
+                process.wait()
+                reader.join()
         share.mount()
         assert confirmed
         for name, (letter, size) in confirmed.items():

@@ -5,14 +5,12 @@ ways around them."""
 import json
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 
 import pytest
 
-from share import IAM, Share, as_user, make_users, remove_users
+from share import IAM, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -71,21 +69,8 @@ class Holder:
 
 @pytest.fixture(scope='module')
 def share():
-    folder = tempfile.mkdtemp(prefix='keyfold-enforce-', dir=os.environ.get('TMPDIR', '/var/tmp'))
-    os.chmod(folder, 0o755)
-    remove_users()
-    make_users()
-    made = None
-    try:
-        made = Share(folder)
-        made.apply_iam(IAM % 'AdministratorAccess')
-        os.chmod(made.mnt, 0o1777)
+    with new_share('enforce') as made:
         yield made
-    finally:
-        if made is not None and os.path.ismount(made.mnt):
-            made.unmount()
-        remove_users()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -1,47 +1,44 @@
 """What somebody who edits the backing store achieves: an error and a record,
 never other data."""
 import os
+import re
 import shutil
 import subprocess
-import tempfile
 
 import pytest
 
-from share import IAM, Share, make_users, remove_users
+from share import Failed, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
 
-@pytest.fixture
-def share():
-    folder = tempfile.mkdtemp(prefix='keyfold-hostile-', dir=os.environ.get('TMPDIR', '/var/tmp'))
-    os.chmod(folder, 0o755)
-    remove_users()
-    make_users()
-    made = None
-    try:
-        made = Share(folder)
-        made.apply_iam(IAM % 'AdministratorAccess')
-        os.chmod(made.mnt, 0o1777)
-        for name in ('a', 'b'):
-            alias = 'alias/' + name
-            made.kms('kfcfo', 'create-key', '--alias', alias, '--administrators', 'user:kfcfo',
-                     '--users', 'user:kfcfo')
-            made.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', made.mnt / name)
-            made.run('kfcfo', 'folder', 'set-key', made.mnt / name, alias)
-            for file in ('one', 'two'):
-                put(made, f'{name}/{file}', f'{name}/{file} ' * 2000)
+@pytest.fixture(scope='module')
+def mounted():
+    with new_share('hostile') as made:
         yield made
-    finally:
-        if made is not None and os.path.ismount(made.mnt):
-            made.unmount()
-        remove_users()
-        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def share(mounted, request):
+    """The share, with a folder of this test's own as `share.base`: in it folders a
+    and b under keys of their own, and in each the files one and two."""
+    name = re.sub(r'\W', '-', request.node.name)
+    mounted.base = mounted.mnt / name
+    mounted.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', mounted.base)
+    for folder in ('a', 'b'):
+        alias = f'alias/{name}-{folder}'
+        mounted.kms('kfcfo', 'create-key', '--alias', alias, '--administrators', 'user:kfcfo',
+                    '--users', 'user:kfcfo')
+        mounted.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', mounted.base / folder)
+        mounted.run('kfcfo', 'folder', 'set-key', mounted.base / folder, alias)
+        for file in ('one', 'two'):
+            put(mounted, f'{folder}/{file}', f'{folder}/{file} ' * 2000)
+    return mounted
 
 
 def put(share, path, text):
     share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write(sys.argv[2])',
-                 share.mnt / path, text)
+                 share.base / path, text)
 
 
 def get(share, path, user='kfcfo'):
@@ -52,20 +49,21 @@ try:
     print(open(sys.argv[1]).read())
 except OSError as e:
     print(errno.errorcode[e.errno])
-''', share.mnt / path)
+''', share.base / path)
 
 
 def edit(share, change, *paths):
     """Unmounts, lets `change` edit the backing objects of `paths`, mounts again."""
-    objects = [share.backing(share.mnt / p) for p in paths]
+    objects = [share.backing(share.base / p) for p in paths]
     share.unmount()
     change(*objects)
     share.mount()
 
 
 def failures(share):
-    return [r for r in share.events() if r.get('errorCode') == 'IntegrityFailure'
-            and r['eventSource'] == 'fs.keyfold']
+    """Records of integrity failures in this test's folder."""
+    return [r for r in share.events(eventSource='fs.keyfold', errorCode='IntegrityFailure')
+            if any(x.get('path', '').startswith(f'/{share.base.name}/') for x in r['resources'])]
 
 
 def expect_damage(share, *paths):
@@ -196,13 +194,13 @@ try:
     print(os.read(fd, 100))
 except OSError as e:
     print(errno.errorcode[e.errno])
-''', share.mnt / 'a/one')
+''', share.base / 'a/one')
     assert 'root' not in text and '\\x00' not in text
     assert get(share, 'b/two') == ('b/two ' * 2000).strip()
 
 
 def test_while_mounted_too(share):
-    one, two = share.backing(share.mnt / 'a/one'), share.backing(share.mnt / 'a/two')
+    one, two = share.backing(share.base / 'a/one'), share.backing(share.base / 'a/two')
     swap(one, two)
     open('/proc/sys/vm/drop_caches', 'w').write('3\n')
     assert get(share, 'a/one') in ('EIO', ('a/one ' * 2000).strip())
@@ -211,12 +209,15 @@ def test_while_mounted_too(share):
 
 def test_an_edited_key_store_is_refused(share):
     share.unmount()
+    shutil.copy(share.store / 'keys.db', share.folder / 'good.db')
     subprocess.run(['sqlite3', share.store / 'keys.db',
                     "UPDATE keys SET body = replace(body, '\"enabled\":true', '\"enabled\":false')"],
                    check=True)
-    with pytest.raises(Exception) as info:
+    with pytest.raises(Failed) as info:
         share.mount()
     assert info.value.code == 6
+    shutil.copy(share.folder / 'good.db', share.store / 'keys.db')
+    share.mount()
 
 
 def test_an_edited_audit_log_is_named(share):
@@ -226,6 +227,6 @@ def test_an_edited_audit_log_is_named(share):
     lines[4] = lines[4].replace('"readOnly"', '"readonly"')
     log.write_text(''.join(lines))
     share.mount()
-    with pytest.raises(Exception) as info:
+    with pytest.raises(Failed) as info:
         share.run('kfcfo', 'audit', 'verify')
     assert 'record 5' in info.value.text and info.value.code == 6

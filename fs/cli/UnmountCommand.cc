@@ -1,11 +1,10 @@
-#include <signal.h>
-
 #include <cerrno>
 #include <chrono>
 #include <memory>
 #include <thread>
 
 #include "fs/cli/Commands.h"
+#include "fs/cli/Parameters.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/Unmount.h"
@@ -33,7 +32,14 @@ pid_t DaemonOf(const MountEntry& mount) {
   return status.ok() ? status->value("Pid", 0) : 0;
 }
 
-bool IsAlive(pid_t pid) { return pid > 0 && (::kill(pid, 0) == 0 || errno == EPERM); }
+// IsAlive is false for a process that ended and was not waited for yet.
+bool IsAlive(pid_t pid) {
+  if (pid <= 0) return false;
+  const auto stat = ReadTextFile("/proc/" + std::to_string(pid) + "/stat", 4096);
+  if (!stat.ok()) return false;
+  const size_t state = stat->rfind(") ");
+  return state != std::string::npos && stat->find_first_of("ZX", state) != state + 2;
+}
 
 Status UnmountAndWait(const std::string& named) {
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());

@@ -3,6 +3,9 @@
 #include <linux/fuse.h>
 #include <sys/uio.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "fs/fuse/InodeTable.h"
 #include "fs/fuse/Request.h"
 
@@ -193,8 +196,11 @@ Status FuseMount::Run() {
   impl.keeper = std::thread([&impl] { impl.Keep(); });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  fuse_loop_cfg_set_max_threads(config, 16);
-  fuse_loop_cfg_set_idle_threads(config, 16);
+  // More threads than that only wake each other on small requests.
+  const unsigned threads =
+      std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
+  fuse_loop_cfg_set_max_threads(config, threads);
+  fuse_loop_cfg_set_idle_threads(config, threads);
   const int result = fuse_session_loop_mt(impl.session, config);
   fuse_loop_cfg_destroy(config);
   impl.vault.keys().SetChangeListener({});

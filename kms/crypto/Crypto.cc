@@ -3,7 +3,6 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/kdf.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -42,6 +41,7 @@ struct Deleter {
   }
 };
 using CipherCtx = std::unique_ptr<EVP_CIPHER_CTX, Deleter<EVP_CIPHER_CTX_free>>;
+using MacCtx = std::unique_ptr<EVP_MAC_CTX, Deleter<EVP_MAC_CTX_free>>;
 using KdfCtx = std::unique_ptr<EVP_KDF_CTX, Deleter<EVP_KDF_CTX_free>>;
 using Pkey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using PkeyCtx = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
@@ -144,12 +144,27 @@ Sha256Digest Sha256(ByteView data) {
 }
 
 Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
+  // Fetching the algorithm costs more than a short MAC, so each thread keeps a
+  // context; a key of zeros takes the place of the secret one after use.
+  static EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  static constexpr uint8_t kNoKey[kKeySize] = {};
+  thread_local MacCtx ctx;
+  if (!ctx) {
+    ctx.reset(EVP_MAC_CTX_new(algorithm));
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end()};
+    if (!ctx) std::abort();
+    Must(EVP_MAC_CTX_set_params(ctx.get(), params));
+  }
   Sha256Digest out;
-  unsigned size = 0;
+  size_t size = 0;
   const ByteView raw = Raw(key);
-  if (HMAC(Sha256Md(), raw.data(), static_cast<int>(raw.size()), data.data(), data.size(),
-           out.data(), &size) == nullptr)
-    std::abort();
+  Must(EVP_MAC_init(ctx.get(), raw.data(), raw.size(), nullptr));
+  Must(EVP_MAC_update(ctx.get(), data.data(), data.size()));
+  Must(EVP_MAC_final(ctx.get(), out.data(), &size, out.size()));
+  Must(EVP_MAC_init(ctx.get(), kNoKey, sizeof kNoKey, nullptr));
   return out;
 }
 

@@ -78,7 +78,8 @@ class DataKeys {
                                  const FileEvent& event, const Status& outcome) = 0;
 
   // GenerateDataKey and UnwrapDataKey act for `caller`, who must pass
-  // Authorize's checks too; each is recorded as a KMS call.
+  // Authorize's checks too. With a `path` they follow an Authorize whose record
+  // tells of them; without one, and when they fail, they are recorded as KMS calls.
   virtual Result<WrappedDataKey> GenerateDataKey(const Caller& caller,
                                                  const std::string& key_id,
                                                  const EncryptionContext& context,

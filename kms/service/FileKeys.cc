@@ -95,6 +95,10 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
     json record = recorder_->Base(caller, use.principal, "fs.keyfold", event.name,
                                   event.use == KeyUse::kRead);
     record["requestParameters"] = {{"path", event.path}, {"use", UseName(event.use)}};
+    if (event.use == KeyUse::kCreate)
+      record["additionalEventData"] = {{"keyOperations", {"GenerateDataKey"}}};
+    else
+      record["additionalEventData"] = {{"keyOperations", {"Decrypt"}}};
     if (!key_id.empty()) recorder_->AddKey(record, KeyArn(account(), key_id));
     record["resources"].push_back({{"path", event.path}, {"type", "Keyfold::File"}});
     Recorder::AddOutcome(record, outcome);
@@ -122,9 +126,12 @@ Status Service::RecordFileEvent(const Caller& caller, const std::string& key_id,
   return FinishFileUse(caller, use, key_id, event, outcome);
 }
 
+// A file's own record, written by Authorize before, stands for the use of its key;
+// what fails, or serves no file, gets one by itself.
 Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const char* event,
                              const std::string& key_id, const EncryptionContext& context,
                              const std::string& path, const Status& outcome) {
+  if (outcome.ok() && !path.empty()) return OkStatus();
   try {
     json record =
         recorder_->Base(caller, use.principal, "kms.amazonaws.com", event, true);

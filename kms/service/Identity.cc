@@ -136,16 +136,14 @@ Caller Identity::Pin(const Caller& caller) {
 
 Result<policy::Principal> Identity::Resolve(const Caller& caller,
                                             const policy::IamIndex& iam) {
-  if (caller.is_service || !caller.role.empty() || caller.groups) return Look(caller, iam);
-  Known known = Remembered(caller);
-  if (!known.principal) {
-    Caller pinned = caller;
-    if (iam.HasGroups()) pinned = Pin(caller);
-    KF_ASSIGN_OR_RETURN(known.principal, Look(pinned, iam));
-    known.groups = pinned.groups;
-    Remember(caller, known);
-  }
-  return *known.principal;
+  if (caller.is_service) return Look(caller, iam);
+  const Caller pinned = iam.HasGroups() ? Pin(caller) : caller;
+  if (!caller.role.empty()) return Look(pinned, iam);
+  const Known known = Remembered(caller);
+  if (known.principal && known.groups == pinned.groups) return *known.principal;
+  KF_ASSIGN_OR_RETURN(policy::Principal principal, Look(pinned, iam));
+  Remember(caller, {pinned.groups, principal});
+  return principal;
 }
 
 policy::Principal Identity::Named(const std::string& name,

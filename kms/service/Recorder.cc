@@ -24,6 +24,17 @@ constexpr Rule kRules[] = {
     {"DeleteKey", "KeyDestroyed", "destroyed a key whose waiting period was over"},
 };
 
+const Rule* RuleFor(std::string_view event) {
+  for (const Rule& rule : kRules)
+    if (rule.event == event) return &rule;
+  return nullptr;
+}
+
+bool MayRaise(const json& record) {
+  return record.contains("errorCode") ||
+         RuleFor(record["eventName"].get_ref<const std::string&>()) != nullptr;
+}
+
 // Answers are recorded without what is secret or long.
 json Recordable(const json& answer) {
   json out = json::object();
@@ -103,14 +114,16 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
 }
 
 Status Recorder::Append(json record, bool durable) {
-  const json copy = record;
+  // Most records raise nothing, and need not be kept.
+  json cause;
+  if (MayRaise(record)) cause = record;
   const Status status = log_.Append(std::move(record), durable);
   if (!status.ok())
     return status.error() == Error::kSystem
                ? Status::FromErrno(status.sys_errno(),
                                    "Refused, because the audit log cannot be written")
                : status;
-  RaiseAlerts(copy);
+  if (!cause.is_null()) RaiseAlerts(cause);
   return OkStatus();
 }
 
@@ -131,10 +144,11 @@ void Recorder::RaiseAlerts(const json& record) {
   const std::string error = record.value("errorCode", std::string());
   const std::string who = record["userIdentity"].value("userName", std::string());
   if (error.empty()) {
-    for (const Rule& rule : kRules)
-      if (event == rule.event) Raise(record, rule.alert, who + " " + rule.message);
+    if (const Rule* rule = RuleFor(event))
+      Raise(record, rule->alert, who + " " + rule->message);
     return;
   }
+  urgent_ = true;
   if (error == ErrorName(Error::kCorrupt))
     Raise(record, "IntegrityFailure",
           event + ": " + record.value("errorMessage", std::string()));

@@ -4,6 +4,7 @@
 // chain (kms/audit), decisions. Thread-safe: mutex_ guards refusals_.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <map>
@@ -34,6 +35,9 @@ class Recorder {
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.
   Status Append(nlohmann::json record, bool durable);
+  // TakeUrgent tells whether a refusal or failure was recorded since it was last
+  // asked: that evidence should soon be on disk.
+  bool TakeUrgent() { return urgent_.exchange(false); }
 
  private:
   void RaiseAlerts(const nlohmann::json& record);
@@ -44,6 +48,7 @@ class Recorder {
   const Account& account_;
   const Clock& clock_;
   std::function<void(const std::string&)> sink_;
+  std::atomic<bool> urgent_{false};
   std::mutex mutex_;
   std::map<std::string, std::deque<TimePoint>> refusals_;  // by ARN, the last minute's
 };

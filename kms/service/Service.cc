@@ -10,6 +10,7 @@ using nlohmann::json;
 constexpr char kSequence[] = "keyStoreSequence";
 constexpr char kSequenceFailed[] = "keyStoreSequenceFailed";
 constexpr auto kSealInterval = std::chrono::minutes(1);
+constexpr auto kSyncInterval = std::chrono::seconds(5);
 
 Caller ServiceCaller() {
   Caller keyfold;
@@ -115,6 +116,18 @@ json Service::OwnRecord(std::string_view source, std::string_view event) {
   const auto state = catalog_->state();
   return recorder_->Base(keyfold, *identity_.Resolve(keyfold, *state->iam), source, event,
                          false);
+}
+
+// Each sync makes the backing filesystem commit its journal, so what is only
+// worth knowing waits a little.
+Status Service::SyncIfDue() {
+  const auto now = std::chrono::steady_clock::now();
+  {
+    std::lock_guard lock(write_mutex_);
+    if (!recorder_->TakeUrgent() && now - synced_at_ < kSyncInterval) return OkStatus();
+    synced_at_ = now;
+  }
+  return audit_->Sync();
 }
 
 Status Service::SealIfDue() {
@@ -271,7 +284,7 @@ Status Service::Tick() {
       if (const Status one = TickKey(*key, now); !one.ok()) status = one;
     if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
   }
-  const Status synced = audit_->Sync();
+  const Status synced = SyncIfDue();
   if (generation_ != before) Notify();
   return status.ok() ? synced : status;
 }

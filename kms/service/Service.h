@@ -87,6 +87,8 @@ class Service final : public Kms {
   void Advance();
   // SealIfDue seals the audit log's end in the key store.
   Status SealIfDue();
+  // SyncIfDue is called without the lock.
+  Status SyncIfDue();
   Status TickKey(const KeyRecord& key, TimePoint now);
   // CheckAgainstLog is kCorrupt when the audit log tells of later commits.
   Status CheckAgainstLog();
@@ -100,9 +102,9 @@ class Service final : public Kms {
   std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Recorder> recorder_;
 
-  std::mutex write_mutex_;  // taken before all others; guards the next two
+  std::mutex write_mutex_;  // taken before all others; guards the next three
   bool unsealed_ = false;   // a commit since the last seal
-  std::chrono::steady_clock::time_point sealed_at_;
+  std::chrono::steady_clock::time_point sealed_at_, synced_at_;
   std::atomic<uint64_t> generation_{1};
   std::mutex listener_mutex_;  // guards listener_
   std::function<void()> listener_;

@@ -144,7 +144,7 @@ NewFile::~NewFile() {
   if (!temporary_.empty()) (void)::unlinkat(folder_, temporary_.c_str(), 0);
 }
 
-AsCaller::AsCaller(const Identity& identity, Groups groups) {
+AsCaller::AsCaller(const FsIdentity& identity, Groups groups) {
   if (::geteuid() != 0) return;
   active_ = true;
   if (groups == Groups::kSupplementary && identity.groups) {

@@ -107,9 +107,9 @@ Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& vis
 Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name);
 Status SetXattr(int fd, const std::string& name, ByteView value, int flags = 0);
 
-// Identity is a user as the filesystem sees one. Reading the supplementary
+// FsIdentity is a user as the filesystem sees one. Reading the supplementary
 // groups of a process is dear, so they are asked for only when they decide.
-struct Identity {
+struct FsIdentity {
   uid_t uid = 0;
   gid_t gid = 0;
   std::function<std::vector<gid_t>()> groups;
@@ -121,7 +121,7 @@ struct Identity {
 class AsCaller {
  public:
   enum class Groups { kNone, kSupplementary };
-  AsCaller(const Identity& identity, Groups groups);
+  AsCaller(const FsIdentity& identity, Groups groups);
   ~AsCaller();
   AsCaller(const AsCaller&) = delete;
   AsCaller& operator=(const AsCaller&) = delete;
@@ -139,7 +139,7 @@ void DropSupplementaryGroups();
 // to the folder with all groups; they are looked up only when their absence is
 // what the backing filesystem refuses, or when `needs_groups`.
 template <typename Make>
-auto MakeAs(const Identity& identity, bool needs_groups, Make&& make) {
+auto MakeAs(const FsIdentity& identity, bool needs_groups, Make&& make) {
   if (!needs_groups) {
     const AsCaller as(identity, AsCaller::Groups::kNone);
     auto made = make();

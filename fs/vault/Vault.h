@@ -34,7 +34,7 @@ struct User {
   Caller caller;
   std::function<std::vector<gid_t>()> groups;
 
-  Identity identity() const { return {caller.uid, caller.gid, groups}; }
+  FsIdentity identity() const { return {caller.uid, caller.gid, groups}; }
 };
 
 // Place is one name of an object: its folder and its plain name there.

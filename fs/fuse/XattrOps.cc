@@ -73,8 +73,10 @@ Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
   if (st.st_uid != r.caller().uid) return Status::FromErrno(EPERM, "set-key");
   const std::string path = r.inodes().PathOf(inode);
   if (inode->folder)
-    return r.vault().SetFolderKey(r.inodes().PlaceOf(inode), *inode->folder, key, r.caller(),
-                                  path);
+    return AtPlace(r, inode, [&](const Place& place) -> Status {
+      if (!place.folder && inode->node != FUSE_ROOT_ID) return NoSuchInode();
+      return r.vault().SetFolderKey(place, *inode->folder, key, r.caller(), path);
+    });
   if (!S_ISREG(inode->type)) return Status::FromErrno(EOPNOTSUPP, "set-key");
   const Status status = AtPlace(r, inode, [&](const Place& place) -> Status {
     if (!place.folder) return NoSuchInode();
@@ -98,7 +100,7 @@ void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name, const cha
         return r.fs().Postpone([req, node, key, flags] {
           SetXattrOp(req, node, kKeyXattr, key.data(), key.size(), flags);
         });
-      return r.Refuse(status, "SetFileKey", inode);
+      return r.Refuse(status, inode->folder ? "SetFolderKey" : "SetFileKey", inode);
     }
     if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
     if (!name.starts_with(kUserPrefix)) return r.Fail(EOPNOTSUPP);

@@ -150,15 +150,22 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
   const EncryptionContext context = {{std::string(kContextStore), options_.store_id},
                                      {std::string(kContextFolder), folder.id().Hex()}};
   const FileEvent event{"SetFolderKey", path, KeyUse::kWrite};
-  KF_RETURN_IF_ERROR(keys_.Authorize(caller, folder.key_id(), context, event));
+  const std::string old_key_id = folder.key_id();
+  KF_RETURN_IF_ERROR(keys_.Authorize(caller, old_key_id, context, event));
   KF_RETURN_IF_ERROR(keys_.Authorize(caller, key_id, context, event));
-  FolderDescriptor descriptor;
-  descriptor.id = folder.id();
-  descriptor.key_id = key_id;
-  descriptor.bindings = {place.folder
-                             ? vault_keys_.Bind(folder.id(), place.folder->id(), place.name)
-                             : vault_keys_.Bind(folder.id(), FolderId{}, "")};
+  const Binding expected = place.folder
+                               ? vault_keys_.Bind(folder.id(), place.folder->id(), place.name)
+                               : vault_keys_.Bind(folder.id(), FolderId{}, "");
   std::lock_guard lock(names_mutex_);
+  // Another key than the one the caller has just been judged by.
+  if (folder.key_id() != old_key_id) return Status::FromErrno(EBUSY, "set-key");
+  // A rename may have given the folder another name, or be about to finish: its
+  // bindings are its own.
+  KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
+                      ReadFolderDescriptor(vault_keys_, folder.fd()));
+  if (descriptor.id != folder.id() || !HasBinding(descriptor.bindings, expected))
+    return Status(Error::kCorrupt, "the folder was moved here in the backing store");
+  descriptor.key_id = key_id;
   KF_RETURN_IF_ERROR(WriteFolderDescriptor(vault_keys_, folder.fd(), descriptor));
   KF_RETURN_IF_ERROR(SyncFolder(folder.fd()));
   folder.set_key_id(key_id);

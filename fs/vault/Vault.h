@@ -84,6 +84,8 @@ class Vault {
   Status MakeFolder(const Place& place, mode_t mode, const User& user);
   Status RemoveFolder(const Place& place);
   // SetFolderKey binds the folder to another CMK, for files made from then on.
+  // kCorrupt unless `place` is its name; kSystem/EBUSY when someone else changed
+  // the key meanwhile.
   Status SetFolderKey(const Place& place, Folder& folder, const std::string& key,
                       const Caller& caller, const std::string& path);
 

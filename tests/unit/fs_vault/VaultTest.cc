@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include <atomic>
 #include <filesystem>
+#include <thread>
 
 #include "TestKeys.h"
 
@@ -359,6 +361,39 @@ TEST_F(VaultTest, AFolderOfAnotherKeyIsAnotherDevice) {
   EXPECT_EQ(Rename(a, there).sys_errno(), EXDEV);
   MakeFile(there, "y");
   EXPECT_EQ(Open(there).value()->file->header().key_id, TestKeys::kKeyTwo);
+}
+
+TEST_F(VaultTest, SettingAFoldersKeyNeedsItsPresentName) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  const auto folder = MakeFolder(a);
+  ASSERT_TRUE(Rename(a, b).ok());
+  EXPECT_EQ(vault_->SetFolderKey(a, *folder, TestKeys::kKeyTwo, {}, "/a").error(),
+            Error::kCorrupt);
+  EXPECT_EQ(folder->key_id(), TestKeys::kKeyOne);
+  EXPECT_TRUE(OpenFolder(b).ok());
+}
+
+TEST_F(VaultTest, AFolderKeepsItsNameWhenItsKeyIsSetWhileItIsRenamed) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  const auto folder = MakeFolder(a);
+  std::atomic<bool> done{false};
+  std::thread renames([&] {
+    for (int round = 0; round < 1000; ++round) {
+      EXPECT_TRUE(Rename(a, b).ok());
+      EXPECT_TRUE(Rename(b, a).ok());
+    }
+    done = true;
+  });
+  int set = 0;
+  while (!done) {
+    const Status status = vault_->SetFolderKey(
+        a, *folder, set % 2 == 0 ? TestKeys::kKeyTwo : TestKeys::kKeyOne, {}, "/a");
+    if (status.ok()) ++set;
+    else EXPECT_EQ(status.error(), Error::kCorrupt);  // it was "b" just then
+  }
+  renames.join();
+  EXPECT_GT(set, 0);
+  EXPECT_EQ(OpenFolder(a).value()->key_id(), folder->key_id());
 }
 
 }  // namespace

@@ -98,17 +98,22 @@ void FuseMount::Impl::Postpone(std::function<void()> request) {
 
 void FuseMount::Impl::Keep() {
   constexpr auto kFlushInterval = std::chrono::seconds(5);
+  // A deadline, since steady changes would put off a wait's end for ever.
+  auto flush_at = std::chrono::steady_clock::now() + kFlushInterval;
   std::unique_lock lock(mutex_);
   for (;;) {
-    const bool woken = wake_.wait_for(
-        lock, kFlushInterval, [&] { return changed_ || stopping_ || !postponed_.empty(); });
+    wake_.wait_until(lock, flush_at,
+                     [&] { return changed_ || stopping_ || !postponed_.empty(); });
     const bool revoke = changed_, stop = stopping_;
     const auto postponed = std::exchange(postponed_, {});
     changed_ = false;
     lock.unlock();
     if (revoke) vault.Revoke(*this);
     for (const auto& request : postponed) request();
-    if (!woken) vault.FlushAll();
+    if (std::chrono::steady_clock::now() >= flush_at) {
+      vault.FlushAll();
+      flush_at = std::chrono::steady_clock::now() + kFlushInterval;
+    }
     if (stop) return;
     lock.lock();
   }

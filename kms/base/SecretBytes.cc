@@ -47,7 +47,7 @@ uint8_t* MapSecretPages(size_t size) {
                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) std::abort();
   // Locking may exceed RLIMIT_MEMLOCK of an unprivileged mount; the pages then
-  // stay out of dumps and forks all the same.
+  // stay out of dumps all the same.
   (void)mlock(pages, size);
   (void)madvise(pages, size, MADV_DONTDUMP);
   return static_cast<uint8_t*>(pages);

@@ -25,7 +25,8 @@ class SecretAccess {
 class SecretBytes {
  public:
   SecretBytes() = default;
-  // Allocates `size` zeroed bytes on pages of their own.
+  // Allocates `size` zeroed bytes: up to 64 in a shared arena of locked pages,
+  // more on pages of their own.
   explicit SecretBytes(size_t size);
   SecretBytes(SecretBytes&& other) noexcept;
   SecretBytes& operator=(SecretBytes&& other) noexcept;

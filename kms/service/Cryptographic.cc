@@ -1,5 +1,5 @@
 // Encryption and data keys.
-#include <algorithm>
+#include <cstring>
 
 #include "kms/service/Operations.h"
 
@@ -74,7 +74,7 @@ Result<int64_t> DataKeySize(const Parameters& p) {
 std::string Reveal(const SecretBytes& secret) {
   Bytes bytes = RevealSecret(secret);
   std::string text = ToBase64(bytes);
-  std::fill(bytes.begin(), bytes.end(), uint8_t{0});
+  explicit_bzero(bytes.data(), bytes.size());
   return text;
 }
 

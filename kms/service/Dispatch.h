@@ -15,7 +15,7 @@ enum class StateRule {
   kUse,                 // Enabled only; Disabled D, else S
   kSwitch,              // Enabled, Disabled; else S
   kUnlessDeletion,      // PendingDeletion S
-  kRotation,            // origin EXTERNAL U; Disabled D; else as kUnlessDeletion
+  kRotation,            // origin EXTERNAL U; else as kUse
   kImport,              // origin AWS_KMS U; PendingDeletion S
   kDeleteImport,        // origin AWS_KMS U
   kCancel,              // PendingDeletion only; else S

@@ -66,15 +66,9 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
     return use;
   }
   const std::string arn = KeyArn(account(), key_id);
-  policy::Request request{{}, arn, {}};
+  policy::Request request{{}, arn, KeyConditions(account(), *use.key, now)};
   AddContext(request.context, context);
   request.context["kms:ViaService"] = {kViaService};
-  request.context["kms:CallerAccount"] = {account().id};
-  request.context["kms:KeyOrigin"] = {std::string(OriginName(use.key->origin))};
-  request.context["aws:CurrentTime"] = {FormatUtc(now)};
-  request.context["aws:PrincipalArn"] = {use.principal.arn};
-  for (const auto& [name, value] : use.key->tags)
-    request.context["aws:ResourceTag/" + name] = {value};
   for (const char* action : actions) {
     request.action = action;
     if (!policy::DecideOnKey(*use.state->iam, use.principal, request, use.key->policy,

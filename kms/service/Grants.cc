@@ -84,9 +84,8 @@ bool SameGrant(const policy::Grant& a, const policy::Grant& b) {
 // A grant whose CreateGrant comes only from another grant passes on no more than
 // that grant holds.
 Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
-  policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
-                          call.ConditionsOn(*call.key)};
-  request.context["aws:PrincipalArn"] = {call.principal.arn};
+  const policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
+                                call.ConditionsOn(*call.key)};
   if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy, {})
           .allowed())
     return OkStatus();

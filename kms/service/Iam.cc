@@ -52,10 +52,9 @@ Answer ApplyIam(Invocation& call) {
                        {"Resource", change.resource},
                        {"Description", change.description}});
   }
-  if (changes.empty())
-    // What changes nothing still may not be a way to learn or rewrite the text.
-    KF_RETURN_IF_ERROR(call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
-  if (!p.Boolean("DryRun")) call.Change().PutIam(text, std::move(iam), call.account.id);
+  // A text that changes nothing is not stored: that would need no right.
+  if (!changes.empty() && !p.Boolean("DryRun"))
+    call.Change().PutIam(text, std::move(iam), call.account.id);
   return json{{"Changes", std::move(changes)}};
 }
 
@@ -69,15 +68,17 @@ Answer WhoAmI(Invocation& call) {
 }
 
 Answer Simulate(Invocation& call) {
+  constexpr char kRight[] = "iam:SimulatePrincipalPolicy";
   const Parameters& p = call.parameters;
+  const bool informed = call.AuthorizeOnAccount(kRight, "*").ok();
   policy::Principal who = call.principal;
-  const std::string name = p.String("User");
-  const bool other = !name.empty() && name != who.user_name && name != who.arn;
-  const bool informed =
-      call.AuthorizeOnAccount("iam:SimulatePrincipalPolicy", "*").ok();
-  if (other) {
-    KF_RETURN_IF_ERROR(call.AuthorizeOnAccount("iam:SimulatePrincipalPolicy", "*"));
-    who = call.identity.Named(name, *call.state->iam);
+  if (p.Has("User")) {
+    KF_ASSIGN_OR_RETURN(const policy::Principal named,
+                        call.identity.Named(p.String("User"), *call.state->iam));
+    if (named.arn != who.arn) {
+      KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(kRight, "*"));
+      who = named;
+    }
   }
   std::string action = p.String("Action");
   if (action.find(':') == std::string::npos) action.insert(0, "kms:");
@@ -86,14 +87,18 @@ Answer Simulate(Invocation& call) {
   if (p.Has("KeyId")) {
     const std::string given = p.String("KeyId");
     const KeyRef key = ResolveKey(*call.state, call.account, given, call.now);
+    // Whoever may not know whether a key exists is told neither.
+    if (!informed && (!key || !call.IsAllowed(who, "kms:DescribeKey", *key)))
+      return AccessDenied(call.principal, action, given);
     if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
     resource = KeyArn(call.account, key->id);
-    policy::Request request{action, resource, call.ConditionsOn(*key)};
-    request.context["aws:PrincipalArn"] = {who.arn};
-    decision = policy::DecideOnKey(*call.state->iam, who, request, key->policy,
-                                   call.state->GrantsOf(key->id));
+    decision = policy::DecideOnKey(*call.state->iam, who,
+                                   {action, resource, call.ConditionsOn(*key)},
+                                   key->policy, call.state->GrantsOf(key->id));
   } else {
-    decision = policy::DecideOnAccount(*call.state->iam, who, {action, resource, {}});
+    decision = policy::DecideOnAccount(
+        *call.state->iam, who,
+        {action, resource, call.WithRequest(BaseConditions(call.account, call.now))});
   }
   json answer = {{"Principal", Describe(who)}, {"Action", action}, {"Resource", resource},
                  {"Decision", OutcomeName(decision.outcome)}};

@@ -146,9 +146,12 @@ Result<policy::Principal> Identity::Resolve(const Caller& caller,
   return principal;
 }
 
-policy::Principal Identity::Named(const std::string& name,
-                                  const policy::IamIndex& iam) const {
-  const std::string user = name.substr(name.rfind('/') + 1);
+Result<policy::Principal> Identity::Named(const std::string& name,
+                                          const policy::IamIndex& iam) const {
+  std::string user = name;
+  for (const std::string& prefix :
+       {std::string("user:"), policy::UserArn(iam.account(), "")})
+    if (user.starts_with(prefix)) user.erase(0, prefix.size());
   std::vector<gid_t> gids;
   uid_t uid = static_cast<uid_t>(-1);
   std::vector<char> buffer(16384);
@@ -162,6 +165,9 @@ policy::Principal Identity::Named(const std::string& name,
     getgrouplist(user.c_str(), found->pw_gid, gids.data(), &count);
     gids.resize(static_cast<size_t>(std::max(0, std::min(count, 1024))));
   }
+  if (found == nullptr && !iam.iam().users.contains(user))
+    return Status(Error::kValidation, "There is no user \"" + user +
+                                          "\" on this machine or in the account.");
   policy::Principal principal = iam.User(user, GroupNames(gids));
   principal.is_account_root = found != nullptr && uid == root_uid_;
   return principal;

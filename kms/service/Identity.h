@@ -30,9 +30,11 @@ class Identity {
   Caller Pin(const Caller& caller);
   // Forget is for when IAM changed.
   void Forget();
-  // Named makes the principal of the Unix user `name` (or of its ARN) as it
-  // would be after logging in.
-  policy::Principal Named(const std::string& name, const policy::IamIndex& iam) const;
+  // Named makes the principal of a Unix user as it would be after logging in.
+  // `name` is the user's, user:NAME or an ARN; kValidation when it names no user
+  // that the machine or the account knows.
+  Result<policy::Principal> Named(const std::string& name,
+                                  const policy::IamIndex& iam) const;
 
  private:
   using Who = std::tuple<uid_t, gid_t, pid_t>;

@@ -1,7 +1,7 @@
 // Import of key material.
 //
-// The token is 16 random bytes and a MAC over them, the key and its wrapping
-// key's record; the record is deleted when the token has done its work.
+// The token is 16 random bytes and a MAC over them and the key's id; the record of
+// its wrapping key is deleted when the token has done its work.
 #include <chrono>
 
 #include "kms/service/Operations.h"

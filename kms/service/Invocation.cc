@@ -67,6 +67,17 @@ Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint no
   return OkStatus();
 }
 
+policy::Context BaseConditions(const Account& account, TimePoint now) {
+  return {{"kms:CallerAccount", {account.id}}, {"aws:CurrentTime", {FormatUtc(now)}}};
+}
+
+policy::Context KeyConditions(const Account& account, const KeyRecord& key, TimePoint now) {
+  policy::Context conditions = BaseConditions(account, now);
+  conditions["kms:KeyOrigin"] = {std::string(OriginName(key.origin))};
+  for (const auto& [name, value] : key.tags) conditions["aws:ResourceTag/" + name] = {value};
+  return conditions;
+}
+
 void AddContext(policy::Context& conditions, const EncryptionContext& context) {
   for (const auto& [name, value] : context) {
     conditions["kms:EncryptionContext:" + name] = {value};
@@ -101,10 +112,8 @@ Status Invocation::Authorize(const std::string& action, const KeyRecord& target)
 
 Status Invocation::AuthorizeOnAccount(const std::string& action,
                                       const std::string& resource) const {
-  policy::Request request{action, resource, {}};
-  request.context["kms:CallerAccount"] = {account.id};
-  request.context["aws:CurrentTime"] = {FormatUtc(now)};
-  request.context["aws:PrincipalArn"] = {principal.arn};
+  const policy::Request request{action, resource,
+                                WithRequest(BaseConditions(account, now))};
   return policy::DecideOnAccount(*state->iam, principal, request).allowed()
              ? OkStatus()
              : AccessDenied(principal, action, resource);
@@ -112,19 +121,18 @@ Status Invocation::AuthorizeOnAccount(const std::string& action,
 
 bool Invocation::IsAllowed(const policy::Principal& who, const std::string& action,
                            const KeyRecord& target) const {
-  policy::Request request{action, KeyArn(account, target.id), ConditionsOn(target)};
-  request.context["aws:PrincipalArn"] = {who.arn};
+  const policy::Request request{action, KeyArn(account, target.id),
+                                ConditionsOn(target)};
   return policy::DecideOnKey(*state->iam, who, request, target.policy,
                              state->GrantsOf(target.id))
       .allowed();
 }
 
 policy::Context Invocation::ConditionsOn(const KeyRecord& target) const {
-  policy::Context conditions;
-  conditions["kms:CallerAccount"] = {account.id};
-  conditions["aws:CurrentTime"] = {FormatUtc(now)};
-  conditions["kms:KeyOrigin"] = {std::string(OriginName(target.origin))};
-  for (const auto& [name, value] : target.tags) conditions["aws:ResourceTag/" + name] = {value};
+  return WithRequest(KeyConditions(account, target, now));
+}
+
+policy::Context Invocation::WithRequest(policy::Context conditions) const {
   for (const char* name :
        {"EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext"})
     AddContext(conditions, parameters.Map(name));

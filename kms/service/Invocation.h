@@ -61,6 +61,8 @@ struct Invocation {
   Status RequireUsable(const KeyRecord& target) const;
   // The condition keys of this call on `target`.
   policy::Context ConditionsOn(const KeyRecord& target) const;
+  // And those of the request alone, added to `conditions`.
+  policy::Context WithRequest(policy::Context conditions) const;
   // DryRunDone is kDryRunOperation when the call asked for a dry run.
   Status DryRunDone() const;
 };
@@ -78,6 +80,10 @@ Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint no
 Status AccessDenied(const policy::Principal& principal, std::string_view action,
                     std::string_view resource);
 
+// BaseConditions are the condition keys that every decision knows; those on a
+// key know its origin and tags too. KMS.md lists them.
+policy::Context BaseConditions(const Account& account, TimePoint now);
+policy::Context KeyConditions(const Account& account, const KeyRecord& key, TimePoint now);
 // AddContext puts an encryption context into condition keys.
 void AddContext(policy::Context& conditions, const EncryptionContext& context);
 

@@ -30,9 +30,25 @@ const Rule* RuleFor(std::string_view event) {
   return nullptr;
 }
 
+// What a file's bytes can do: fail to authenticate, or belong to another key.
+bool TellsOfDamage(const json& record) {
+  const std::string error = record.value("errorCode", std::string());
+  for (Error damage : {Error::kCorrupt, Error::kInvalidCiphertext, Error::kIncorrectKey})
+    if (error == ErrorName(damage))
+      return damage == Error::kCorrupt || record["eventSource"] == "fs.keyfold";
+  return false;
+}
+
+// Changes are records that carry the number of their commit.
+bool IsChange(const json& record) {
+  const auto data = record.find("additionalEventData");
+  return data != record.end() && data->contains(kKeyStoreSequence);
+}
+
 bool MayRaise(const json& record) {
   return record.contains("errorCode") ||
-         RuleFor(record["eventName"].get_ref<const std::string&>()) != nullptr;
+         (IsChange(record) &&
+          RuleFor(record["eventName"].get_ref<const std::string&>()) != nullptr);
 }
 
 // Answers are recorded without what is secret or long.
@@ -149,7 +165,7 @@ void Recorder::RaiseAlerts(const json& record) {
     return;
   }
   urgent_ = true;
-  if (error == ErrorName(Error::kCorrupt))
+  if (TellsOfDamage(record))
     Raise(record, "IntegrityFailure",
           event + ": " + record.value("errorMessage", std::string()));
   if (error == ErrorName(Error::kAccessDenied) &&

@@ -17,6 +17,9 @@
 
 namespace keyfold {
 
+// Where a change's record tells the number of its commit.
+inline constexpr char kKeyStoreSequence[] = "keyStoreSequence";
+
 class Recorder {
  public:
   Recorder(AuditLog& log, const Account& account, const Clock& clock)

@@ -7,9 +7,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kSequence[] = "keyStoreSequence";
 constexpr char kSequenceFailed[] = "keyStoreSequenceFailed";
 constexpr auto kSealInterval = std::chrono::minutes(1);
+constexpr size_t kMostFollowers = 10000;
 constexpr auto kSyncInterval = std::chrono::seconds(5);
 
 Caller ServiceCaller() {
@@ -97,7 +97,7 @@ Status Service::CheckAgainstLog() {
   const uint64_t next = catalog_->state()->sequence + 1;
   bool lost = false;
   for (const json& record : *records) {
-    const auto sequence = SequenceIn(record, kSequence);
+    const auto sequence = SequenceIn(record, kKeyStoreSequence);
     if (sequence && *sequence > next)
       return {Error::kCorrupt,
               "The key store is older than the audit log: a copy of an earlier time was put "
@@ -188,12 +188,25 @@ Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
 
 Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
   KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
-  // Whoever follows the log would otherwise make it grow by following.
-  const bool following = call.parameters.Has("AfterSequence");
-  if (!following)
+  if (!IsFollowing(call, answer))
     KF_RETURN_IF_ERROR(
         recorder_->Append(recorder_->CallRecord(call, &answer, OkStatus()), false));
   return answer;
+}
+
+// Whoever follows the log would make it grow by following, if each look had a
+// record. A look that goes on where a recorded one of the same principal ended
+// has none.
+bool Service::IsFollowing(const Invocation& call, const json& answer) {
+  const auto last = answer.find("LastSequence");
+  if (last == answer.end()) return false;
+  const auto after = call.parameters.Integer("AfterSequence");
+  std::lock_guard lock(followers_mutex_);
+  if (followers_.size() > kMostFollowers) followers_.clear();
+  auto [it, fresh] = followers_.try_emplace(call.principal.arn, 0);
+  const bool follows = !fresh && after && static_cast<uint64_t>(*after) >= it->second;
+  it->second = last->get<uint64_t>();
+  return follows;
 }
 
 Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
@@ -227,7 +240,7 @@ Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
 
 Status Service::CommitRecorded(json record, Transaction transaction) {
   const uint64_t sequence = transaction.next().sequence;
-  record["additionalEventData"][kSequence] = sequence;
+  record["additionalEventData"][kKeyStoreSequence] = sequence;
   KF_RETURN_IF_ERROR(recorder_->Append(record, false));
   // Only what is on disk may be sealed.
   const AuditHead head = audit_->head();

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 
@@ -80,6 +81,7 @@ class Service final : public Kms {
   Result<nlohmann::json> Run(const DispatchEntry& entry, Invocation& call);
   Result<nlohmann::json> RunRead(const DispatchEntry& entry, Invocation& call);
   Result<nlohmann::json> RunWrite(const DispatchEntry& entry, Invocation& call);
+  bool IsFollowing(const Invocation& call, const nlohmann::json& answer);
   // The following are called with write_mutex_ held. CommitRecorded writes the
   // record, then commits.
   Status CommitRecorded(nlohmann::json record, Transaction transaction);
@@ -106,6 +108,8 @@ class Service final : public Kms {
   bool unsealed_ = false;   // a commit since the last seal
   std::chrono::steady_clock::time_point sealed_at_, synced_at_;
   std::atomic<uint64_t> generation_{1};
+  std::mutex followers_mutex_;  // guards followers_
+  std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
   std::mutex listener_mutex_;  // guards listener_
   std::function<void()> listener_;
 };

@@ -1,5 +1,6 @@
 // Do keys behave as AWS KMS says, for whom policies let, and for nobody else?
 #include "KmsFixture.h"
+#include "kms/service/Dispatch.h"
 
 namespace keyfold {
 namespace {
@@ -321,6 +322,65 @@ TEST_F(KmsTest, TagsHaveRules) {
   for (int i = 0; i < 50; ++i)
     many.push_back({{"TagKey", "k" + std::to_string(i)}, {"TagValue", ""}});
   EXPECT_EQ(tag(many), "TagException");  // 51 with "a"
+}
+
+TEST_F(KmsTest, ATextThatChangesNothingIsNotStored) {
+  const std::string same = std::string("# mine now\n") + kIam;
+  const json answer = Must(kAccounts, "iam", "ApplyIam", {{"Document", same}});
+  EXPECT_TRUE(answer["Changes"].empty());
+  EXPECT_EQ(Must(kRootUid, "iam", "GetIam", json::object())["Document"], kIam);
+  EXPECT_NE(LastRecord()["eventSource"], "alerts.keyfold");
+}
+
+TEST_F(KmsTest, SimulateTellsWhyToWhoMayKnow) {
+  const std::string key = MakeKey();
+  const json request = {{"User", "user:uid:60002"}, {"Action", "Decrypt"}, {"KeyId", key}};
+  const json told = Must(kAccounts, "iam", "Simulate", request);
+  EXPECT_EQ(told["Decision"], "implicitDeny");
+  EXPECT_TRUE(told.contains("Reason"));
+  EXPECT_EQ(Try(kAccounts, "Simulate", {{"User", "nobody-of-this-name"}, {"Action", "Decrypt"}},
+                "iam"), "ValidationException");
+  // Who may not describe the key learns neither that it is there nor that it isn't.
+  for (const std::string& given : {key, std::string("01234567-89ab-4cde-8f01-23456789abcd")})
+    EXPECT_EQ(Try(kNobody, "Simulate", {{"Action", "Decrypt"}, {"KeyId", given}}, "iam"), kDenied);
+  EXPECT_EQ(Try(kNobody, "Simulate", request, "iam"), kDenied);
+}
+
+TEST_F(KmsTest, ReadingTheLogIsOnRecordUnlessItGoesOn) {
+  auto last = [&](const json& request) {
+    return Must(kAccounts, "audit", "LookupEvents", request)["LastSequence"].get<uint64_t>();
+  };
+  const uint64_t first = last({{"AfterSequence", 0}});
+  EXPECT_EQ(LastRecord()["userIdentity"]["uid"], kAccounts);
+  const uint64_t next = last({{"AfterSequence", first}});
+  EXPECT_EQ(last({{"AfterSequence", next}}), next);
+}
+
+TEST_F(KmsTest, OnlyWhatHappenedRaisesAlerts) {
+  const std::string key = MakeKey();
+  auto alerts = [&] {
+    size_t count = 0;
+    const json found = Must(kRootUid, "audit", "LookupEvents", json::object());
+    for (const json& event : found["Events"])
+      count += event["eventSource"] == "alerts.keyfold";
+    return count;
+  };
+  const size_t before = alerts();
+  Must(kRootUid, "iam", "ApplyIam", {{"Document", "{}"}, {"DryRun", true}});
+  EXPECT_EQ(alerts(), before);
+  Must(kCfo, "DisableKey", {{"KeyId", key}});
+  EXPECT_EQ(alerts(), before + 1);
+  Must(kCfo, "EnableKey", {{"KeyId", key}});
+  auto wrapped = kms_->GenerateDataKey(By(kCfo), key, {}, "/a");
+  ASSERT_TRUE(wrapped.ok());
+  const Status damaged{Error::kInvalidCiphertext, "another file's key"};
+  ASSERT_TRUE(kms_->RecordFileEvent(By(kCfo), key, {"OpenFile", "/a", KeyUse::kRead}, damaged).ok());
+  EXPECT_EQ(alerts(), before + 2);
+}
+
+TEST_F(KmsTest, EveryOperationOfTheSchemaIsServed) {
+  for (const Operation& operation : Operations())
+    EXPECT_NE(FindDispatch(operation.service, operation.name), nullptr) << operation.name;
 }
 
 TEST_F(KmsTest, RandomBytesAndDryRuns) {

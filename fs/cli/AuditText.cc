@@ -28,9 +28,9 @@ std::vector<std::string> Row(const json& record,
     const auto alias = aliases.find(key);
     keys += (keys.empty() ? "" : ",") + (alias == aliases.end() ? key : alias->second);
   }
-  for (const std::string& arn : Arns(record))
-    if (arn.find(kKeyPart) == std::string::npos)
-      paths += (paths.empty() ? "" : ",") + arn;
+  for (const json& resource : record.value("resources", json::array()))
+    if (const std::string path = Member(resource, "path"); !path.empty())
+      paths += (paths.empty() ? "" : ",") + path;
   const std::string error = Member(record, "errorCode");
   return {Member(record, "eventTime"),
           Member(record.value("userIdentity", json::object()), "userName"),

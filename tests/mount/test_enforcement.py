@@ -288,6 +288,12 @@ def test_every_call_is_on_record_and_the_chain_holds(share, reports):
               if r['resources'][0]['ARN'] == key]
     assert len(alerts) == 1
     share.run('kfcfo', 'audit', 'verify')
+    # People see who, what, how it ended, on which key and file.
+    share.attempt('kfstranger', 'read', folder / 'payslip.pdf')
+    line = share.run('kfcfo', 'audit', '--limit', '3', '--user', 'kfstranger').splitlines()[-1]
+    for word in ('kfstranger', 'OpenFile', 'AccessDeniedException', alias,
+                 f'/{folder.name}/payslip.pdf'):
+        assert word in line, line
 
 
 def test_revocations_are_fast_while_files_are_busy(share, reports):

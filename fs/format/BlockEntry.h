@@ -1,8 +1,8 @@
 // BlockEntry: the 64 bytes of metadata of one data block.
 //
 // An entry is two seals of 32 bytes (FORMAT.md, "Block entries"). Whoever
-// overwrites a block puts the new seal in the place that is not current and
-// then writes the data, so the block reads as old or as new. Plain values, no
+// overwrites a block stores the new seal first and the one it replaces second,
+// and then the data, so the block reads as old or as new. Plain values, no
 // locks; nothing here authenticates.
 #pragma once
 
@@ -51,11 +51,6 @@ struct BlockEntry {
   void Serialize(MutableBytes out) const;
 
   bool IsAbsent() const { return seals[0].IsAbsent() && seals[1].IsAbsent(); }
-  // PlaceToOverwrite is the index for a new seal, given the index of the seal
-  // that matches the data, or none when the block has no data to keep.
-  static constexpr size_t PlaceToOverwrite(std::optional<size_t> current) {
-    return current ? 1 - (*current & 1) : 0;
-  }
   bool operator==(const BlockEntry&) const = default;
 };
 

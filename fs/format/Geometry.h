@@ -75,11 +75,6 @@ constexpr BlockNo BlockOf(PlainOffset offset) {
   return BlockNo(offset.value / kBlockSize);
 }
 
-constexpr PlainOffset PlainStart(BlockNo block) {
-  if (block.value > kMaxBlocks) std::abort();
-  return PlainOffset(block.value * kBlockSize);
-}
-
 // BlockBytes is how many bytes of a file of `length` bytes lie in `block`:
 // 4096, less in the last block, 0 behind it.
 constexpr uint64_t BlockBytes(BlockNo block, uint64_t length) {

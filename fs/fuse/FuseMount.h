@@ -29,11 +29,11 @@ class FuseMount {
                                                    const MountOptions& options);
   ~FuseMount();
   // Run serves until the filesystem is unmounted or Stop is called. SIGINT,
-  // SIGTERM and SIGHUP unmount.
+  // SIGTERM and SIGHUP count as Stop unless the program blocks them, as the
+  // daemon does; SIGPIPE is ignored.
   Status Run();
   void Stop();
 
- public:
   struct Impl;  // of fs/fuse/Request.h
 
  private:

@@ -18,9 +18,9 @@
 #include <thread>
 #include <vector>
 
-#include "fs/fuse/Errno.h"
 #include "fs/fuse/FuseMount.h"
 #include "fs/fuse/InodeTable.h"
+#include "fs/vault/Errno.h"
 #include "fs/vault/Vault.h"
 
 namespace keyfold {

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "fs/vault/Errno.h"
+
 namespace keyfold {
 
 EncryptionContext Vault::ContextOf(const HeaderSlot& header) const {
@@ -170,7 +172,7 @@ void Vault::Revoke(PageCache& cache) {
           keys_.StillAllowed(handle->caller, header.key_id, context, handle->use);
       if (status.ok()) continue;
       lost = true;
-      handle->lost_errno = status.error() == Error::kAccessDenied ? EACCES : ENOKEY;
+      handle->lost_errno = ErrnoOf(status);
     }
     if (!lost) continue;
     // Pages are shared by all who have the file open, so none of them may put

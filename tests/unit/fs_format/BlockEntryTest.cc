@@ -57,12 +57,6 @@ TEST(BlockEntryTest, RandomBytesRoundTrip) {
   }
 }
 
-TEST(BlockEntryTest, TheNewSealGoesWhereTheCurrentIsNot) {
-  EXPECT_EQ(BlockEntry::PlaceToOverwrite(std::nullopt), 0u);
-  EXPECT_EQ(BlockEntry::PlaceToOverwrite(0), 1u);
-  EXPECT_EQ(BlockEntry::PlaceToOverwrite(1), 0u);
-}
-
 TEST(BlockEntryTest, AadGoldenBytes) {
   FileId file;
   file.bytes.fill(0x5a);

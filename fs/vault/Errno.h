@@ -1,4 +1,5 @@
-// The one place where a Status becomes an errno.
+// The one place where a Status becomes an errno, of a reply or of a handle that
+// lost its right.
 #pragma once
 
 #include <errno.h>
@@ -10,7 +11,7 @@ namespace keyfold {
 inline int ErrnoOf(const Status& status) {
   switch (status.error()) {
     case Error::kOk: return 0;
-    case Error::kSystem: return status.sys_errno();
+    case Error::kSystem: return status.sys_errno() != 0 ? status.sys_errno() : EIO;
     // No right.
     case Error::kAccessDenied:
     case Error::kNotAuthorized: return EACCES;

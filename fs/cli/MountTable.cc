@@ -64,10 +64,14 @@ std::vector<MountEntry> ParseMountInfo(std::string_view text) {
   return mounts;
 }
 
-Result<std::vector<MountEntry>> KeyfoldMounts() {
+Result<std::vector<MountEntry>> AllMounts() {
   KF_ASSIGN_OR_RETURN(const std::string text,
                       ReadTextFile("/proc/self/mountinfo", kMaxMountInfo));
-  std::vector<MountEntry> mounts = ParseMountInfo(text);
+  return ParseMountInfo(text);
+}
+
+Result<std::vector<MountEntry>> KeyfoldMounts() {
+  KF_ASSIGN_OR_RETURN(std::vector<MountEntry> mounts, AllMounts());
   // Another user's mount, which only that user can enter, is none of ours; and
   // its daemon need not be Keyfold.
   std::erase_if(mounts, [](const MountEntry& mount) {

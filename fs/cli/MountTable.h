@@ -22,6 +22,8 @@ struct MountEntry {
 
 // ParseMountInfo picks the mounts of type fuse.keyfold (proc(5)).
 std::vector<MountEntry> ParseMountInfo(std::string_view text);
+Result<std::vector<MountEntry>> AllMounts();
+// KeyfoldMounts leaves out mounts that only another user can enter.
 Result<std::vector<MountEntry>> KeyfoldMounts();
 // MountOf finds the mount that `path` lies on; `path` is resolved. Nothing if it
 // lies on another filesystem.

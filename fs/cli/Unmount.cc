@@ -1,5 +1,6 @@
 #include "fs/cli/Unmount.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <spawn.h>
 #include <sys/mount.h>
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "fs/backend/Backend.h"
 #include "fs/cli/Store.h"
 
 extern char** environ;
@@ -19,23 +21,48 @@ namespace {
 
 namespace stdfs = std::filesystem;
 
-// Fusermount asks the privileged helper of fuse3; its complaints are ours to make.
+std::string ReadAll(int fd) {
+  std::string text;
+  char part[512];
+  for (;;) {
+    const ssize_t count = ::read(fd, part, sizeof part);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return text;
+    text.append(part, static_cast<size_t>(count));
+  }
+}
+
+// Fusermount asks the privileged helper of fuse3. It tells why it fails only in
+// words, which are not translated.
 Status Fusermount(const std::string& mountpoint, bool lazy) {
-  std::vector<std::string> words = {"fusermount3", "-q", "-u"};
+  std::vector<std::string> words = {"fusermount3", "-u"};
   if (lazy) words.push_back("-z");
   words.push_back("--");
   words.push_back(mountpoint);
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return Status::FromErrno(errno, "pipe");
+  const UniqueFd complaints(ends[0]);
+  UniqueFd writing(ends[1]);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, writing.get(), STDERR_FILENO);
   pid_t child = 0;
   const int error =
-      ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+      ::posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  writing.Close();
   if (error != 0) return Status::FromErrno(error, "fusermount3");
+  std::string reason = ReadAll(complaints.get());
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return OkStatus();
-  return Status::FromErrno(EBUSY, mountpoint);
+  if (reason.find("busy") != std::string::npos)
+    return Status::FromErrno(EBUSY, mountpoint);
+  while (reason.ends_with('\n')) reason.pop_back();
+  return {Error::kSystem, reason.empty() ? "fusermount3 failed." : reason};
 }
 
 bool LinkLeadsInto(const stdfs::path& link, const std::string& mountpoint) {

@@ -1,3 +1,6 @@
+#include <pwd.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <chrono>
 #include <memory>
@@ -23,6 +26,11 @@ Status Busy(const std::string& mountpoint) {
           mountpoint + " is in use" + users + ". End what uses it, and try again."};
 }
 
+std::string UserName(uid_t uid) {
+  const passwd* user = ::getpwuid(uid);
+  return user != nullptr ? user->pw_name : "user " + std::to_string(uid);
+}
+
 // DaemonOf is 0 when no daemon answers.
 pid_t DaemonOf(const MountEntry& mount) {
   auto connection = ConnectTo(mount);
@@ -42,15 +50,20 @@ bool IsAlive(pid_t pid) {
 }
 
 Status UnmountAndWait(const std::string& named) {
-  KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
+  KF_ASSIGN_OR_RETURN(const auto mounts, AllMounts());
   const auto real = RealPath(named);
   const auto mount = MountOf(mounts, real.ok() ? *real : named);
   if (!mount || mount->mountpoint != (real.ok() ? *real : named))
     return {Error::kUsage, named + " is not a Keyfold mount. See: keyfold status"};
-  const pid_t daemon = DaemonOf(*mount);
+  const bool own = mount->owner == ::geteuid();
+  if (!own && ::geteuid() != 0)
+    return {Error::kAccessDenied, named + " was mounted by " + UserName(mount->owner) +
+                                      ". Ask them, or run this as root."};
+  const pid_t daemon = own ? DaemonOf(*mount) : 0;
   const Status status = Unmount(mount->mountpoint, false);
   if (status.sys_errno() == EBUSY) return Busy(mount->mountpoint);
   KF_RETURN_IF_ERROR(status);
+  if (!own) return OkStatus();  // what lies behind another user's is not to be trusted
   for (int i = 0; i < kTimeoutTenths; ++i) {
     if (!IsAlive(daemon) && !StoreLock::IsHeld(mount->store)) return OkStatus();
     std::this_thread::sleep_for(std::chrono::milliseconds(i < 20 ? 10 : 100));
@@ -66,6 +79,7 @@ void AddUnmount(CLI::App& app, Run* run) {
   const auto mountpoint = std::make_shared<std::string>();
   CLI::App* unmount = app.add_subcommand(
       "unmount", "Takes a mount away, and waits for its daemon to end");
+  unmount->alias("umount");
   unmount->add_option("mountpoint", *mountpoint, "The mount")
       ->required()
       ->type_name("MOUNTPOINT");

@@ -106,6 +106,9 @@ void AddIam(CLI::App& app, Run* run) {
   const auto words = std::make_shared<IamWords>();
   CLI::App* iam = app.add_subcommand("iam", "Users, groups, roles and their policies");
   iam->require_subcommand(1);
+  AddTargetOptions(iam, &words->target);  // before the verb too, as with `kms`
+  AddOutputOption(iam, &words->format);
+  iam->footer("Example:\n  keyfold iam show");
   CLI::App* apply =
       Verb(iam, "apply", "Replaces the account's IAM document", words, run, Apply);
   apply->add_option("file", words->file, "iam.yaml")->required()->type_name("FILE");

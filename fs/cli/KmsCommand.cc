@@ -70,6 +70,44 @@ void AddCreateKeyExtras(CLI::App* verb, const std::shared_ptr<KmsWords>& words) 
       "Administrators may not");
 }
 
+// What an example gives: to parameters that are required, and to those of an
+// operation that needs one of several.
+struct ExampleValue {
+  std::string_view parameter, value;
+};
+constexpr ExampleValue kExampleValues[] = {
+    {"KeyId", "alias/cfo"},
+    {"AliasName", "alias/reports"},
+    {"TargetKeyId", "1234abcd-12ab-34cd-56ef-1234567890ab"},
+    {"DestinationKeyId", "alias/reports"},
+    {"Description", "\"Reports of the CFO\""},
+    {"Tags", "TagKey=owner,TagValue=cfo"},
+    {"TagKeys", "owner"},
+    {"Policy", "file://key-policy.yaml"},
+    {"GranteePrincipal", "user:accounts"},
+    {"RetiringPrincipal", "user:accounts"},
+    {"Operations", "Decrypt GenerateDataKey"},
+    {"GrantId", "GRANT-ID"},
+    {"GrantToken", "GRANT-TOKEN"},
+    {"Plaintext", "fileb://note.txt"},
+    {"CiphertextBlob", "fileb://note.encrypted"},
+    {"KeySpec", "AES_256"},
+    {"NumberOfBytes", "32"},
+    {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
+    {"WrappingKeySpec", "RSA_4096"},
+    {"ImportToken", "fileb://import-token"},
+    {"EncryptedKeyMaterial", "fileb://wrapped-key"},
+    {"ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE"},
+};
+
+bool IsInExample(const Operation& operation, const Parameter& parameter) {
+  if (operation.name == "RetireGrant") return parameter.name == "GrantToken";
+  if (operation.name == "ImportKeyMaterial" && parameter.name == "ExpirationModel")
+    return true;
+  return parameter.required || (operation.name.starts_with("GenerateDataKey") &&
+                                parameter.name == "KeySpec");
+}
+
 std::string Example(const Operation& operation) {
   std::string text = "Example:\n  keyfold kms " + KebabCase(operation.name);
   if (operation.name == "CreateKey")
@@ -77,19 +115,11 @@ std::string Example(const Operation& operation) {
            " --alias alias/cfo --administrators user:cfo --users user:cfo \\\n"
            "    --tags TagKey=owner,TagValue=cfo";
   for (const Parameter& parameter : operation.parameters) {
-    if (!parameter.required) continue;
-    text += " --" + KebabCase(parameter.name) + " ";
-    if (parameter.name == "KeyId") {
-      text += "alias/cfo";
-    } else if (parameter.kind == Kind::kBlob) {
-      text += "fileb://FILE";
-    } else if (parameter.name == "AliasName") {
-      text += "alias/reports";
-    } else if (parameter.name == "Tags") {
-      text += "TagKey=owner,TagValue=cfo";
-    } else {
-      text += TypeName(parameter.kind);
-    }
+    if (!IsInExample(operation, parameter)) continue;
+    std::string_view value = TypeName(parameter.kind);
+    for (const ExampleValue& example : kExampleValues)
+      if (example.parameter == parameter.name) value = example.value;
+    text += " --" + KebabCase(parameter.name) + " " + std::string(value);
   }
   return text;
 }

@@ -19,7 +19,7 @@ std::string BaseName(const std::string& path) {
 const CLI::App* FindCommand(const CLI::App* app, const std::string& name) {
   for (const CLI::App* command :
        app->get_subcommands([](const CLI::App*) { return true; }))
-    if (command->get_name() == name) return command;
+    if (command->check_name(name)) return command;
   return nullptr;
 }
 
@@ -35,6 +35,7 @@ void AddHelp(CLI::App& app, Run* run) {
         return 0;
       }
       const CLI::App* found = &app;
+      std::string name = app.get_name();
       for (const std::string& word : *words) {
         found = FindCommand(found, word);
         if (found == nullptr) {
@@ -43,8 +44,13 @@ void AddHelp(CLI::App& app, Run* run) {
                        word.c_str());
           return static_cast<int>(kExitUsage);
         }
+        name += " " + found->get_name();
       }
-      std::fputs(found->help().c_str(), stdout);
+      // Not help(), which is that of the command being run: this one.
+      std::fputs(found->get_formatter()
+                     ->make_help(found, name, CLI::AppFormatMode::Normal)
+                     .c_str(),
+                 stdout);
       return 0;
     };
   });

@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <memory>
-#include <optional>
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/Reencrypt.h"
@@ -56,21 +55,25 @@ Result<std::string> Attribute(const std::string& path, const char* name) {
   return std::string(value, static_cast<size_t>(size));
 }
 
-// Denied is the first action on `key` that the caller may not do, and why.
-std::optional<std::string> Denied(Connection& connection, const std::string& key) {
+// Judge is the refusal of the first action on `key` that the caller may not do,
+// or the failure to find that out.
+Status Judge(Connection& connection, const std::string& key) {
   for (const char* action : {"kms:Decrypt", "kms:GenerateDataKey"}) {
     const auto answer = connection.Call(
         "iam", "Simulate",
         {{"Action", action}, {"KeyId", key}, {"ViaService", "fs.keyfold"}});
-    if (!answer.ok()) return answer.status().message();
+    if (!answer.ok()) return answer.status();
     if (answer->value("Decision", "") == "allowed") continue;
     const std::string who =
         answer->value("Principal", json::object()).value("UserName", "you");
     const std::string reason = answer->value("Reason", "");
-    return who + " may not " + action + " with " + key +
-           (reason.empty() ? "" : " (" + reason + ")");
+    return {Error::kAccessDenied,
+            who + " may not " + action + " with " + key +
+                (reason.empty() ? "" : " (" + reason + ")") +
+                ". See: keyfold iam simulate --via fs.keyfold --action " + action +
+                " --key " + key};
   }
-  return std::nullopt;
+  return OkStatus();
 }
 
 // Explain finds out why the mount said EACCES or ENOKEY.
@@ -94,11 +97,7 @@ Status Explain(const Object& object, const std::string& key, int error) {
     }
     return Status::FromErrno(error, object.path);
   }
-  for (const std::string& one : keys)
-    if (const auto denied = Denied(**connection, one))
-      return {
-          Error::kAccessDenied,
-          *denied + ". See: keyfold iam simulate --action kms:Decrypt --key " + one};
+  for (const std::string& one : keys) KF_RETURN_IF_ERROR(Judge(**connection, one));
   return {Error::kAccessDenied,
           "You may not write to " + object.path + ". See its mode bits: ls -ld"};
 }
@@ -148,14 +147,20 @@ void AddVerbs(CLI::App* group, const std::shared_ptr<BindingWords>& words, Run* 
   if (!words->folder)
     set->add_flag("--reencrypt", words->reencrypt,
                   "Also encrypt the contents anew, under a new data key");
-  set->footer("Example:\n  " + example);
+  set->footer((words->folder ? "Files that are in the folder already stay under their "
+                               "key: keyfold file set-key changes\nthat of one.\n"
+                             : "") +
+              ("Example:\n  " + example));
   set->callback([words, run] {
     *run = [words] {
       const Status status = SetKey(*words);
       return status.ok() ? 0 : Fail(status);
     };
   });
+  group->footer("Example:\n  " + example);
   CLI::App* show = group->add_subcommand("show", "Shows which key it is under");
+  show->footer("Example:\n  keyfold " + group->get_name() + " show " +
+               (words->folder ? "/srv/finance/reports" : "/srv/finance/payslip.pdf"));
   show->add_option("path", words->path, "On a mount")->required()->type_name(type);
   AddOutputOption(show, &words->format);
   show->callback([words, run] {

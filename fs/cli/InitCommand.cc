@@ -20,7 +20,13 @@ int Init(const NewStore& store) {
                     " elsewhere: without it "
                     "nothing can be decrypted.\n"
               : "Without its passphrase nothing can be decrypted: keep it safe.\n";
-  text += "Next: keyfold mount " + store.path + " MOUNTPOINT\n";
+  text += "Next, here:    keyfold mount " + store.path +
+          " MOUNTPOINT\n"
+          "               chmod 1777 MOUNTPOINT      (so that users can make folders)\n"
+          "               keyfold iam apply iam.yaml\n"
+          "then, a user:  keyfold kms create-key --alias alias/NAME\n"
+          "               mkdir MOUNTPOINT/NAME && "
+          "keyfold folder set-key MOUNTPOINT/NAME alias/NAME\n";
   const Status printed = Print(text);
   return printed.ok() ? 0 : Fail(printed);
 }

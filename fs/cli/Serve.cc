@@ -30,7 +30,7 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-void LogTo(bool foreground) {
+void LogTo(bool foreground, bool debug) {
   if (foreground) {
     spdlog::set_default_logger(spdlog::stderr_logger_mt("keyfold"));
   } else {
@@ -38,6 +38,7 @@ void LogTo(bool foreground) {
         spdlog::syslog_logger_mt("keyfold", "keyfold", LOG_PID, LOG_DAEMON));
   }
   spdlog::set_pattern("%v");
+  if (debug) spdlog::set_level(spdlog::level::debug);
 }
 
 // Keeper is the daemon's own thread: it takes the signals that end the daemon,
@@ -149,7 +150,7 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   mount_options.options = options.flags.fuse;
   mount_options.debug = options.flags.debug;
   KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
-  LogTo(options.foreground);
+  LogTo(options.foreground, options.flags.debug);
   ready();
   spdlog::info("{} is mounted on {}", store.path(), options.mountpoint);
   keeper.Start(store.kms(), *mount, options.mountpoint);

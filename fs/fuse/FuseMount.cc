@@ -4,6 +4,9 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <string_view>
 #include <thread>
 
 #include "fs/fuse/InodeTable.h"
@@ -132,6 +135,30 @@ FuseMount::FuseMount() = default;
 
 namespace {
 
+// Log takes libfuse's own lines: what fails is told by a Status.
+void Log(fuse_log_level, const char* format, va_list arguments) {
+  char line[512];
+  std::vsnprintf(line, sizeof line, format, arguments);
+  std::string_view text = line;
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  spdlog::debug("{}", text);
+}
+
+// CheckRights tells beforehand what fusermount3 would refuse a user in words of
+// its own.
+Status CheckRights(const std::string& mountpoint) {
+  if (::access("/dev/fuse", F_OK) != 0)
+    return {Error::kSystem, "There is no /dev/fuse. Load the module: modprobe fuse"};
+  if (::faccessat(AT_FDCWD, "/dev/fuse", R_OK | W_OK, AT_EACCESS) != 0)
+    return {Error::kSystem,
+            "You may not use /dev/fuse. Mount as root, or ask root for: chmod 666 "
+            "/dev/fuse"};
+  if (::faccessat(AT_FDCWD, mountpoint.c_str(), W_OK, AT_EACCESS) != 0)
+    return {Error::kSystem, "You may not write to " + mountpoint +
+                                ". Mount on a folder of your own, or as root."};
+  return OkStatus();
+}
+
 // EscapeOption keeps a path with a comma from being read as more options.
 std::string EscapeOption(const std::string& value) {
   std::string out;
@@ -146,6 +173,8 @@ std::string EscapeOption(const std::string& value) {
 
 Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
                                                      const MountOptions& options) {
+  fuse_set_log_func(Log);
+  KF_RETURN_IF_ERROR(CheckRights(options.mountpoint));
   RaiseDescriptorLimit();
   DropSupplementaryGroups();
   auto root = std::make_shared<Inode>();

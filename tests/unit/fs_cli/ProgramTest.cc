@@ -61,6 +61,11 @@ TEST(ProgramTest, HelpIsEverywhere) {
   EXPECT_NE(RunWith({"help", "kms", "create-key"}).out.find("--administrators"),
             std::string::npos);
   EXPECT_EQ(RunWith({"help", "nonsense"}).code, kExitUsage);
+  EXPECT_NE(RunWith({"help"}).out.find("Usage: keyfold ["), std::string::npos);
+  EXPECT_NE(RunWith({"help", "folder"}).out.find("Usage: keyfold folder "),
+            std::string::npos);
+  EXPECT_NE(RunWith({"help", "umount"}).out.find("Usage: keyfold unmount "),
+            std::string::npos);
   for (const Operation& operation : Operations()) {
     if (operation.service != "kms") continue;
     std::string verb;
@@ -70,7 +75,10 @@ TEST(ProgramTest, HelpIsEverywhere) {
     }
     const Outcome outcome = RunWith({"kms", verb, "--help"});
     EXPECT_EQ(outcome.code, kExitOk) << verb;
-    EXPECT_NE(outcome.out.find("Example:"), std::string::npos) << verb;
+    const size_t example = outcome.out.find("Example:");
+    ASSERT_NE(example, std::string::npos) << verb;
+    for (const char* placeholder : {" TEXT", " NUMBER", " TIME", "|"})
+      EXPECT_EQ(outcome.out.find(placeholder, example), std::string::npos) << verb;
   }
 }
 
@@ -211,6 +219,10 @@ TEST_F(StoreFolderTest, InitMakesAStoreThatOpensOffline) {
   EXPECT_EQ(aliases.code, kExitOk) << aliases.err;
   EXPECT_EQ(aliases.out, "alias/aws/fs\n");
   EXPECT_EQ(RunWith({"audit", "verify", "--store", store}).code, kExitOk);
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"iam", "--store", store, "whoami"},
+        std::vector<std::string>{"iam", "whoami", "--store", store}})
+    EXPECT_NE(RunWith(words).out.find("Account"), std::string::npos);
   const Outcome missing =
       RunWith({"kms", "describe-key", "--key-id", "alias/none", "--store", store});
   EXPECT_EQ(missing.code, kExitServiceError);

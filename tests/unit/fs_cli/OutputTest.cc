@@ -71,7 +71,7 @@ TEST(AuditTextTest, OneLineARecord) {
        {"errorCode", "AccessDeniedException"},
        {"resources",
         {{{"ARN", "arn:aws:kms:local-1:000000000000:key/k1"}},
-         {{"ARN", "/payslip.pdf"}}}}},
+         {{"path", "/payslip.pdf"}}}}},
       {{"eventTime", "2026-01-31T12:00:01Z"}, {"eventName", "ListKeys"}}};
   EXPECT_EQ(AuditLines(records, {{"k1", "alias/cfo"}}),
             "2026-01-31T12:00:00Z  nobody  OpenFile  AccessDeniedException  alias/cfo  "

@@ -16,7 +16,10 @@ void ReplyAttributes(Request& r, const InodeRef& inode) {
 void GetAttrOp(fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
-    if (!inode) return r.Reply(NoSuchInode());
+    // The kernel asks before each cached write once the attributes were dropped.
+    // Through an inode of a revocation nobody may write any more: what is written
+    // would lie in pages that those who lost the right still see.
+    if (!inode || inode->detached) return r.Reply(NoSuchInode());
     ReplyAttributes(r, inode);
   });
 }

@@ -91,11 +91,23 @@ Place InodeTable::PlaceOf(const InodeRef& inode) const {
 }
 
 std::string InodeTable::PathOf(const InodeRef& inode) const {
-  std::lock_guard lock(mutex_);
+  // Only the end of a very long path is told.
+  constexpr size_t kLongest = 4096;
+  std::vector<std::string> names;
+  size_t size = 0;
+  {
+    std::lock_guard lock(mutex_);
+    const Inode* at = inode.get();
+    for (; at->parent != nullptr && size < kLongest; at = at->parent.get()) {
+      size += at->name.size() + 1;
+      names.push_back(at->name);
+    }
+    if (at->parent != nullptr) names.push_back("...");
+  }
+  if (names.empty()) return "/";
   std::string path;
-  for (const Inode* at = inode.get(); at->parent != nullptr; at = at->parent.get())
-    path = "/" + at->name + path;
-  return path.empty() ? "/" : path;
+  for (size_t i = names.size(); i-- > 0;) path += "/" + names[i];
+  return path;
 }
 
 std::string InodeTable::PathOf(const InodeRef& parent, const std::string& name) const {

@@ -86,7 +86,7 @@ Status File::FillRange(HoleRange range) {
 }
 
 Status File::MakeRoomForHole() {
-  constexpr uint64_t kMaxFill = 1 << 18;  // groups: 1 GiB of entries
+  constexpr uint64_t kMaxFill = 1 << 12;  // groups: a hole of 1 GiB, 16 MiB of entries
   const auto smallest = header_.holes.SmallestRange();
   if (!smallest) return OkStatus();
   if (smallest->count > kMaxFill) return Status::FromErrno(EFBIG, "too many holes");

@@ -23,9 +23,11 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode, const Us
   NewlyMade out;
   out.handle = std::make_shared<Handle>();
   out.handle->caller = keys_.Pin(user.caller);
-  out.handle->use = KeyUse::kWrite;
+  // Whoever may create may write what was created, as long as it stays open.
+  out.handle->use = KeyUse::kCreate;
   out.handle->path = path;
   const Caller& caller = out.handle->caller;
+  const uint64_t generation = keys_.Generation();
   KF_RETURN_IF_ERROR(
       keys_.Authorize(caller, key_id, context, {"CreateFile", path, KeyUse::kCreate}));
   KF_ASSIGN_OR_RETURN(WrappedDataKey wrapped,
@@ -50,6 +52,9 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode, const Us
                                               std::move(wrapped.key)));
   files_.Add(file, out.handle);
   auto finish = [&]() -> Status {
+    // From here on a right that ends is noticed; what ended before is asked for.
+    if (keys_.Generation() != generation)
+      KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
     KF_RETURN_IF_ERROR(made.Publish(file->fd(), backing));
     KF_ASSIGN_OR_RETURN(out.fd, Reopen(file->fd(), O_PATH));
     return Stat(out.fd.get(), &out.st);

@@ -115,7 +115,10 @@ Reply ApiServer::Impl::Handle(const Caller& caller, const std::string& header,
 bool ApiServer::Impl::Full(uid_t uid) const {
   const auto own = std::count_if(connections.begin(), connections.end(),
                                  [&](const auto& c) { return c.caller.uid == uid; });
-  return connections.size() >= options.max_connections ||
+  // The last quarter is for users who have none yet, so that a few cannot keep the
+  // others out.
+  const size_t most = own == 0 ? options.max_connections : options.max_connections * 3 / 4;
+  return connections.size() >= most ||
          static_cast<size_t>(own) >= options.max_connections_per_user;
 }
 

@@ -360,7 +360,12 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
     if (filter.after_sequence >= impl_->read_head.sequence) start = impl_->read_end;
   }
   try {
-    std::deque<json> kept;
+    std::deque<std::pair<json, size_t>> kept;  // with the size of its line
+    size_t bytes = 0;
+    const auto drop = [&] {
+      bytes -= kept.front().second;
+      kept.pop_front();
+    };
     LineReader reader(impl_->fd, start, end);
     while (true) {
       const uint64_t offset = reader.offset();
@@ -371,16 +376,19 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
         return Corrupt("The audit record at byte " + std::to_string(offset) +
                        " does not authenticate. Run 'keyfold audit verify'.");
       if (!Selects(filter, *record)) continue;
-      kept.push_back(std::move(record->value));
-      if (filter.limit != 0 && kept.size() > filter.limit) kept.pop_front();
+      kept.emplace_back(std::move(record->value), line->size());
+      bytes += line->size();
+      if (filter.limit != 0 && kept.size() > filter.limit) drop();
+      while (filter.max_bytes != 0 && bytes > filter.max_bytes && kept.size() > 1) drop();
     }
     std::lock_guard lock(impl_->mutex);
     if (head.sequence > impl_->read_head.sequence) {
       impl_->read_head = head;
       impl_->read_end = end;
     }
-    return std::vector<json>(std::make_move_iterator(kept.begin()),
-                             std::make_move_iterator(kept.end()));
+    std::vector<json> records;
+    for (auto& [record, size] : kept) records.push_back(std::move(record));
+    return records;
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The audit log could not be read into memory.");
   }

@@ -30,6 +30,7 @@ struct AuditFilter {
   std::string key;              // key id or ARN among resources
   uint64_t after_sequence = 0;  // only records with a greater sequence
   size_t limit = 0;             // 0: no limit; else the last `limit` records
+  size_t max_bytes = 0;         // 0: no limit; else the last ones of this size in all
 };
 
 class AuditLog {

@@ -8,6 +8,7 @@ using nlohmann::json;
 
 constexpr char kLookup[] = "cloudtrail:LookupEvents";
 constexpr int64_t kMostResults = 100000;
+constexpr size_t kMostBytes = 8 << 20;  // of records in one answer
 
 }  // namespace
 
@@ -20,6 +21,7 @@ Answer LookupEvents(Invocation& call) {
   const int64_t limit = p.Integer("MaxResults").value_or(kMostResults);
   KF_RETURN_IF_ERROR(InRange("MaxResults", limit, 1, kMostResults));
   filter.limit = static_cast<size_t>(limit);
+  filter.max_bytes = kMostBytes;
   if (p.Has("KeyId")) {
     const std::string given = p.String("KeyId");
     const KeyRef key = ResolveKey(*call.state, call.account, given, call.now);

@@ -28,6 +28,21 @@ Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
   return context;
 }
 
+// The filesystem's own contexts are made by the filesystem alone: else whoever has
+// a key could make a data key for somebody's file and put it into the store.
+constexpr std::string_view kReservedContext = "keyfold:";
+
+Result<EncryptionContext> ContextToSeal(const Parameters& p, const char* name) {
+  KF_ASSIGN_OR_RETURN(EncryptionContext context, ContextOf(p, name));
+  for (const auto& [key, value] : context)
+    if (key.starts_with(kReservedContext))
+      return Status(Error::kValidation,
+                    "1 validation error detected: '" + LowerCamel(name) +
+                        "' must not have keys that begin with keyfold:, which are the "
+                        "filesystem's");
+  return context;
+}
+
 Status BadCiphertext() { return {Error::kInvalidCiphertext, "The ciphertext is not valid."}; }
 
 // OpenForCaller decrypts the call's CiphertextBlob for `action`. `key_parameter`
@@ -36,6 +51,7 @@ Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
                                   const char* context_parameter,
                                   const std::string& action, KeyRef& key) {
   const Parameters& p = call.parameters;
+  call.context_parameter = context_parameter;
   KF_ASSIGN_OR_RETURN(const EncryptionContext context, ContextOf(p, context_parameter));
   const Bytes blob = p.Blob("CiphertextBlob");
   if (blob.empty() || blob.size() > kMaxCiphertext) return BadCiphertext();
@@ -81,7 +97,7 @@ std::string Reveal(const SecretBytes& secret) {
 Answer MakeDataKey(Invocation& call, bool reveal) {
   KF_ASSIGN_OR_RETURN(const int64_t size, DataKeySize(call.parameters));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
-                      ContextOf(call.parameters, "EncryptionContext"));
+                      ContextToSeal(call.parameters, "EncryptionContext"));
   KF_RETURN_IF_ERROR(call.DryRunDone());
   const SecretBytes key = RandomSecret(static_cast<size_t>(size));
   KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(call.secrets, *call.key, context, key));
@@ -96,7 +112,7 @@ Answer MakeDataKey(Invocation& call, bool reveal) {
 Answer Encrypt(Invocation& call) {
   KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
-                      ContextOf(call.parameters, "EncryptionContext"));
+                      ContextToSeal(call.parameters, "EncryptionContext"));
   Bytes plain = call.parameters.Blob("Plaintext");
   if (plain.empty() || plain.size() > kMaxPlaintext)
     return Status(Error::kValidation,
@@ -124,8 +140,9 @@ Answer ReEncrypt(Invocation& call) {
   const Parameters& p = call.parameters;
   KF_RETURN_IF_ERROR(CheckAlgorithm(p, "SourceEncryptionAlgorithm"));
   KF_RETURN_IF_ERROR(CheckAlgorithm(p, "DestinationEncryptionAlgorithm"));
+  call.context_parameter = "DestinationEncryptionContext";
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
-                      ContextOf(p, "DestinationEncryptionContext"));
+                      ContextToSeal(p, call.context_parameter));
   KF_ASSIGN_OR_RETURN(const KeyRef to,
                       call.FindKey(p.String("DestinationKeyId"), "kms:ReEncryptTo"));
   KF_RETURN_IF_ERROR(call.RequireUsable(*to));

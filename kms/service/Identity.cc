@@ -15,9 +15,11 @@ namespace {
 constexpr auto kMemory = std::chrono::milliseconds(500);
 constexpr size_t kMostRemembered = 4096;
 
-// Lookup calls a reentrant function of pwd.h or grp.h with a growing buffer.
+// Lookup calls a reentrant function of pwd.h or grp.h with a growing buffer. Empty
+// when there is no such entry; kAccessDenied when that can't be told, since a
+// denial by name must not fall away with the name.
 template <typename Entry, typename Call>
-std::optional<std::string> Lookup(Call&& call, char* Entry::*member) {
+Result<std::optional<std::string>> Lookup(Call&& call, char* Entry::*member) {
   std::vector<char> buffer(4096);
   Entry entry;
   Entry* found = nullptr;
@@ -25,28 +27,38 @@ std::optional<std::string> Lookup(Call&& call, char* Entry::*member) {
   while ((error = call(&entry, buffer.data(), buffer.size(), &found)) == ERANGE &&
          buffer.size() < (1 << 20))
     buffer.resize(buffer.size() * 2);
-  if (error != 0 || found == nullptr) return std::nullopt;
-  return std::string(found->*member);
+  // What getpwnam(3) lists for "not found".
+  const bool absent = error == 0 || error == ENOENT || error == ESRCH || error == EPERM;
+  if (found == nullptr && !absent)
+    return Status(Error::kAccessDenied,
+                  "Users and groups cannot be looked up now, so no right can be given: " +
+                      Status::FromErrno(error, "look-up").message());
+  if (found == nullptr) return std::optional<std::string>();
+  return std::optional<std::string>(found->*member);
 }
 
-std::string UserName(uid_t uid) {
-  auto name = Lookup<passwd>(
-      [&](passwd* entry, char* buffer, size_t size, passwd** found) {
-        return getpwuid_r(uid, entry, buffer, size, found);
-      },
-      &passwd::pw_name);
+Result<std::string> UserName(uid_t uid) {
+  KF_ASSIGN_OR_RETURN(
+      const std::optional<std::string> name,
+      Lookup<passwd>(
+          [&](passwd* entry, char* buffer, size_t size, passwd** found) {
+            return getpwuid_r(uid, entry, buffer, size, found);
+          },
+          &passwd::pw_name));
   return name ? *name : "uid:" + std::to_string(uid);
 }
 
-std::vector<std::string> GroupNames(const std::vector<gid_t>& gids) {
+Result<std::vector<std::string>> GroupNames(const std::vector<gid_t>& gids) {
   std::vector<std::string> names;
   for (gid_t gid : gids) {
-    auto name = Lookup<group>(
-        [&](group* entry, char* buffer, size_t size, group** found) {
-          return getgrgid_r(gid, entry, buffer, size, found);
-        },
-        &group::gr_name);
-    if (name) names.push_back(std::move(*name));
+    KF_ASSIGN_OR_RETURN(
+        const std::optional<std::string> name,
+        Lookup<group>(
+            [&](group* entry, char* buffer, size_t size, group** found) {
+              return getgrgid_r(gid, entry, buffer, size, found);
+            },
+            &group::gr_name));
+    if (name) names.push_back(*name);
   }
   return names;
 }
@@ -87,9 +99,10 @@ Result<policy::Principal> Identity::Look(const Caller& caller,
                     "The groups of process " + std::to_string(caller.pid) +
                         " cannot be read, so its rights are not known.");
     groups->push_back(caller.gid);
-    group_names = GroupNames(*groups);
+    KF_ASSIGN_OR_RETURN(group_names, GroupNames(*groups));
   }
-  policy::Principal principal = iam.User(UserName(caller.uid), group_names);
+  KF_ASSIGN_OR_RETURN(const std::string name, UserName(caller.uid));
+  policy::Principal principal = iam.User(name, group_names);
   principal.is_account_root = caller.uid == root_uid_;
   if (caller.role.empty()) return principal;
   policy::Principal role;
@@ -168,7 +181,8 @@ Result<policy::Principal> Identity::Named(const std::string& name,
   if (found == nullptr && !iam.iam().users.contains(user))
     return Status(Error::kValidation, "There is no user \"" + user +
                                           "\" on this machine or in the account.");
-  policy::Principal principal = iam.User(user, GroupNames(gids));
+  KF_ASSIGN_OR_RETURN(const std::vector<std::string> groups, GroupNames(gids));
+  policy::Principal principal = iam.User(user, groups);
   principal.is_account_root = found != nullptr && uid == root_uid_;
   return principal;
 }

@@ -133,9 +133,7 @@ policy::Context Invocation::ConditionsOn(const KeyRecord& target) const {
 }
 
 policy::Context Invocation::WithRequest(policy::Context conditions) const {
-  for (const char* name :
-       {"EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext"})
-    AddContext(conditions, parameters.Map(name));
+  AddContext(conditions, parameters.Map(context_parameter));
   if (parameters.Has("ViaService"))
     conditions["kms:ViaService"] = {parameters.String("ViaService")};
   if (const auto window = parameters.Integer("PendingWindowInDays"))

@@ -40,6 +40,8 @@ struct Invocation {
   std::optional<Transaction> change;       // to be committed when the call succeeds
   std::vector<std::string> resources;      // ARNs of the keys concerned
   AuditHead sealed_head;                   // for verifying the audit log
+  // The parameter whose encryption context decisions see now: ReEncrypt has two.
+  const char* context_parameter = "EncryptionContext";
 
   // Change starts a transaction on `state`, or goes on with the one begun.
   Transaction& Change() {

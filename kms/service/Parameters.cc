@@ -66,8 +66,7 @@ const Parameter* Find(const Operation& operation, std::string_view name) {
 }
 
 json Shortened(const json& value) {
-  if (!value.is_string()) return value;
-  const auto& text = value.get_ref<const std::string&>();
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
   if (text.size() <= kLongestRecordedText) return value;
   return {{"size", text.size()}, {"sha256", ToHex(Sha256(AsBytes(text)))}};
 }

@@ -8,6 +8,7 @@ using nlohmann::json;
 constexpr size_t kManyRefusals = 10;
 constexpr auto kRefusalWindow = std::chrono::minutes(1);
 constexpr size_t kMostWatched = 10000;
+constexpr size_t kLongestMessage = 2048;  // a record must fit a line of the log
 
 // What raises an alert when it succeeds.
 struct Rule {
@@ -106,7 +107,7 @@ void Recorder::AddKey(json& record, const std::string& key_arn) const {
 void Recorder::AddOutcome(json& record, const Status& outcome) {
   if (outcome.ok()) return;
   record["errorCode"] = ErrorName(outcome.error());
-  record["errorMessage"] = outcome.message();
+  record["errorMessage"] = outcome.message().substr(0, kLongestMessage);
 }
 
 json Recorder::CallRecord(const Invocation& call, const json* answer,

@@ -258,25 +258,27 @@ Status Service::CommitRecorded(json record, Transaction transaction) {
 }
 
 Status Service::TickKey(const KeyRecord& key, TimePoint now) {
+  const bool expired = key.valid_to && !key.versions.empty() && *key.valid_to <= now;
+  const bool rotates = key.next_rotation && *key.next_rotation <= now &&
+                       key.StateAt(now) == KeyState::kEnabled;
+  if (!key.DueForDestruction(now) && !expired && !rotates) return OkStatus();
   const char* event = nullptr;
   Transaction transaction(*catalog_->state());
   if (key.DueForDestruction(now)) {
     event = "DeleteKey";
     transaction.RemoveKey(key.id);
-  } else if (key.valid_to && !key.versions.empty() && *key.valid_to <= now) {
+  } else if (expired) {
     event = "DeleteExpiredKeyMaterial";
     KeyRecord without = key;
     without.versions.clear();
     transaction.PutKey(std::move(without));
-  } else if (key.next_rotation && *key.next_rotation <= now &&
-             key.StateAt(now) == KeyState::kEnabled) {
+  } else {
     event = "RotateKey";
     KeyRecord rotated = key;
     AddVersion(secrets_, rotated, "AUTOMATIC", now);
     rotated.next_rotation = now + std::chrono::days(*key.rotation_period_days);
     transaction.PutKey(std::move(rotated));
   }
-  if (event == nullptr) return OkStatus();
   json record = OwnRecord("kms.amazonaws.com", event);
   record["requestParameters"] = nullptr;
   recorder_->AddKey(record, KeyArn(account(), key.id));
@@ -298,8 +300,23 @@ Status Service::Tick() {
     if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
   }
   const Status synced = SyncIfDue();
-  if (generation_ != before) Notify();
+  if (generation_ != before || DependsOnTime()) Notify();
   return status.ok() ? synced : status;
+}
+
+// A right may end without anybody changing anything when a policy looks at the
+// clock: then open handles are examined with every tick.
+bool Service::DependsOnTime() {
+  const auto state = catalog_->state();
+  std::lock_guard lock(write_mutex_);
+  if (time_checked_ != state->sequence) {
+    time_checked_ = state->sequence;
+    constexpr std::string_view kClock = "CurrentTime";
+    depends_on_time_ = state->iam_text.find(kClock) != std::string::npos;
+    for (const auto& [id, key] : state->keys)
+      depends_on_time_ |= key->policy_text.find(kClock) != std::string::npos;
+  }
+  return depends_on_time_;
 }
 
 void Service::Advance() {

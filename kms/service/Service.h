@@ -96,6 +96,7 @@ class Service final : public Kms {
   Status CheckAgainstLog();
   nlohmann::json OwnRecord(std::string_view source, std::string_view event);
   void Notify();
+  bool DependsOnTime();
 
   const RootSecrets secrets_;
   const Clock& clock_;
@@ -104,9 +105,11 @@ class Service final : public Kms {
   std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Recorder> recorder_;
 
-  std::mutex write_mutex_;  // taken before all others; guards the next three
+  std::mutex write_mutex_;  // taken before all others; guards the next five
   bool unsealed_ = false;   // a commit since the last seal
   std::chrono::steady_clock::time_point sealed_at_, synced_at_;
+  uint64_t time_checked_ = 0;  // the state for which depends_on_time_ holds
+  bool depends_on_time_ = false;
   std::atomic<uint64_t> generation_{1};
   std::mutex followers_mutex_;  // guards followers_
   std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen

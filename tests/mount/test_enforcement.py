@@ -250,6 +250,39 @@ def test_pages_that_another_user_reads_do_not_reach_a_revoked_handle(share, repo
     holder.close()
 
 
+def test_what_others_write_after_a_revocation_does_not_reach_the_revoked(share, reports):
+    folder, alias = reports
+    path = folder / 'ledger'
+    write(share, path, 'before ' * 2000)
+    grant = share.kms('kfcfo', 'create-grant', '--key-id', alias, '--grantee-principal',
+                      'user:kfaccounts', '--operations', 'Decrypt')['GrantId']
+    reader = Holder('kfaccounts', path)
+    writer = subprocess.Popen(
+        [*as_user('kfcfo'), '/usr/bin/python3', '-c', """
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+print('open', flush=True)
+sys.stdin.readline()
+try:
+    print(os.pwrite(fd, b'secret  ' * 512, 0), flush=True)
+except OSError as e:
+    print(errno.errorcode[e.errno], flush=True)
+sys.stdin.readline()
+""", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd='/')
+    assert writer.stdout.readline() == 'open\n'
+    share.kms('kfcfo', 'revoke-grant', '--key-id', alias, '--grant-id', grant)
+    assert reader.until_lost('read') == 'EACCES'
+    writer.stdin.write('now\n')
+    writer.stdin.flush()
+    # The writer is told, rather than told at fsync that nothing was kept.
+    assert writer.stdout.readline() == 'ESTALE\n'
+    assert reader.ask('read') == 'EACCES'
+    assert reader.ask('map') == 'SIGBUS'
+    writer.communicate('done\n')
+    reader.close()
+    assert share.attempt('kfcfo', 'write', path) == 'ok'
+
+
 def test_supplementary_groups_carry_policies(share, reports):
     folder, alias = reports
     path = folder / 'payslip.pdf'

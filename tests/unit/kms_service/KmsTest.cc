@@ -383,6 +383,71 @@ TEST_F(KmsTest, EveryOperationOfTheSchemaIsServed) {
     EXPECT_NE(FindDispatch(operation.service, operation.name), nullptr) << operation.name;
 }
 
+TEST_F(KmsTest, ReEncryptIsDecidedOnTheContextOfEachSide) {
+  const std::string key = MakeKey();
+  const json blob = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
+                                           {"EncryptionContext", {{"file", "hr"}}}});
+  Must(kCfo, "CreateGrant",
+       {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
+        {"Operations", {"Decrypt", "ReEncryptFrom", "ReEncryptTo"}},
+        {"Constraints", {{"EncryptionContextEquals", {{"file", "public"}}}}}});
+  json request = {{"CiphertextBlob", blob["CiphertextBlob"]}, {"DestinationKeyId", key},
+                  {"SourceEncryptionContext", {{"file", "hr"}}},
+                  {"DestinationEncryptionContext", {{"file", "public"}}}};
+  EXPECT_EQ(Try(kNobody, "ReEncrypt", request), kDenied);
+  EXPECT_EQ(Try(kCfo, "ReEncrypt", request), "ok");
+  const json open = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
+                                           {"EncryptionContext", {{"file", "public"}}}});
+  request["CiphertextBlob"] = open["CiphertextBlob"];
+  request["SourceEncryptionContext"] = {{"file", "public"}};
+  EXPECT_EQ(Try(kNobody, "ReEncrypt", request), "ok");
+  request["DestinationEncryptionContext"] = {{"file", "hr"}};
+  EXPECT_EQ(Try(kNobody, "ReEncrypt", request), kDenied);
+}
+
+TEST_F(KmsTest, OnlyTheFilesystemMakesItsOwnContexts) {
+  const std::string key = MakeKey();
+  const json context = {{"keyfold:file", "f"}};
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
+                                  {"EncryptionContext", context}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "GenerateDataKey", {{"KeyId", key}, {"KeySpec", "AES_256"},
+                                          {"EncryptionContext", context}}),
+            "ValidationException");
+  const json blob = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}});
+  EXPECT_EQ(Try(kCfo, "ReEncrypt", {{"CiphertextBlob", blob["CiphertextBlob"]},
+                                    {"DestinationKeyId", key},
+                                    {"DestinationEncryptionContext", context}}),
+            "ValidationException");
+}
+
+TEST_F(KmsTest, ARecordAlwaysFits) {
+  const std::string key = MakeKey();
+  json context = json::object();
+  for (int i = 0; i < 3000; ++i) context["name-" + std::to_string(i)] = std::string(30, 'x');
+  EXPECT_EQ(Try(kNobody, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
+                                     {"EncryptionContext", context}}), kDenied);
+  EXPECT_EQ(LastRecord()["errorCode"], kDenied);
+}
+
+TEST_F(KmsTest, PoliciesThatLookAtTheClockAreAskedAgain) {
+  const std::string key = MakeKey();
+  int notified = 0;
+  kms_->SetChangeListener([&] { ++notified; });
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(notified, 0);
+  const json policy = R"({"Statement": [{"Effect": "Allow", "Action": "kms:*",
+    "Principal": "user:uid:60001", "Condition": {"DateLessThan":
+    {"aws:CurrentTime": "2026-01-02T00:00:00Z"}}}]})";
+  Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", policy}});
+  EXPECT_TRUE(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).ok());
+  clock_.Advance(days(2));
+  const int before = notified;
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(notified, before + 1);
+  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).error(), Error::kAccessDenied);
+  kms_->SetChangeListener({});
+}
+
 TEST_F(KmsTest, RandomBytesAndDryRuns) {
   const std::string key = MakeKey();
   EXPECT_EQ(Try(kSysadmin, "GenerateRandom", {{"NumberOfBytes", 1025}}), "ValidationException");

@@ -1,7 +1,7 @@
 // Status and Result: how every Keyfold library reports failure.
 //
 // Owns: the closed set of error kinds. Must not know: errno mapping to FUSE
-// replies (fs/fuse) or HTTP codes (kms/api). Values are immutable after
+// replies (fs/vault) or HTTP codes (kms/api). Values are immutable after
 // construction and safe to share between threads.
 #pragma once
 

@@ -49,16 +49,16 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
                                         const EncryptionContext& context,
                                         std::initializer_list<const char*> actions) {
   FileUse use;
-  use.state = catalog_->state();
+  const auto state = catalog_->state();
   const TimePoint now = clock_.Now();
-  auto principal = identity_.Resolve(caller, *use.state->iam);
+  auto principal = identity_.Resolve(caller, *state->iam);
   if (!principal.ok()) {
     use.principal.arn = use.principal.user_name = "uid:" + std::to_string(caller.uid);
     use.outcome = principal.status();
     return use;
   }
   use.principal = *std::move(principal);
-  use.key = use.state->FindKey(key_id);
+  use.key = state->FindKey(key_id);
   if (!use.key || use.key->DueForDestruction(now)) {
     use.key = nullptr;
     use.outcome = {Error::kNotFound, "Key '" + KeyArn(account(), key_id) +
@@ -71,8 +71,8 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
   request.context["kms:ViaService"] = {kViaService};
   for (const char* action : actions) {
     request.action = action;
-    if (!policy::DecideOnKey(*use.state->iam, use.principal, request, use.key->policy,
-                             use.state->GrantsOf(key_id))
+    if (!policy::DecideOnKey(*state->iam, use.principal, request, use.key->policy,
+                             state->GrantsOf(key_id))
              .allowed()) {
       use.outcome = AccessDenied(use.principal, action, arn);
       return use;
@@ -94,7 +94,7 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
     else
       record["additionalEventData"] = {{"keyOperations", {"Decrypt"}}};
     if (!key_id.empty()) recorder_->AddKey(record, KeyArn(account(), key_id));
-    record["resources"].push_back({{"path", event.path}, {"type", "Keyfold::File"}});
+    Recorder::AddFile(record, event.path);
     Recorder::AddOutcome(record, outcome);
     return recorder_->Append(std::move(record), false);
   } catch (const std::exception&) {
@@ -133,8 +133,7 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const cha
     record["requestParameters"] = {{"encryptionContext", context}};
     record["responseElements"] = nullptr;
     recorder_->AddKey(record, KeyArn(account(), key_id));
-    if (!path.empty())
-      record["resources"].push_back({{"path", path}, {"type", "Keyfold::File"}});
+    if (!path.empty()) Recorder::AddFile(record, path);
     Recorder::AddOutcome(record, outcome);
     return recorder_->Append(std::move(record), false);
   } catch (const std::exception&) {
@@ -142,24 +141,26 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const cha
   }
 }
 
+Result<WrappedDataKey> Service::WrapDataKey(const Caller& caller, DataKey key,
+                                            const char* event, const std::string& key_id,
+                                            const EncryptionContext& context,
+                                            const std::string& path) {
+  const FileUse use = DecideFileUse(caller, key_id, context, {kGenerate});
+  Result<Bytes> blob = use.outcome.ok()
+                           ? EncryptUnder(secrets_, *use.key, context, key.bytes())
+                           : Result<Bytes>(use.outcome);
+  KF_RETURN_IF_ERROR(
+      RecordKeyUse(caller, use, event, key_id, context, path, blob.status()));
+  if (!blob.ok()) return blob.status();
+  return WrappedDataKey{std::move(key), *std::move(blob), key_id};
+}
+
 Result<WrappedDataKey> Service::GenerateDataKey(const Caller& caller,
                                                 const std::string& key_id,
                                                 const EncryptionContext& context,
                                                 const std::string& path) {
-  const FileUse use = DecideFileUse(caller, key_id, context, {kGenerate});
-  Result<WrappedDataKey> wrapped = WrappedDataKey{DataKey(RandomSecret(kKeySize)), {}, key_id};
-  Status outcome = use.outcome;
-  if (outcome.ok()) {
-    auto blob = EncryptUnder(secrets_, *use.key, context, wrapped->key.bytes());
-    if (blob.ok())
-      wrapped->blob = *std::move(blob);
-    else
-      outcome = blob.status();
-  }
-  KF_RETURN_IF_ERROR(
-      RecordKeyUse(caller, use, "GenerateDataKey", key_id, context, path, outcome));
-  if (!outcome.ok()) return outcome;
-  return wrapped;
+  return WrapDataKey(caller, DataKey(RandomSecret(kKeySize)), "GenerateDataKey", key_id,
+                     context, path);
 }
 
 Result<DataKey> Service::UnwrapDataKey(const Caller& caller, ByteView blob,
@@ -186,14 +187,7 @@ Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blo
                                               const EncryptionContext& to,
                                               const std::string& path) {
   KF_ASSIGN_OR_RETURN(DataKey key, UnwrapDataKey(caller, blob, from, path));
-  const FileUse use = DecideFileUse(caller, to_key_id, to, {kGenerate});
-  Result<Bytes> wrapped = use.outcome.ok()
-                              ? EncryptUnder(secrets_, *use.key, to, key.bytes())
-                              : Result<Bytes>(use.outcome);
-  KF_RETURN_IF_ERROR(
-      RecordKeyUse(caller, use, "ReEncrypt", to_key_id, to, path, wrapped.status()));
-  if (!wrapped.ok()) return wrapped.status();
-  return WrappedDataKey{std::move(key), *std::move(wrapped), to_key_id};
+  return WrapDataKey(caller, std::move(key), "ReEncrypt", to_key_id, to, path);
 }
 
 }  // namespace keyfold

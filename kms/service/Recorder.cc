@@ -104,6 +104,10 @@ void Recorder::AddKey(json& record, const std::string& key_arn) const {
       {{"ARN", key_arn}, {"accountId", account_.id}, {"type", "AWS::KMS::Key"}});
 }
 
+void Recorder::AddFile(json& record, const std::string& path) {
+  record["resources"].push_back({{"path", path}, {"type", "Keyfold::File"}});
+}
+
 void Recorder::AddOutcome(json& record, const Status& outcome) {
   if (outcome.ok()) return;
   record["errorCode"] = ErrorName(outcome.error());

@@ -34,6 +34,7 @@ class Recorder {
                             const Status& outcome) const;
   static void AddOutcome(nlohmann::json& record, const Status& outcome);
   void AddKey(nlohmann::json& record, const std::string& key_arn) const;
+  static void AddFile(nlohmann::json& record, const std::string& path);
 
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.

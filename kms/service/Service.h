@@ -65,7 +65,6 @@ class Service final : public Kms {
   // FileUse is the use of a key through the filesystem, half decided.
   struct FileUse {
     policy::Principal principal;
-    std::shared_ptr<const State> state;
     KeyRef key;
     Status outcome;
   };
@@ -75,6 +74,12 @@ class Service final : public Kms {
   Status RecordKeyUse(const Caller& caller, const FileUse& use, const char* event,
                       const std::string& key_id, const EncryptionContext& context,
                       const std::string& path, const Status& outcome);
+  // WrapDataKey wraps `key` under the CMK `key_id` for `caller`; `event` names the
+  // call in its record.
+  Result<WrappedDataKey> WrapDataKey(const Caller& caller, DataKey key, const char* event,
+                                     const std::string& key_id,
+                                     const EncryptionContext& context,
+                                     const std::string& path);
   Status FinishFileUse(const Caller& caller, const FileUse& use, const std::string& key_id,
                        const FileEvent& event, const Status& outcome);
 

@@ -89,7 +89,8 @@ Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name) {
   Bytes value(256);
   const std::string path = FdPath(fd);
   for (;;) {
-    const ssize_t n = ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
+    const ssize_t n =
+        ::getxattr(path.c_str(), name.c_str(), value.data(), value.size());
     if (n >= 0) {
       value.resize(static_cast<size_t>(n));
       return std::optional<Bytes>(std::move(value));
@@ -104,7 +105,8 @@ Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name) {
 Status SetXattr(int fd, const std::string& name, ByteView value, int flags) {
   int result = ::fsetxattr(fd, name.c_str(), value.data(), value.size(), flags);
   if (result != 0 && errno == EBADF)  // O_PATH
-    result = ::setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), flags);
+    result =
+        ::setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), flags);
   return result == 0 ? OkStatus() : Status::FromErrno(errno, "setxattr");
 }
 
@@ -126,15 +128,17 @@ Result<NewFile> NewFile::Create(int folder, mode_t mode) {
   const int error = fd.status().sys_errno();
   if (error != EOPNOTSUPP && error != EISDIR && error != EINVAL) return fd.status();
   std::string name = TemporaryName();
-  KF_ASSIGN_OR_RETURN(UniqueFd named, OpenAt(folder, name, O_RDWR | O_CREAT | O_EXCL, mode));
+  KF_ASSIGN_OR_RETURN(UniqueFd named,
+                      OpenAt(folder, name, O_RDWR | O_CREAT | O_EXCL, mode));
   return NewFile(folder, std::move(named), std::move(name));
 }
 
 Status NewFile::Publish(int fd, const std::string& name) {
-  const int result =
-      temporary_.empty()
-          ? ::linkat(AT_FDCWD, FdPath(fd).c_str(), folder_, name.c_str(), AT_SYMLINK_FOLLOW)
-          : ::renameat2(folder_, temporary_.c_str(), folder_, name.c_str(), RENAME_NOREPLACE);
+  const int result = temporary_.empty()
+                         ? ::linkat(AT_FDCWD, FdPath(fd).c_str(), folder_, name.c_str(),
+                                    AT_SYMLINK_FOLLOW)
+                         : ::renameat2(folder_, temporary_.c_str(), folder_,
+                                       name.c_str(), RENAME_NOREPLACE);
   if (result != 0) return Status::FromErrno(errno, "create");
   temporary_.clear();
   return OkStatus();
@@ -155,7 +159,8 @@ AsCaller::AsCaller(const FsIdentity& identity, Groups groups) {
   ::setfsgid(identity.gid);
   ::setfsuid(identity.uid);
   // setfsuid reports nothing: asking again tells whether it took.
-  if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != identity.uid) std::abort();
+  if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != identity.uid)
+    std::abort();
 }
 
 AsCaller::~AsCaller() {

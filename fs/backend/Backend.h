@@ -54,7 +54,8 @@ const Status& StatusOf(const Result<T>& result) {
 }
 
 // OpenAt adds O_CLOEXEC and O_NOFOLLOW. kSystem on failure.
-Result<UniqueFd> OpenAt(int folder, const std::string& name, int flags, mode_t mode = 0);
+Result<UniqueFd> OpenAt(int folder, const std::string& name, int flags,
+                        mode_t mode = 0);
 // Reopen opens what an O_PATH descriptor refers to.
 Result<UniqueFd> Reopen(int path_fd, int flags);
 // The /proc/self/fd path of a descriptor, for calls that take no O_PATH one.
@@ -71,7 +72,8 @@ class NewFile {
   // Create makes it in `folder`, open for reading and writing.
   static Result<NewFile> Create(int folder, mode_t mode);
   NewFile(NewFile&& other) noexcept
-      : folder_(other.folder_), fd_(std::move(other.fd_)),
+      : folder_(other.folder_),
+        fd_(std::move(other.fd_)),
         temporary_(std::exchange(other.temporary_, {})) {}
   ~NewFile();
   int fd() const { return fd_.get(); }

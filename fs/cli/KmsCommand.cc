@@ -104,8 +104,8 @@ bool IsInExample(const Operation& operation, const Parameter& parameter) {
   if (operation.name == "RetireGrant") return parameter.name == "GrantToken";
   if (operation.name == "ImportKeyMaterial" && parameter.name == "ExpirationModel")
     return true;
-  return parameter.required || (operation.name.starts_with("GenerateDataKey") &&
-                                parameter.name == "KeySpec");
+  return parameter.required ||
+         (operation.name.starts_with("GenerateDataKey") && parameter.name == "KeySpec");
 }
 
 std::string Example(const Operation& operation) {

@@ -26,8 +26,7 @@ const CLI::App* FindCommand(const CLI::App* app, const std::string& name) {
 void AddHelp(CLI::App& app, Run* run) {
   const auto words = std::make_shared<std::vector<std::string>>();
   CLI::App* help = app.add_subcommand("help", "Shows the help of a command");
-  help->add_option("command", *words, "A command, or exit-codes")
-      ->type_name("COMMAND");
+  help->add_option("command", *words, "A command, or exit-codes")->type_name("COMMAND");
   help->callback([&app, words, run] {
     *run = [&app, words] {
       if (!words->empty() && words->front() == "exit-codes") {

@@ -37,8 +37,8 @@ inline constexpr uint64_t kHeaderSlots = 2;
 inline constexpr uint64_t kEntrySize = 64;
 inline constexpr uint64_t kFirstEntryOffset = kHeaderSlots * kHeaderSlotSize;  // 2048
 inline constexpr uint64_t kFirstGroupBlocks =
-    (kPageSize - kFirstEntryOffset) / kEntrySize;                        // 32
-inline constexpr uint64_t kGroupBlocks = kPageSize / kEntrySize;         // 64
+    (kPageSize - kFirstEntryOffset) / kEntrySize;                 // 32
+inline constexpr uint64_t kGroupBlocks = kPageSize / kEntrySize;  // 64
 // Backing bytes of group 0 with the header page, and of each group after it.
 inline constexpr uint64_t kFirstGroupSpan = kPageSize + kFirstGroupBlocks * kBlockSize;
 inline constexpr uint64_t kGroupSpan = kPageSize + kGroupBlocks * kBlockSize;

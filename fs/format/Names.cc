@@ -33,8 +33,8 @@ bool IsLongName(std::string_view name) {
 
 Status CheckName(std::string_view name) {
   if (name.size() > kMaxNameSize) return Status::FromErrno(ENAMETOOLONG, "name");
-  if (name.empty() || name == "." || name == ".." ||
-      name.find('/') != name.npos || name.find('\0') != name.npos)
+  if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos ||
+      name.find('\0') != name.npos)
     return Status::FromErrno(EINVAL, "name");
   return OkStatus();
 }
@@ -79,7 +79,8 @@ std::string SidecarName(std::string_view long_name) {
 
 std::string LongOfSidecar(std::string_view sidecar_name) {
   if (!sidecar_name.ends_with(kSidecarSuffix)) std::abort();
-  return std::string(sidecar_name.substr(0, sidecar_name.size() - kSidecarSuffix.size()));
+  return std::string(
+      sidecar_name.substr(0, sidecar_name.size() - kSidecarSuffix.size()));
 }
 
 std::string EncodeSidecar(ByteView sealed) { return ToBase64Url(sealed); }
@@ -91,7 +92,9 @@ Result<Bytes> DecodeSidecar(std::string_view text) {
   return *std::move(sealed);
 }
 
-Bytes NameAad(const FolderId& parent) { return Bytes(parent.bytes.begin(), parent.bytes.end()); }
+Bytes NameAad(const FolderId& parent) {
+  return Bytes(parent.bytes.begin(), parent.bytes.end());
+}
 
 Bytes SymlinkAad(const FolderId& parent, std::string_view name) {
   ByteWriter writer;

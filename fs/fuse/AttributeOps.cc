@@ -24,27 +24,35 @@ void GetAttrOp(fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
   });
 }
 
-Status TruncateTo(Request& r, const InodeRef& inode, fuse_file_info* fi, uint64_t length) {
+Status TruncateTo(Request& r, const InodeRef& inode, fuse_file_info* fi,
+                  uint64_t length) {
   if (length > INT64_MAX) return Status::FromErrno(EFBIG, "truncate");
   if (fi != nullptr) {
     const auto& handle = HandleOf(fi);
-    if (handle->lost_errno != 0) return Status::FromErrno(handle->lost_errno, "truncate");
+    if (handle->lost_errno != 0)
+      return Status::FromErrno(handle->lost_errno, "truncate");
     if (handle->use == KeyUse::kRead) return Status::FromErrno(EINVAL, "truncate");
     return handle->file->Truncate(length);
   }
-  KF_ASSIGN_OR_RETURN(const auto handle, OpenInode(r, inode, KeyUse::kWrite, "TruncateFile"));
+  KF_ASSIGN_OR_RETURN(const auto handle,
+                      OpenInode(r, inode, KeyUse::kWrite, "TruncateFile"));
   const Status status = handle->file->Truncate(length);
   if (status.ok()) inode->size = length;
   r.vault().Close(handle);
   return status;
 }
 
-Status SetTimes(Request& r, const InodeRef& inode, const struct stat& attr, int to_set) {
+Status SetTimes(Request& r, const InodeRef& inode, const struct stat& attr,
+                int to_set) {
   timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
-  if (to_set & FUSE_SET_ATTR_ATIME_NOW) times[0].tv_nsec = UTIME_NOW;
-  else if (to_set & FUSE_SET_ATTR_ATIME) times[0] = attr.st_atim;
-  if (to_set & FUSE_SET_ATTR_MTIME_NOW) times[1].tv_nsec = UTIME_NOW;
-  else if (to_set & FUSE_SET_ATTR_MTIME) times[1] = attr.st_mtim;
+  if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+    times[0].tv_nsec = UTIME_NOW;
+  else if (to_set & FUSE_SET_ATTR_ATIME)
+    times[0] = attr.st_atim;
+  if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+    times[1].tv_nsec = UTIME_NOW;
+  else if (to_set & FUSE_SET_ATTR_MTIME)
+    times[1] = attr.st_mtim;
   // A header written later would move the time again.
   if (S_ISREG(inode->type)) KF_RETURN_IF_ERROR(r.vault().WriteBack(inode->ino));
   if (::utimensat(inode->fd.get(), "", times, AT_EMPTY_PATH) != 0)

@@ -46,7 +46,8 @@ void OpenOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
     if (!inode) return r.Reply(NoSuchInode());
     auto handle = OpenInode(r, inode, UseOf(fi->flags), "OpenFile");
     if (IsPostponed(handle.status()))
-      return r.fs().Postpone([req, node, info = *fi]() mutable { OpenOp(req, node, &info); });
+      return r.fs().Postpone(
+          [req, node, info = *fi]() mutable { OpenOp(req, node, &info); });
     if (!handle.ok()) return r.Refuse(handle.status(), "OpenFile", inode);
     PrepareHandle(fi, std::move(*handle));
     if (fuse_reply_open(req, fi) != 0) DropHandle(r, fi);
@@ -67,7 +68,8 @@ void FlushOp(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
   Guard(req, [&](Request& r) {
     const auto& handle = HandleOf(fi);
     r.Reply(handle->use == KeyUse::kRead || handle->lost_errno != 0
-                ? OkStatus() : handle->file->WriteHeader());
+                ? OkStatus()
+                : handle->file->WriteHeader());
   });
 }
 
@@ -138,13 +140,14 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
 Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, KeyUse use,
                                           const char* event) {
   const std::string path = r.inodes().PathOf(inode);
-  auto opened = AtPlace(r, inode, [&](const Place& place) -> Result<std::shared_ptr<Handle>> {
-    struct stat st;
-    KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
-    // The name may be one that was removed while another still leads here.
-    if (!place.folder && st.st_nlink > 0) return NoSuchInode();
-    return r.vault().OpenFile(place, inode->fd.get(), r.caller(), use, path, event);
-  });
+  auto opened =
+      AtPlace(r, inode, [&](const Place& place) -> Result<std::shared_ptr<Handle>> {
+        struct stat st;
+        KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
+        // The name may be one that was removed while another still leads here.
+        if (!place.folder && st.st_nlink > 0) return NoSuchInode();
+        return r.vault().OpenFile(place, inode->fd.get(), r.caller(), use, path, event);
+      });
   // Pages of a file that was taken from someone belong to the old inode: ESTALE
   // makes the kernel look it up again. Asked after the vault, so that a
   // revocation that began meanwhile is seen.

@@ -20,7 +20,8 @@ void OpenDirOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode || !inode->folder) return r.Reply(NoSuchInode());
-    const int fd = ::openat(inode->folder->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd =
+        ::openat(inode->folder->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return r.Fail(errno);
     auto handle = std::make_unique<OpenFolder>();
     handle->dir = ::fdopendir(fd);
@@ -51,11 +52,11 @@ Result<size_t> Fill(Request& r, const InodeRef& inode, OpenFolder& open, off_t o
       param.attr.st_ino = entry.d_ino;
       param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.d_type));
     }
-    const size_t need =
-        plus ? fuse_add_direntry_plus(r.get(), out + used, room, name.c_str(), &param,
-                                      entry.d_off)
-             : fuse_add_direntry(r.get(), out + used, room, name.c_str(), &param.attr,
-                                 entry.d_off);
+    const size_t need = plus
+                            ? fuse_add_direntry_plus(r.get(), out + used, room,
+                                                     name.c_str(), &param, entry.d_off)
+                            : fuse_add_direntry(r.get(), out + used, room, name.c_str(),
+                                                &param.attr, entry.d_off);
     if (need > room) {
       if (param.ino != 0) r.inodes().Forget(param.ino, 1);
       return false;
@@ -75,14 +76,16 @@ void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     const InodeRef inode = r.Inode(node);
     if (!inode || !inode->folder) return r.Reply(NoSuchInode());
     const MutableBytes buffer = ThreadBuffer(size);
-    auto used = Fill(r, inode, *reinterpret_cast<OpenFolder*>(fi->fh), offset, buffer, plus);
+    auto used =
+        Fill(r, inode, *reinterpret_cast<OpenFolder*>(fi->fh), offset, buffer, plus);
     // Once answered, the folder may be closed and freed by another thread.
     if (!used.ok()) return r.Reply(used.status());
     fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *used);
   });
 }
 
-void ReadDirOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, fuse_file_info* fi) {
+void ReadDirOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+               fuse_file_info* fi) {
   ReadDir(req, node, size, off, fi, false);
 }
 void ReadDirPlusOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,

@@ -49,15 +49,16 @@ ssize_t WriteReply(int fd, iovec* iov, int count, void*) {
 }
 
 void Init(void*, fuse_conn_info* conn) {
-  for (unsigned wanted : {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_PARALLEL_DIROPS,
-                          FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
-                          FUSE_CAP_ASYNC_READ, FUSE_CAP_CACHE_SYMLINKS})
+  for (unsigned wanted :
+       {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS,
+        FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_ASYNC_READ, FUSE_CAP_CACHE_SYMLINKS})
     if (conn->capable & wanted) conn->want |= wanted;
   // Locks stay in the kernel: the vault keeps none. Bytes are transformed, so
   // splicing them gains nothing.
-  conn->want &= ~(FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_SPLICE_READ |
-                  FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC |
-                  FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV);
+  conn->want &=
+      ~(FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_SPLICE_READ |
+        FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC |
+        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV);
   conn->max_write = kMaxRequest;
   conn->max_read = kMaxRequest;
   conn->max_background = 64;
@@ -191,15 +192,15 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
 
   std::unique_ptr<FuseMount> mount(new FuseMount);
   mount->impl_ = std::make_unique<Impl>(vault, std::move(root), options);
-  std::string flags = "default_permissions,subtype=keyfold,max_read=" +
-                      std::to_string(kMaxRequest) + ",fsname=" +
-                      EscapeOption(options.source);
+  std::string flags =
+      "default_permissions,subtype=keyfold,max_read=" + std::to_string(kMaxRequest) +
+      ",fsname=" + EscapeOption(options.source);
   if (::geteuid() == 0) flags += ",allow_other";
   for (const std::string& option : options.options) flags += "," + option;
   std::vector<const char*> argv = {"keyfold", "-o", flags.c_str()};
   if (options.debug) argv.push_back("-d");
-  fuse_args args = FUSE_ARGS_INIT(static_cast<int>(argv.size()),
-                                  const_cast<char**>(argv.data()));
+  fuse_args args =
+      FUSE_ARGS_INIT(static_cast<int>(argv.size()), const_cast<char**>(argv.data()));
   fuse_lowlevel_ops ops{};
   ops.init = Init;
   AddNameOperations(&ops);
@@ -212,7 +213,8 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   if (mount->impl_->session == nullptr)
     return Status(Error::kUsage, "unknown mount option among: " + flags);
   if (fuse_session_mount(mount->impl_->session, options.mountpoint.c_str()) != 0)
-    return Status::FromErrno(errno == 0 ? EIO : errno, "mount on " + options.mountpoint);
+    return Status::FromErrno(errno == 0 ? EIO : errno,
+                             "mount on " + options.mountpoint);
   mount->impl_->mounted = true;
   const fuse_custom_io io{WriteReply, ReadRequest, nullptr, nullptr};
   if (fuse_session_custom_io(mount->impl_->session, &io,
@@ -231,8 +233,7 @@ Status FuseMount::Run() {
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
   // More threads than that only wake each other on small requests.
-  const unsigned threads =
-      std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
+  const unsigned threads = std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
   fuse_loop_cfg_set_max_threads(config, threads);
   fuse_loop_cfg_set_idle_threads(config, threads);
   const int result = fuse_session_loop_mt(impl.session, config);

@@ -15,9 +15,9 @@ namespace keyfold {
 
 struct MountOptions {
   std::string mountpoint;
-  std::string source;                 // shown in /proc/self/mountinfo
-  std::string socket_path;            // answered by user.keyfold.socket on the root
-  std::vector<std::string> options;   // as after -o: "ro", "noatime"
+  std::string source;                // shown in /proc/self/mountinfo
+  std::string socket_path;           // answered by user.keyfold.socket on the root
+  std::vector<std::string> options;  // as after -o: "ro", "noatime"
   bool debug = false;
 };
 

@@ -69,7 +69,8 @@ void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& n
   inode->parent = parent;
   inode->name = name;
   struct stat st;
-  if (!made_anew.valid() || ::fstatat(made_anew.get(), "", &st, AT_EMPTY_PATH) != 0) return;
+  if (!made_anew.valid() || ::fstatat(made_anew.get(), "", &st, AT_EMPTY_PATH) != 0)
+    return;
   // In place, since others may be using the descriptor.
   if (::dup3(made_anew.get(), inode->fd.get(), O_CLOEXEC) < 0) return;
   by_ino_.erase(it);
@@ -80,7 +81,8 @@ void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& n
 void InodeTable::Unnamed(ino_t ino, const InodeRef& parent, const std::string& name) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
-  if (it == by_ino_.end() || it->second->parent != parent || it->second->name != name) return;
+  if (it == by_ino_.end() || it->second->parent != parent || it->second->name != name)
+    return;
   it->second->parent = nullptr;
   it->second->name.clear();
 }

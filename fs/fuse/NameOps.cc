@@ -35,7 +35,8 @@ void ForgetOp(fuse_req_t req, fuse_ino_t node, uint64_t count) {
 
 void ForgetMultiOp(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
   auto& fs = *static_cast<FuseMount::Impl*>(fuse_req_userdata(req));
-  for (size_t i = 0; i < count; ++i) fs.inodes.Forget(forgets[i].ino, forgets[i].nlookup);
+  for (size_t i = 0; i < count; ++i)
+    fs.inodes.Forget(forgets[i].ino, forgets[i].nlookup);
   fuse_reply_none(req);
 }
 
@@ -64,12 +65,14 @@ void Make(fuse_req_t req, fuse_ino_t parent, const char* name, const char* event
   });
 }
 
-void MkNodOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t dev) {
+void MkNodOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+             dev_t dev) {
   Make(req, parent, name, "CreateFile",
        [&](Request& r, const InodeRef& folder, const Place& place) -> Status {
          if (!S_ISREG(mode)) return r.vault().MakeNode(place, mode, dev, r.user());
-         KF_ASSIGN_OR_RETURN(auto made, r.vault().Create(place, mode, r.user(),
-                                                         r.inodes().PathOf(folder, name)));
+         KF_ASSIGN_OR_RETURN(
+             auto made,
+             r.vault().Create(place, mode, r.user(), r.inodes().PathOf(folder, name)));
          r.vault().Close(made.handle);
          return OkStatus();
        });
@@ -82,10 +85,12 @@ void MkDirOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
        });
 }
 
-void SymlinkOp(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
-  Make(req, parent, name, "CreateLink", [&](Request& r, const InodeRef&, const Place& place) {
-    return r.vault().MakeSymlink(place, target, r.user());
-  });
+void SymlinkOp(fuse_req_t req, const char* target, fuse_ino_t parent,
+               const char* name) {
+  Make(req, parent, name, "CreateLink",
+       [&](Request& r, const InodeRef&, const Place& place) {
+         return r.vault().MakeSymlink(place, target, r.user());
+       });
 }
 
 void LinkOp(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
@@ -105,8 +110,9 @@ void UnlinkOp(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Guard(req, [&](Request& r) {
     const InodeRef folder = r.Inode(parent);
     if (!folder || !folder->folder) return r.Reply(NoSuchInode());
-    r.Reply(r.vault().Unlink({folder->folder, name},
-                             [&](ino_t ino) { r.inodes().Unnamed(ino, folder, name); }));
+    r.Reply(r.vault().Unlink({folder->folder, name}, [&](ino_t ino) {
+      r.inodes().Unnamed(ino, folder, name);
+    }));
   });
 }
 
@@ -118,8 +124,8 @@ void RmDirOp(fuse_req_t req, fuse_ino_t parent, const char* name) {
   });
 }
 
-void RenameOp(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
-              const char* new_name, unsigned flags) {
+void RenameOp(fuse_req_t req, fuse_ino_t parent, const char* name,
+              fuse_ino_t new_parent, const char* new_name, unsigned flags) {
   Guard(req, [&](Request& r) {
     const InodeRef from = r.Inode(parent), to = r.Inode(new_parent);
     if (!from || !from->folder || !to || !to->folder) return r.Reply(NoSuchInode());

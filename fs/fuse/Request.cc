@@ -16,7 +16,8 @@ Caller Request::caller() const {
 User Request::user() const {
   return {caller(), [req = req_] {
             std::vector<gid_t> groups(64);
-            int count = fuse_req_getgroups(req, static_cast<int>(groups.size()), groups.data());
+            int count =
+                fuse_req_getgroups(req, static_cast<int>(groups.size()), groups.data());
             if (count > static_cast<int>(groups.size())) {
               groups.resize(static_cast<size_t>(count));
               count = fuse_req_getgroups(req, count, groups.data());
@@ -42,10 +43,11 @@ void Request::Refuse(const Status& status, const char* event, const InodeRef& in
       auto of_header = vault().FileKey(inode->fd.get());
       if (of_header.ok()) key_id = *of_header;
     }
-    RecordDamage(status, caller(), key_id,
-                 {event,
-                  child == nullptr ? inodes().PathOf(inode) : inodes().PathOf(inode, child),
-                  KeyUse::kRead});
+    RecordDamage(
+        status, caller(), key_id,
+        {event,
+         child == nullptr ? inodes().PathOf(inode) : inodes().PathOf(inode, child),
+         KeyUse::kRead});
   }
   Reply(status);
 }

@@ -81,12 +81,13 @@ class Request {
   // Keyfold wrote: in `inode`, or in its entry `child`.
   void Refuse(const Status& status, const char* event, const InodeRef& inode,
               const char* child = nullptr);
-  void RecordDamage(const Status& status, const Caller& caller, const std::string& key_id,
-                    const FileEvent& event);
+  void RecordDamage(const Status& status, const Caller& caller,
+                    const std::string& key_id, const FileEvent& event);
 
   // Lookup finds `name` in `parent` and fills `entry`; the caller replies, and
   // forgets the lookup again if that fails.
-  Status Lookup(const InodeRef& parent, const std::string& name, fuse_entry_param* entry);
+  Status Lookup(const InodeRef& parent, const std::string& name,
+                fuse_entry_param* entry);
   // Known enters an object into the table of inodes.
   void Known(UniqueFd fd, const struct stat& st, std::shared_ptr<Folder> folder,
              const InodeRef& parent, const std::string& name, fuse_entry_param* entry);

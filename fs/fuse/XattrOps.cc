@@ -15,9 +15,11 @@ constexpr std::string_view kOwnPrefix = "user.keyfold.";
 constexpr std::string_view kUserPrefix = "user.";
 
 // KeyfoldXattr answers the attributes by which the mount describes itself.
-Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode, std::string_view name) {
+Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode,
+                                 std::string_view name) {
   const Status absent = Status::FromErrno(ENODATA, "xattr");
-  if (name == kSocketXattr && inode->node == FUSE_ROOT_ID) return r.fs().options.socket_path;
+  if (name == kSocketXattr && inode->node == FUSE_ROOT_ID)
+    return r.fs().options.socket_path;
   if (name == kFolderIdXattr && inode->folder) return inode->folder->id().Hex();
   if (name != kKeyXattr && name != kKeyIdXattr) return absent;
   std::string key_id;
@@ -87,8 +89,8 @@ Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
   return status;
 }
 
-void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name, const char* value,
-                size_t size, int flags) {
+void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name,
+                const char* value, size_t size, int flags) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
@@ -104,9 +106,9 @@ void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name, const cha
     }
     if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
     if (!name.starts_with(kUserPrefix)) return r.Fail(EOPNOTSUPP);
-    r.Refuse(r.vault().SetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()),
-                                    ByteView(reinterpret_cast<const uint8_t*>(value), size),
-                                    flags),
+    r.Refuse(r.vault().SetUserXattr(
+                 inode->fd.get(), name.substr(kUserPrefix.size()),
+                 ByteView(reinterpret_cast<const uint8_t*>(value), size), flags),
              "SetXattr", inode);
   });
 }
@@ -118,7 +120,8 @@ void ListXattrOp(fuse_req_t req, fuse_ino_t node, size_t size) {
     auto names = r.vault().ListUserXattrs(inode->fd.get());
     if (!names.ok()) return r.Refuse(names.status(), "ListXattr", inode);
     std::string list;
-    for (const std::string& name : *names) list += std::string(kUserPrefix) + name + '\0';
+    for (const std::string& name : *names)
+      list += std::string(kUserPrefix) + name + '\0';
     ReplyXattr(req, size, AsBytes(list));
   });
 }
@@ -130,8 +133,9 @@ void RemoveXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name) {
     const std::string name = raw_name;
     if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
     if (!name.starts_with(kUserPrefix)) return r.Fail(ENODATA);
-    r.Refuse(r.vault().RemoveUserXattr(inode->fd.get(), name.substr(kUserPrefix.size())),
-             "RemoveXattr", inode);
+    r.Refuse(
+        r.vault().RemoveUserXattr(inode->fd.get(), name.substr(kUserPrefix.size())),
+        "RemoveXattr", inode);
   });
 }
 

@@ -10,32 +10,42 @@ namespace keyfold {
 
 inline int ErrnoOf(const Status& status) {
   switch (status.error()) {
-    case Error::kOk: return 0;
-    case Error::kSystem: return status.sys_errno() != 0 ? status.sys_errno() : EIO;
+    case Error::kOk:
+      return 0;
+    case Error::kSystem:
+      return status.sys_errno() != 0 ? status.sys_errno() : EIO;
     // No right.
     case Error::kAccessDenied:
-    case Error::kNotAuthorized: return EACCES;
+    case Error::kNotAuthorized:
+      return EACCES;
     // No key.
     case Error::kDisabled:
     case Error::kInvalidState:
-    case Error::kNotFound: return ENOKEY;
+    case Error::kNotFound:
+      return ENOKEY;
     // Not what Keyfold wrote.
     case Error::kCorrupt:
     case Error::kInvalidCiphertext:
     case Error::kIncorrectKey:
-    case Error::kNewerFormat: return EIO;
+    case Error::kNewerFormat:
+      return EIO;
     case Error::kValidation:
-    case Error::kUsage: return EINVAL;
-    case Error::kUnsupportedOperation: return EOPNOTSUPP;
-    default: return EIO;
+    case Error::kUsage:
+      return EINVAL;
+    case Error::kUnsupportedOperation:
+      return EOPNOTSUPP;
+    default:
+      return EIO;
   }
 }
 
 // IsDamage tells whether something is not what Keyfold wrote: an error the user
 // sees as EIO and the audit log names.
 inline bool IsDamage(const Status& status) {
-  return status.error() == Error::kCorrupt || status.error() == Error::kInvalidCiphertext ||
-         status.error() == Error::kIncorrectKey || status.error() == Error::kNewerFormat;
+  return status.error() == Error::kCorrupt ||
+         status.error() == Error::kInvalidCiphertext ||
+         status.error() == Error::kIncorrectKey ||
+         status.error() == Error::kNewerFormat;
 }
 
 }  // namespace keyfold

@@ -67,7 +67,8 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   for (size_t i = 0; i < kHeaderSlots; ++i) {
     const ByteView raw =
         ByteView(claimed.raw).subspan(i * kHeaderSlotSize, kHeaderSlotSize);
-    if (!ConstantTimeEqual(HmacSha256(header_key, HeaderMacedBytes(raw)), HeaderMac(raw)))
+    if (!ConstantTimeEqual(HmacSha256(header_key, HeaderMacedBytes(raw)),
+                           HeaderMac(raw)))
       continue;
     auto slot = ParseHeaderSlot(raw);
     if (slot.ok() && slot->file_id == claimed.slot.file_id &&
@@ -87,7 +88,8 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   Status ready = OkStatus();
   if (torn_ && header_.length <= kSettleAtOpen) ready = SettleFile();
   // A killed daemon may leave more behind the end than the header knows of.
-  if (ready.ok() && backing > BackingSize(header_.length)) ready = CutExcess(PlainSize(backing));
+  if (ready.ok() && backing > BackingSize(header_.length))
+    ready = CutExcess(PlainSize(backing));
   if (!ready.ok()) unlocked_ = false;
   return ready;
 }

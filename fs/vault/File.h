@@ -83,8 +83,8 @@ class File {
   // FileBlocks.cc: blocks and their seals. Callers hold mutex_.
   const Aead& ContentKey(uint32_t epoch);
   Status ReserveSeals(uint64_t count);
-  std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block, ByteView cipher,
-                                  MutableBytes plain);
+  std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block,
+                                  ByteView cipher, MutableBytes plain);
   void SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
                  MutableBytes cipher, Seal* seal);
   Status ReadBlock(BlockNo block, MutableBytes plain);
@@ -110,10 +110,10 @@ class File {
   const UniqueFd fd_;
   const ino_t ino_;
   mutable std::shared_mutex mutex_;
-  HeaderSlot header_;         // in use
-  bool dirty_ = false;        // header_ differs from disk
+  HeaderSlot header_;   // in use
+  bool dirty_ = false;  // header_ differs from disk
   bool unlocked_ = false;
-  bool wiped_ = false;        // for good
+  bool wiped_ = false;  // for good
   // Seals made in this epoch; header_.seals_in_epoch is the bound on disk.
   uint64_t seals_used_ = 0;
   // Some block's data may belong to its entry's second seal: a write failed
@@ -121,7 +121,7 @@ class File {
   bool torn_ = false;
   SecretBytes dek_;
   SecretBytes header_key_;
-  std::mutex epochs_mutex_;   // guards epochs_
+  std::mutex epochs_mutex_;  // guards epochs_
   std::map<uint32_t, std::unique_ptr<Aead>> epochs_;
 };
 

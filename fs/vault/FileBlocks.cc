@@ -1,10 +1,10 @@
-#include "fs/vault/File.h"
-
 #include <errno.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "fs/vault/File.h"
 
 namespace keyfold {
 namespace {
@@ -66,7 +66,8 @@ std::optional<size_t> File::OpenBlock(const BlockEntry& entry, BlockNo block,
       std::fill(plain.begin(), plain.end(), uint8_t{0});
       return i;
     }
-    if (cipher.size() == plain.size() && key.Open(seal.nonce, aad, cipher, seal.tag, plain))
+    if (cipher.size() == plain.size() &&
+        key.Open(seal.nonce, aad, cipher, seal.tag, plain))
       return i;
   }
   return std::nullopt;
@@ -79,7 +80,8 @@ void File::SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
   seal->hole = hole;
   seal->epoch = header_.key_epoch;
   ContentKey(header_.key_epoch)
-      .Seal(seal->nonce, BlockAad(header_.file_id, block, hole), plain, cipher, seal->tag);
+      .Seal(seal->nonce, BlockAad(header_.file_id, block, hole), plain, cipher,
+            seal->tag);
 }
 
 Status File::ReadBlock(BlockNo block, MutableBytes plain) {
@@ -106,8 +108,10 @@ Status File::ReadBlocks(BlockNo first, MutableBytes out) {
              header_.holes.Contains(GroupOf(BlockNo(end))) == hole);
     const MutableBytes part =
         out.first(std::min<uint64_t>(out.size(), (end - block) * kBlockSize));
-    if (hole) std::fill(part.begin(), part.end(), uint8_t{0});
-    else KF_RETURN_IF_ERROR(ReadRun(BlockNo(block), part));
+    if (hole)
+      std::fill(part.begin(), part.end(), uint8_t{0});
+    else
+      KF_RETURN_IF_ERROR(ReadRun(BlockNo(block), part));
     out = out.subspan(part.size());
     block = end;
   }
@@ -126,7 +130,8 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
   const uint64_t begin = whole ? EntryOffset(first).value : DataOffset(first).value;
   const size_t size = DataOffset(last).value + tail - begin;
   const size_t apart =
-      whole ? 0 : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
+      whole ? 0
+            : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
   KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd_.get(), Off(EntryOffset(first)), entries));
@@ -135,9 +140,10 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
   if (n != disk.size()) return Damaged("data is missing");
   for (uint64_t i = 0; i < count; ++i) {
     const BlockNo block(first.value + i);
-    const ByteView raw = (i + 1) * kEntrySize <= apart
-                             ? entries.subspan(i * kEntrySize, kEntrySize)
-                             : disk.subspan(EntryOffset(block).value - begin, kEntrySize);
+    const ByteView raw =
+        (i + 1) * kEntrySize <= apart
+            ? entries.subspan(i * kEntrySize, kEntrySize)
+            : disk.subspan(EntryOffset(block).value - begin, kEntrySize);
     const size_t bytes = i + 1 == count ? tail : kBlockSize;
     if (!OpenBlock(BlockEntry::Parse(raw), block,
                    disk.subspan(DataOffset(block).value - begin, bytes),
@@ -162,8 +168,8 @@ Status File::StoreNewGroups(BlockNo first, ByteView plain) {
     const MutableBytes raw = disk.subspan(EntryOffset(block).value - begin, kEntrySize);
     const size_t bytes = i + 1 == count ? tail : kBlockSize;
     if (block == FirstBlockOf(GroupOf(block))) {
-      const MutableBytes page = disk.subspan(EntryOffset(block).value - begin,
-                                             BlocksInGroup(GroupOf(block)) * kEntrySize);
+      const MutableBytes page = disk.subspan(
+          EntryOffset(block).value - begin, BlocksInGroup(GroupOf(block)) * kEntrySize);
       std::fill(page.begin(), page.end(), uint8_t{0});
     }
     BlockEntry entry;
@@ -179,7 +185,8 @@ Status File::StoreNewGroups(BlockNo first, ByteView plain) {
 // new seal first and the one it replaces second, then the data.
 Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count) {
   const uint64_t old_blocks = BlocksOf(header_.length);
-  const bool fresh = first.value >= old_blocks || header_.holes.Contains(GroupOf(first));
+  const bool fresh =
+      first.value >= old_blocks || header_.holes.Contains(GroupOf(first));
   if (!fresh && !header_.torn) {
     // Until the data is written, entries hold seals of two states.
     header_.torn = true;

@@ -1,11 +1,11 @@
-#include "fs/vault/File.h"
-
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+
+#include "fs/vault/File.h"
 
 namespace keyfold {
 namespace {
@@ -21,8 +21,7 @@ Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
   const size_t size = std::min<uint64_t>(out.size(), header_.length - offset);
   const uint64_t skip = offset % kBlockSize;
   const BlockNo first = BlockOf(PlainOffset(offset));
-  const uint64_t end = std::min(header_.length,
-                                BlocksOf(offset + size) * kBlockSize);
+  const uint64_t end = std::min(header_.length, BlocksOf(offset + size) * kBlockSize);
   const uint64_t whole = end - first.value * kBlockSize;
   if (skip == 0 && whole <= out.size()) {
     KF_RETURN_IF_ERROR(ReadBlocks(first, out.first(whole)));
@@ -38,7 +37,8 @@ Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
 Status File::CutExcess(uint64_t disk_length) {
   const BlockNo last = BlockOf(PlainOffset(header_.length));
   const uint64_t keep = header_.length % kBlockSize;
-  if (keep != 0 && !header_.holes.Contains(GroupOf(last)) && disk_length > header_.length) {
+  if (keep != 0 && !header_.holes.Contains(GroupOf(last)) &&
+      disk_length > header_.length) {
     std::array<uint8_t, kBlockSize> plain{};
     // The last block may have been sealed at the longer or the shorter length.
     const uint64_t on_disk = BlockBytes(last, disk_length);
@@ -117,7 +117,8 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
     const uint64_t end = LastBlockOf(group).value + 1;
     const size_t bytes = std::min<uint64_t>(plain.size(), (end - block) * kBlockSize);
     if (header_.holes.Contains(group)) KF_RETURN_IF_ERROR(FillGroup(group));
-    KF_RETURN_IF_ERROR(StoreBlocks(BlockNo(block), plain.first(bytes), false, BlocksOf(bytes)));
+    KF_RETURN_IF_ERROR(
+        StoreBlocks(BlockNo(block), plain.first(bytes), false, BlocksOf(bytes)));
     plain = plain.subspan(bytes);
     block = end;
     const uint64_t reached = std::min(new_length, end * kBlockSize);
@@ -194,7 +195,8 @@ Status File::Write(uint64_t offset, ByteView data) {
   };
   Status status = offset != start ? fill(first) : OkStatus();
   const BlockNo last = BlockOf(PlainOffset(end - 1));
-  if (status.ok() && end != stop && (last != first || offset == start)) status = fill(last);
+  if (status.ok() && end != stop && (last != first || offset == start))
+    status = fill(last);
   if (status.ok()) {
     std::memcpy(whole.data() + (offset - start), data.data(), data.size());
     status = WriteBlocks(first, whole, new_length);
@@ -225,7 +227,8 @@ Status File::Truncate(uint64_t length) {
   if (length == 0) torn_ = header_.torn = false;
   dirty_ = true;
   KF_RETURN_IF_ERROR(WriteHeaderLocked());
-  if (reseal) KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), length));
+  if (reseal)
+    KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), length));
   if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(length))) != 0)
     return Status::FromErrno(errno, "truncate");
   return OkStatus();

@@ -10,8 +10,7 @@ Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd) {
   KF_ASSIGN_OR_RETURN(auto raw, GetXattr(fd, std::string(kFolderXattr)));
   if (!raw) return Status(Error::kCorrupt, "the folder has no descriptor");
   KF_ASSIGN_OR_RETURN(FolderDescriptor folder, ParseFolder(*raw));
-  const Sha256Digest mac =
-      keys.Mac(FolderMacedBytes(*raw));
+  const Sha256Digest mac = keys.Mac(FolderMacedBytes(*raw));
   if (!ConstantTimeEqual(mac, FolderMac(*raw)))
     return Status(Error::kCorrupt, "the folder's descriptor does not authenticate");
   return folder;
@@ -68,7 +67,9 @@ void Folder::SweepLeftovers(int folder) {
   auto real = OpenAt(folder, ".", O_RDONLY | O_DIRECTORY);
   if (!real.ok()) return;
   std::vector<std::string> names;
-  if (!ForEachEntry(std::move(*real), [&](const char* name) { names.emplace_back(name); }).ok())
+  if (!ForEachEntry(std::move(*real), [&](const char* name) {
+         names.emplace_back(name);
+       }).ok())
     return;
   const std::set<std::string> present(names.begin(), names.end());
   for (const std::string& name : names) {
@@ -94,7 +95,8 @@ std::optional<std::string> Folder::PlainName(const std::string& backing) const {
       auto text = ReadLinkAt(fd_.get(), SidecarName(backing));
       if (!text.ok()) return std::nullopt;
       auto stored = DecodeSidecar(*text);
-      if (!stored.ok() || LongBackingName(Sha256(*stored)) != backing) return std::nullopt;
+      if (!stored.ok() || LongBackingName(Sha256(*stored)) != backing)
+        return std::nullopt;
       sealed = std::move(*stored);
       break;
     }

@@ -22,14 +22,17 @@ namespace keyfold {
 // The attributes of fs/format/Folder.h, read from and written to an object of
 // the backing store. kCorrupt unless they are there and authenticate.
 Result<FolderDescriptor> ReadFolderDescriptor(const VaultKeys& keys, int fd);
-Status WriteFolderDescriptor(const VaultKeys& keys, int fd, const FolderDescriptor& folder);
+Status WriteFolderDescriptor(const VaultKeys& keys, int fd,
+                             const FolderDescriptor& folder);
 Result<FileNames> ReadFileNames(int fd);
 Status WriteFileNames(int fd, const FileNames& names);
 
 class Folder {
  public:
   Folder(const VaultKeys& keys, UniqueFd fd, FolderDescriptor descriptor)
-      : keys_(keys), fd_(std::move(fd)), id_(descriptor.id),
+      : keys_(keys),
+        fd_(std::move(fd)),
+        id_(descriptor.id),
         key_id_(std::move(descriptor.key_id)) {}
 
   int fd() const { return fd_.get(); }

@@ -37,7 +37,8 @@ class OpenFiles {
   // BeginRevoke lets no one join from now on and returns the handles there are;
   // `detach` runs before anyone can see that. EndRevoke drops the file, handles
   // and all: the next to join gets a new one.
-  Handles BeginRevoke(const std::shared_ptr<File>& file, const std::function<void()>& detach);
+  Handles BeginRevoke(const std::shared_ptr<File>& file,
+                      const std::function<void()>& detach);
   void EndRevoke(const std::shared_ptr<File>& file);
 
  private:

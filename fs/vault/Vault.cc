@@ -41,7 +41,8 @@ Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
   const Binding expected = vault->vault_keys_.Bind(descriptor.id, FolderId{}, "");
   if (!HasBinding(descriptor.bindings, expected))
     return Status(Error::kCorrupt, "the tree's root is another store's folder");
-  vault->root_ = std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), descriptor);
+  vault->root_ =
+      std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), descriptor);
   return vault;
 }
 
@@ -59,11 +60,13 @@ Status Vault::Stat(int fd, struct stat* st) {
 
 Status Vault::ClearSetId(int fd) {
   struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   mode_t mode = st.st_mode & ~static_cast<mode_t>(S_ISUID);
   if (mode & S_IXGRP) mode &= ~static_cast<mode_t>(S_ISGID);
   if (mode == st.st_mode) return OkStatus();
-  if (::chmod(FdPath(fd).c_str(), mode & 07777) != 0) return Status::FromErrno(errno, "chmod");
+  if (::chmod(FdPath(fd).c_str(), mode & 07777) != 0)
+    return Status::FromErrno(errno, "chmod");
   return OkStatus();
 }
 
@@ -87,8 +90,10 @@ Status Vault::List(
       return errno == 0 ? OkStatus() : Status::FromErrno(errno, "readdir");
     const std::string backing = entry->d_name;
     std::optional<std::string> name;
-    if (backing == "." || backing == "..") name = backing;
-    else if (backing[0] != '.') name = folder.PlainName(backing);
+    if (backing == "." || backing == "..")
+      name = backing;
+    else if (backing[0] != '.')
+      name = folder.PlainName(backing);
     // What does not decrypt here is not of this folder.
     if (name && !visit(*name, *entry)) return OkStatus();
   }
@@ -98,10 +103,12 @@ Result<std::shared_ptr<Folder>> Vault::OpenFolder(const Place& place, int fd) {
   KF_ASSIGN_OR_RETURN(UniqueFd folder, OpenAt(fd, ".", O_PATH | O_DIRECTORY));
   KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
                       ReadFolderDescriptor(vault_keys_, folder.get()));
-  const Binding expected = vault_keys_.Bind(descriptor.id, place.folder->id(), place.name);
+  const Binding expected =
+      vault_keys_.Bind(descriptor.id, place.folder->id(), place.name);
   if (!HasBinding(descriptor.bindings, expected))
     return Status(Error::kCorrupt, "the folder was moved here in the backing store");
-  return std::make_shared<Folder>(vault_keys_, std::move(folder), std::move(descriptor));
+  return std::make_shared<Folder>(vault_keys_, std::move(folder),
+                                  std::move(descriptor));
 }
 
 Status Vault::MakeFolder(const Place& place, mode_t mode, const User& user) {
@@ -110,19 +117,21 @@ Status Vault::MakeFolder(const Place& place, mode_t mode, const User& user) {
   const std::string temporary = TemporaryName();
   KF_RETURN_IF_ERROR(MakeAs(user.identity(), false, [&] {
     return ::mkdirat(parent, temporary.c_str(), mode) == 0
-               ? OkStatus() : Status::FromErrno(errno, "mkdir");
+               ? OkStatus()
+               : Status::FromErrno(errno, "mkdir");
   }));
   FolderDescriptor descriptor;
   descriptor.id = NewId<FolderId>();
   descriptor.key_id = place.folder->key_id();
-  descriptor.bindings = {vault_keys_.Bind(descriptor.id, place.folder->id(), place.name)};
+  descriptor.bindings = {
+      vault_keys_.Bind(descriptor.id, place.folder->id(), place.name)};
   // The attribute is journaled before the rename that publishes the folder.
   auto fd = OpenAt(parent, temporary, O_PATH | O_DIRECTORY);
-  Status status = fd.ok() ? WriteFolderDescriptor(vault_keys_, fd->get(), descriptor)
-                          : fd.status();
+  Status status =
+      fd.ok() ? WriteFolderDescriptor(vault_keys_, fd->get(), descriptor) : fd.status();
   if (status.ok()) status = place.folder->KeepLongName(backing, place.name);
-  if (status.ok() &&
-      ::renameat2(parent, temporary.c_str(), parent, backing.c_str(), RENAME_NOREPLACE) != 0)
+  if (status.ok() && ::renameat2(parent, temporary.c_str(), parent, backing.c_str(),
+                                 RENAME_NOREPLACE) != 0)
     status = Status::FromErrno(errno, "mkdir");
   if (!status.ok()) (void)::unlinkat(parent, temporary.c_str(), AT_REMOVEDIR);
   return status;
@@ -133,7 +142,8 @@ Status Vault::RemoveFolder(const Place& place) {
   const int parent = place.folder->fd();
   int result = ::unlinkat(parent, backing.c_str(), AT_REMOVEDIR);
   if (result != 0 && errno == ENOTEMPTY) {
-    KF_ASSIGN_OR_RETURN(const UniqueFd fd, OpenAt(parent, backing, O_PATH | O_DIRECTORY));
+    KF_ASSIGN_OR_RETURN(const UniqueFd fd,
+                        OpenAt(parent, backing, O_PATH | O_DIRECTORY));
     Folder::SweepLeftovers(fd.get());
     result = ::unlinkat(parent, backing.c_str(), AT_REMOVEDIR);
   }
@@ -153,9 +163,9 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
   const std::string old_key_id = folder.key_id();
   KF_RETURN_IF_ERROR(keys_.Authorize(caller, old_key_id, context, event));
   KF_RETURN_IF_ERROR(keys_.Authorize(caller, key_id, context, event));
-  const Binding expected = place.folder
-                               ? vault_keys_.Bind(folder.id(), place.folder->id(), place.name)
-                               : vault_keys_.Bind(folder.id(), FolderId{}, "");
+  const Binding expected =
+      place.folder ? vault_keys_.Bind(folder.id(), place.folder->id(), place.name)
+                   : vault_keys_.Bind(folder.id(), FolderId{}, "");
   std::lock_guard lock(names_mutex_);
   // Another key than the one the caller has just been judged by.
   if (folder.key_id() != old_key_id) return Status::FromErrno(EBUSY, "set-key");

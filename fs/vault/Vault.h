@@ -77,8 +77,9 @@ class Vault {
   Status ClearSetId(int fd);
   // List calls `visit` with each entry's plain name, d_type and backing offset;
   // it stops when `visit` returns false. `dir` is an open directory stream.
-  Status List(const Folder& folder, DIR* dir, off_t from,
-              const std::function<bool(const std::string&, const struct dirent&)>& visit);
+  Status List(
+      const Folder& folder, DIR* dir, off_t from,
+      const std::function<bool(const std::string&, const struct dirent&)>& visit);
 
   Result<std::shared_ptr<Folder>> OpenFolder(const Place& place, int fd);
   Status MakeFolder(const Place& place, mode_t mode, const User& user);
@@ -121,8 +122,8 @@ class Vault {
   Status Link(const Place& from, int fd, const Place& to, const User& user);
   // Moved tells who has which name now.
   struct Moved {
-    ino_t object = 0;    // what was at `from`, now at `to`
-    ino_t other = 0;     // what was at `to`: at `from` after an exchange, else gone
+    ino_t object = 0;  // what was at `from`, now at `to`
+    ino_t other = 0;   // what was at `to`: at `from` after an exchange, else gone
     bool exchanged = false;
     UniqueFd new_object;  // valid when a symbolic link was made anew
     UniqueFd new_other;

@@ -1,8 +1,7 @@
-#include "fs/vault/Vault.h"
-
 #include <errno.h>
 
 #include "fs/vault/Errno.h"
+#include "fs/vault/Vault.h"
 
 namespace keyfold {
 
@@ -12,8 +11,8 @@ EncryptionContext Vault::ContextOf(const HeaderSlot& header) const {
           {std::string(kContextFile), header.file_id.Hex()}};
 }
 
-Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode, const User& user,
-                                       const std::string& path) {
+Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
+                                       const User& user, const std::string& path) {
   KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
   HeaderSlot header;
   header.file_id = NewId<FileId>();
@@ -40,16 +39,17 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode, const Us
   // the caller's groups.
   const bool groups_decide = (mode & S_ISGID) != 0;
   KF_ASSIGN_OR_RETURN(NewFile made, MakeAs(user.identity(), groups_decide, [&] {
-    return NewFile::Create(place.folder->fd(), mode & 07777);
-  }));
+                        return NewFile::Create(place.folder->fd(), mode & 07777);
+                      }));
   FileNames names;
   names.id = header.file_id;
   names.bindings = {vault_keys_.Bind(names.id, place.folder->id(), place.name)};
   KF_RETURN_IF_ERROR(WriteFileNames(made.fd(), names));
   struct stat st;
   if (::fstat(made.fd(), &st) != 0) return Status::FromErrno(errno, "stat");
-  KF_ASSIGN_OR_RETURN(auto file, File::Create(made.TakeFd(), st.st_ino, std::move(header),
-                                              std::move(wrapped.key)));
+  KF_ASSIGN_OR_RETURN(auto file,
+                      File::Create(made.TakeFd(), st.st_ino, std::move(header),
+                                   std::move(wrapped.key)));
   files_.Add(file, out.handle);
   auto finish = [&]() -> Status {
     // From here on a right that ends is noticed; what ended before is asked for.
@@ -78,7 +78,8 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
                                                 const std::string& path,
                                                 const char* event) {
   struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   if (!S_ISREG(st.st_mode)) return Status::FromErrno(EINVAL, "open");
   auto handle = std::make_shared<Handle>();
   handle->caller = keys_.Pin(caller);
@@ -120,7 +121,8 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   }
   const EncryptionContext context = ContextOf(claimed.slot);
   const uint64_t generation = keys_.Generation();
-  KF_RETURN_IF_ERROR(keys_.Authorize(handle->caller, claimed.slot.key_id, context, event));
+  KF_RETURN_IF_ERROR(
+      keys_.Authorize(handle->caller, claimed.slot.key_id, context, event));
   if (!file.unlocked()) {
     KF_ASSIGN_OR_RETURN(
         const DataKey dek,
@@ -144,7 +146,8 @@ Status Vault::WriteBack(ino_t ino) {
 
 Result<std::string> Vault::FileKey(int fd) {
   struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   if (const auto file = files_.Find(st.st_ino); file != nullptr && file->unlocked())
     return file->header().key_id;
   KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
@@ -158,8 +161,8 @@ Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
   KF_ASSIGN_OR_RETURN(auto handle,
                       OpenFile(place, fd, caller, KeyUse::kWrite, path, "SetFileKey"));
   const EncryptionContext context = ContextOf(handle->file->header());
-  auto wrapped = keys_.RewrapDataKey(caller, handle->file->header().blob, context, key_id,
-                                     context, path);
+  auto wrapped = keys_.RewrapDataKey(caller, handle->file->header().blob, context,
+                                     key_id, context, path);
   Status status = wrapped.status();
   if (wrapped.ok()) status = handle->file->Rewrap(wrapped->key_id, wrapped->blob);
   Close(handle);

@@ -1,15 +1,16 @@
-#include "fs/vault/Vault.h"
-
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
+
+#include "fs/vault/Vault.h"
 
 namespace keyfold {
 
 // Unbind takes from a file that has other names the binding of one it lost.
 Status Vault::Unbind(const Place& place, int fd) {
   KF_ASSIGN_OR_RETURN(FileNames names, ReadFileNames(fd));
-  RemoveBinding(names.bindings, vault_keys_.Bind(names.id, place.folder->id(), place.name));
+  RemoveBinding(names.bindings,
+                vault_keys_.Bind(names.id, place.folder->id(), place.name));
   return WriteFileNames(fd, names);
 }
 
@@ -18,7 +19,8 @@ Status Vault::Unlink(const Place& place, const std::function<void(ino_t)>& gone)
   KF_ASSIGN_OR_RETURN(const UniqueFd fd, OpenAt(place.folder->fd(), backing, O_PATH));
   struct stat st;
   std::lock_guard lock(names_mutex_);
-  if (::fstatat(fd.get(), "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd.get(), "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   if (::unlinkat(place.folder->fd(), backing.c_str(), 0) != 0)
     return Status::FromErrno(errno, "unlink");
   gone(st.st_ino);
@@ -29,7 +31,8 @@ Status Vault::Unlink(const Place& place, const std::function<void(ino_t)>& gone)
 
 Status Vault::Link(const Place& from, int fd, const Place& to, const User& user) {
   struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   if (S_ISLNK(st.st_mode)) {
     // A symlink's text is bound to its name, so another name is another link.
     KF_ASSIGN_OR_RETURN(const std::string target, ReadSymlink(from, fd));
@@ -43,35 +46,40 @@ Status Vault::Link(const Place& from, int fd, const Place& to, const User& user)
   if (S_ISREG(st.st_mode)) {
     // A file that is not bound to its name must not be given a good one.
     KF_ASSIGN_OR_RETURN(FileNames names, ReadFileNames(fd));
-    if (!from.folder || !HasBinding(names.bindings,
-                                    vault_keys_.Bind(names.id, from.folder->id(), from.name)))
+    if (!from.folder ||
+        !HasBinding(names.bindings,
+                    vault_keys_.Bind(names.id, from.folder->id(), from.name)))
       return Status(Error::kCorrupt, "the file was moved here in the backing store");
     const Binding added = vault_keys_.Bind(names.id, to.folder->id(), to.name);
     if (!HasBinding(names.bindings, added)) {
-      if (names.bindings.size() >= kMaxNameBindings) return Status::FromErrno(EMLINK, "link");
+      if (names.bindings.size() >= kMaxNameBindings)
+        return Status::FromErrno(EMLINK, "link");
       AddBinding(names.bindings, added);
       KF_RETURN_IF_ERROR(WriteFileNames(fd, names));
       bound = true;
     }
   }
   Status status = to.folder->KeepLongName(backing, to.name);
-  if (status.ok() && ::linkat(AT_FDCWD, FdPath(fd).c_str(), to.folder->fd(), backing.c_str(),
-                              AT_SYMLINK_FOLLOW) != 0)
+  if (status.ok() && ::linkat(AT_FDCWD, FdPath(fd).c_str(), to.folder->fd(),
+                              backing.c_str(), AT_SYMLINK_FOLLOW) != 0)
     status = Status::FromErrno(errno, "link");
   if (!status.ok() && bound) (void)Unbind(to, fd);
   return status;
 }
 
-Status Vault::MakeNode(const Place& place, mode_t mode, dev_t device, const User& user) {
+Status Vault::MakeNode(const Place& place, mode_t mode, dev_t device,
+                       const User& user) {
   KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
   KF_RETURN_IF_ERROR(place.folder->KeepLongName(backing, place.name));
   return MakeAs(user.identity(), false, [&] {
     return ::mknodat(place.folder->fd(), backing.c_str(), mode, device) == 0
-               ? OkStatus() : Status::FromErrno(errno, "mknod");
+               ? OkStatus()
+               : Status::FromErrno(errno, "mknod");
   });
 }
 
-Status Vault::MakeSymlink(const Place& place, const std::string& target, const User& user) {
+Status Vault::MakeSymlink(const Place& place, const std::string& target,
+                          const User& user) {
   KF_RETURN_IF_ERROR(CheckSymlinkTarget(target));
   KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
   KF_RETURN_IF_ERROR(place.folder->KeepLongName(backing, place.name));
@@ -79,7 +87,8 @@ Status Vault::MakeSymlink(const Place& place, const std::string& target, const U
       vault_keys_.SealName(SymlinkAad(place.folder->id(), place.name), target));
   return MakeAs(user.identity(), false, [&] {
     return ::symlinkat(text.c_str(), place.folder->fd(), backing.c_str()) == 0
-               ? OkStatus() : Status::FromErrno(errno, "symlink");
+               ? OkStatus()
+               : Status::FromErrno(errno, "symlink");
   });
 }
 
@@ -88,7 +97,8 @@ Result<std::string> Vault::ReadSymlink(const Place& place, int fd) {
   const auto sealed = DecodeSymlink(text);
   if (!sealed.ok() || !place.folder)
     return Status(Error::kCorrupt, "the symbolic link was altered");
-  auto target = vault_keys_.OpenName(SymlinkAad(place.folder->id(), place.name), *sealed);
+  auto target =
+      vault_keys_.OpenName(SymlinkAad(place.folder->id(), place.name), *sealed);
   if (!target.ok())
     return Status(Error::kCorrupt, "the symbolic link was altered or moved");
   return std::string(AsText(*target));

@@ -1,10 +1,10 @@
-#include "fs/vault/Vault.h"
-
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
 
 #include <optional>
+
+#include "fs/vault/Vault.h"
 
 namespace keyfold {
 namespace {
@@ -12,7 +12,8 @@ namespace {
 Status RenameAt(const Folder& from, const std::string& name, const Folder& to,
                 const std::string& new_name, unsigned flags) {
   return ::renameat2(from.fd(), name.c_str(), to.fd(), new_name.c_str(), flags) == 0
-             ? OkStatus() : Status::FromErrno(errno, "rename");
+             ? OkStatus()
+             : Status::FromErrno(errno, "rename");
 }
 
 // Mover takes one object of a rename to its new name: its bindings to both names
@@ -42,7 +43,8 @@ class Mover {
     const int folder = to_.folder->fd();
     const timespec times[2] = {st_.st_atim, st_.st_mtim};
     if (::symlinkat(EncodeSymlink(sealed).c_str(), folder, link_.c_str()) != 0 ||
-        ::fchownat(folder, link_.c_str(), st_.st_uid, st_.st_gid, AT_SYMLINK_NOFOLLOW) != 0 ||
+        ::fchownat(folder, link_.c_str(), st_.st_uid, st_.st_gid,
+                   AT_SYMLINK_NOFOLLOW) != 0 ||
         ::utimensat(folder, link_.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
       return Status::FromErrno(errno, "rename");
     return OkStatus();
@@ -76,7 +78,8 @@ class Mover {
     return WriteFileNames(fd_.get(), names);
   }
   template <typename Id>
-  Status Adjust(std::vector<Binding>* bindings, const Id& id, bool old_name, bool new_name) {
+  Status Adjust(std::vector<Binding>* bindings, const Id& id, bool old_name,
+                bool new_name) {
     const Binding before = keys_.Bind(id, from_.folder->id(), from_.name);
     const Binding after = keys_.Bind(id, to_.folder->id(), to_.name);
     if (!HasBinding(*bindings, before))
@@ -94,7 +97,7 @@ class Mover {
   const Place& from_;
   const Place& to_;
   UniqueFd fd_;
-  struct stat st_{};
+  struct stat st_ {};
   std::string link_;  // temporary name of the new symbolic link
 };
 
@@ -102,8 +105,10 @@ class Mover {
 
 Status Vault::Rename(const Place& from, const Place& to, unsigned flags,
                      const std::function<void(Moved&)>& moved) {
-  if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) return Status::FromErrno(EINVAL, "rename");
-  if (from.folder->key_id() != to.folder->key_id()) return Status::FromErrno(EXDEV, "rename");
+  if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+    return Status::FromErrno(EINVAL, "rename");
+  if (from.folder->key_id() != to.folder->key_id())
+    return Status::FromErrno(EXDEV, "rename");
   KF_ASSIGN_OR_RETURN(const std::string source, from.folder->BackingName(from.name));
   KF_ASSIGN_OR_RETURN(const std::string target, to.folder->BackingName(to.name));
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
@@ -113,7 +118,8 @@ Status Vault::Rename(const Place& from, const Place& to, unsigned flags,
   KF_RETURN_IF_ERROR(object.Open(source));
   const Status found = other.Open(target);
   if (!found.ok() && (found.sys_errno() != ENOENT || exchange)) return found;
-  if (found.ok() && (flags & RENAME_NOREPLACE)) return Status::FromErrno(EEXIST, "rename");
+  if (found.ok() && (flags & RENAME_NOREPLACE))
+    return Status::FromErrno(EEXIST, "rename");
   if (found.ok() && other.st().st_ino == object.st().st_ino) return OkStatus();
 
   auto prepare = [&](Mover& mover, const Place& place) -> Status {

@@ -1,7 +1,7 @@
-#include "fs/vault/Vault.h"
-
 #include <errno.h>
 #include <sys/xattr.h>
+
+#include "fs/vault/Vault.h"
 
 namespace keyfold {
 namespace {
@@ -10,7 +10,8 @@ namespace {
 // own attribute. Symlinks and nodes have none, as user.* is not allowed there.
 Result<Bytes> ObjectIdOf(const VaultKeys& keys, int fd) {
   struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return Status::FromErrno(errno, "stat");
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
   if (S_ISDIR(st.st_mode)) {
     KF_ASSIGN_OR_RETURN(const FolderDescriptor folder, ReadFolderDescriptor(keys, fd));
     return Bytes(folder.id.bytes.begin(), folder.id.bytes.end());
@@ -20,7 +21,8 @@ Result<Bytes> ObjectIdOf(const VaultKeys& keys, int fd) {
   return Bytes(names.id.bytes.begin(), names.id.bytes.end());
 }
 
-std::string BackingXattr(const VaultKeys& keys, ByteView object, const std::string& name) {
+std::string BackingXattr(const VaultKeys& keys, ByteView object,
+                         const std::string& name) {
   return EncodeXattrName(keys.SealName(XattrNameAad(object), name));
 }
 
@@ -33,7 +35,8 @@ Status CheckXattrName(const std::string& name) {
 Result<Bytes> Vault::GetUserXattr(int fd, const std::string& name) {
   KF_RETURN_IF_ERROR(CheckXattrName(name));
   KF_ASSIGN_OR_RETURN(const Bytes object, ObjectIdOf(vault_keys_, fd));
-  KF_ASSIGN_OR_RETURN(auto sealed, GetXattr(fd, BackingXattr(vault_keys_, object, name)));
+  KF_ASSIGN_OR_RETURN(auto sealed,
+                      GetXattr(fd, BackingXattr(vault_keys_, object, name)));
   if (!sealed) return Status::FromErrno(ENODATA, "getxattr");
   auto value = vault_keys_.OpenXattr(XattrValueAad(object, name), *sealed);
   if (!value.ok()) return Status(Error::kCorrupt, "extended attribute was altered");

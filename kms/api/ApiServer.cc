@@ -117,7 +117,8 @@ bool ApiServer::Impl::Full(uid_t uid) const {
                                  [&](const auto& c) { return c.caller.uid == uid; });
   // The last quarter is for users who have none yet, so that a few cannot keep the
   // others out.
-  const size_t most = own == 0 ? options.max_connections : options.max_connections * 3 / 4;
+  const size_t most =
+      own == 0 ? options.max_connections : options.max_connections * 3 / 4;
   return connections.size() >= most ||
          static_cast<size_t>(own) >= options.max_connections_per_user;
 }

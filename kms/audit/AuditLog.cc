@@ -33,8 +33,9 @@ std::string HashOfLine(std::string_view line) { return ToHex(Sha256(AsBytes(line
 bool DepthWithin(const json& value, int limit) {
   if (!value.is_structured()) return true;
   if (limit == 0) return false;
-  return std::all_of(value.begin(), value.end(),
-                     [limit](const json& member) { return DepthWithin(member, limit - 1); });
+  return std::all_of(value.begin(), value.end(), [limit](const json& member) {
+    return DepthWithin(member, limit - 1);
+  });
 }
 
 // AddMac puts the mac of `text`, a JSON object, into it as the last member.
@@ -162,10 +163,10 @@ struct AuditLog::Impl {
 
   mutable std::mutex mutex;  // guards what follows, up to sync_mutex
   AuditHead head{0, std::string(2 * kSha256Size, '0')};
-  uint64_t end = 0;            // the file's size
-  std::string poison;          // why no append may follow
-  AuditHead read_head;         // the last record of an earlier Read
-  uint64_t read_end = 0;       // and the offset after it
+  uint64_t end = 0;       // the file's size
+  std::string poison;     // why no append may follow
+  AuditHead read_head;    // the last record of an earlier Read
+  uint64_t read_end = 0;  // and the offset after it
 
   std::mutex sync_mutex;  // taken before mutex; guards synced
   uint64_t synced = 0;    // bytes known to be on disk
@@ -233,8 +234,9 @@ Status AuditLog::Impl::LoadEnd() {
   KF_ASSIGN_OR_RETURN(const std::optional<std::string_view> line, reader.Next());
   const auto record = line ? ParseRecord(key, *line) : std::nullopt;
   if (!record)
-    return Corrupt("The last record of the audit log does not authenticate. Keep the "
-                   "file as evidence and restore it from a copy.");
+    return Corrupt(
+        "The last record of the audit log does not authenticate. Keep the "
+        "file as evidence and restore it from a copy.");
   head = {record->sequence, HashOfLine(*line)};
   return OkStatus();
 }
@@ -246,8 +248,9 @@ Status AuditLog::Impl::CheckFileUnchanged() const {
   if (fstat(fd, &info) != 0) return Status::FromErrno(errno, kFileName);
   if (info.st_nlink == 0) return Corrupt("The audit log was removed.");
   if (static_cast<uint64_t>(info.st_size) != end)
-    return Corrupt("The audit log was changed by another program. Run 'keyfold audit "
-                   "verify'.");
+    return Corrupt(
+        "The audit log was changed by another program. Run 'keyfold audit "
+        "verify'.");
   return OkStatus();
 }
 
@@ -260,8 +263,9 @@ Status AuditLog::Impl::WriteLine(const std::string& line) {
   // A short write means that the rest had no room.
   const int failed = put < 0 ? errno : ENOSPC;
   if (put > 0 && ftruncate(fd, static_cast<off_t>(end)) != 0)
-    (void)Poison("The audit log ends in a partial record that could not be removed. "
-                 "Make room and mount again.");
+    (void)Poison(
+        "The audit log ends in a partial record that could not be removed. "
+        "Make room and mount again.");
   return Status::FromErrno(failed, "writing the audit log");
 }
 
@@ -279,8 +283,9 @@ Status AuditLog::Impl::SyncUpTo(uint64_t wanted) {
     const int failed = errno;
     // The kernel may have dropped the pages: what is on disk is unknown.
     std::lock_guard lock(mutex);
-    (void)Poison("An earlier sync of the audit log failed. Check the disk and mount "
-                 "again.");
+    (void)Poison(
+        "An earlier sync of the audit log failed. Check the disk and mount "
+        "again.");
     return Status::FromErrno(failed, "syncing the audit log");
   }
   synced = target;
@@ -317,8 +322,8 @@ Status AuditLog::Append(json record, bool durable) {
     record["sequence"] = sequence;
     record["previousHash"] = impl_->head.hash;
     // File names need not be UTF-8; what isn't is replaced.
-    std::string line = AddMac(
-        impl_->key, record.dump(-1, ' ', false, json::error_handler_t::replace));
+    std::string line =
+        AddMac(impl_->key, record.dump(-1, ' ', false, json::error_handler_t::replace));
     if (line.size() > kMaxLineSize)
       return {Error::kValidation, "The request is too large to be recorded."};
     std::string hash = HashOfLine(line);
@@ -379,7 +384,8 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
       kept.emplace_back(std::move(record->value), line->size());
       bytes += line->size();
       if (filter.limit != 0 && kept.size() > filter.limit) drop();
-      while (filter.max_bytes != 0 && bytes > filter.max_bytes && kept.size() > 1) drop();
+      while (filter.max_bytes != 0 && bytes > filter.max_bytes && kept.size() > 1)
+        drop();
     }
     std::lock_guard lock(impl_->mutex);
     if (head.sequence > impl_->read_head.sequence) {

@@ -41,8 +41,7 @@ class AuditLog {
   // HMAC-SHA-256 over the line before it is added. kCorrupt if the last whole
   // record does not authenticate.
   static Result<std::unique_ptr<AuditLog>> Open(const std::string& directory,
-                                                SecretBytes key,
-                                                const Clock& clock);
+                                                SecretBytes key, const Clock& clock);
   ~AuditLog();
 
   // Append completes `record` with eventVersion, eventID, eventTime, sequence,

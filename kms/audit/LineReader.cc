@@ -27,7 +27,8 @@ Status LineReader::Fill() {
   buffer_.erase(0, used_);
   used_ = 0;
   const size_t old = buffer_.size();
-  const size_t want = static_cast<size_t>(std::min<uint64_t>(kChunk, end_ - read_from_));
+  const size_t want =
+      static_cast<size_t>(std::min<uint64_t>(kChunk, end_ - read_from_));
   buffer_.resize(old + want);
   auto got = ReadAt(fd_, buffer_.data() + old, want, read_from_);
   buffer_.resize(old + (got.ok() ? *got : 0));
@@ -64,9 +65,10 @@ Result<uint64_t> AfterLastNewline(int fd, uint64_t size) {
     const uint64_t from = size > kChunk ? size - kChunk : 0;
     size_t filled = 0;
     while (filled < size - from) {
-      KF_ASSIGN_OR_RETURN(const size_t got,
-                          ReadAt(fd, chunk.data() + filled,
-                                 static_cast<size_t>(size - from) - filled, from + filled));
+      KF_ASSIGN_OR_RETURN(
+          const size_t got,
+          ReadAt(fd, chunk.data() + filled, static_cast<size_t>(size - from) - filled,
+                 from + filled));
       filled += got;
     }
     const size_t newline = std::string_view(chunk.data(), filled).rfind('\n');

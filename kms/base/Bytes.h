@@ -47,9 +47,7 @@ class ByteReader {
 // ByteWriter appends to a vector of its own.
 class ByteWriter {
  public:
-  void Append(ByteView bytes) {
-    out_.insert(out_.end(), bytes.begin(), bytes.end());
-  }
+  void Append(ByteView bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
   void Append(std::string_view text) { Append(AsBytes(text)); }
   template <typename T>
   void Integer(T value) {

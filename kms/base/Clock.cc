@@ -22,13 +22,11 @@ const Clock& Clock::System() {
 
 std::string FormatUtc(TimePoint time) {
   const std::time_t seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch())
-          .count();
+      std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
   std::tm parts{};
   gmtime_r(&seconds, &parts);
   char text[32];
-  const size_t length =
-      std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
   return std::string(text, length);
 }
 

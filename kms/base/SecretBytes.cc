@@ -43,8 +43,8 @@ class SecretArena {
 };
 
 uint8_t* MapSecretPages(size_t size) {
-  void* pages = mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* pages =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) std::abort();
   // Locking may exceed RLIMIT_MEMLOCK of an unprivileged mount; the pages then
   // stay out of dumps all the same.

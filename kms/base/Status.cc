@@ -6,37 +6,68 @@ namespace keyfold {
 
 std::string_view ErrorName(Error error) {
   switch (error) {
-    case Error::kOk: return "Ok";
-    case Error::kSystem: return "SystemError";
-    case Error::kCorrupt: return "IntegrityFailure";
-    case Error::kNotAStore: return "NotAStore";
-    case Error::kNewerFormat: return "NewerFormat";
-    case Error::kWrongCredential: return "WrongCredential";
-    case Error::kLocked: return "StoreInUse";
-    case Error::kUsage: return "UsageError";
-    case Error::kInternal: return "KMSInternalException";
-    case Error::kAccessDenied: return "AccessDeniedException";
-    case Error::kNotFound: return "NotFoundException";
-    case Error::kDisabled: return "DisabledException";
-    case Error::kInvalidState: return "KMSInvalidStateException";
-    case Error::kUnsupportedOperation: return "UnsupportedOperationException";
-    case Error::kInvalidCiphertext: return "InvalidCiphertextException";
-    case Error::kIncorrectKey: return "IncorrectKeyException";
-    case Error::kIncorrectKeyMaterial: return "IncorrectKeyMaterialException";
-    case Error::kInvalidImportToken: return "InvalidImportTokenException";
-    case Error::kExpiredImportToken: return "ExpiredImportTokenException";
-    case Error::kValidation: return "ValidationException";
-    case Error::kAlreadyExists: return "AlreadyExistsException";
-    case Error::kInvalidAliasName: return "InvalidAliasNameException";
-    case Error::kNotAuthorized: return "NotAuthorizedException";
-    case Error::kMalformedPolicyDocument: return "MalformedPolicyDocumentException";
-    case Error::kLimitExceeded: return "LimitExceededException";
-    case Error::kInvalidMarker: return "InvalidMarkerException";
-    case Error::kInvalidArn: return "InvalidArnException";
-    case Error::kInvalidGrantToken: return "InvalidGrantTokenException";
-    case Error::kInvalidGrantId: return "InvalidGrantIdException";
-    case Error::kTagException: return "TagException";
-    case Error::kDryRunOperation: return "DryRunOperationException";
+    case Error::kOk:
+      return "Ok";
+    case Error::kSystem:
+      return "SystemError";
+    case Error::kCorrupt:
+      return "IntegrityFailure";
+    case Error::kNotAStore:
+      return "NotAStore";
+    case Error::kNewerFormat:
+      return "NewerFormat";
+    case Error::kWrongCredential:
+      return "WrongCredential";
+    case Error::kLocked:
+      return "StoreInUse";
+    case Error::kUsage:
+      return "UsageError";
+    case Error::kInternal:
+      return "KMSInternalException";
+    case Error::kAccessDenied:
+      return "AccessDeniedException";
+    case Error::kNotFound:
+      return "NotFoundException";
+    case Error::kDisabled:
+      return "DisabledException";
+    case Error::kInvalidState:
+      return "KMSInvalidStateException";
+    case Error::kUnsupportedOperation:
+      return "UnsupportedOperationException";
+    case Error::kInvalidCiphertext:
+      return "InvalidCiphertextException";
+    case Error::kIncorrectKey:
+      return "IncorrectKeyException";
+    case Error::kIncorrectKeyMaterial:
+      return "IncorrectKeyMaterialException";
+    case Error::kInvalidImportToken:
+      return "InvalidImportTokenException";
+    case Error::kExpiredImportToken:
+      return "ExpiredImportTokenException";
+    case Error::kValidation:
+      return "ValidationException";
+    case Error::kAlreadyExists:
+      return "AlreadyExistsException";
+    case Error::kInvalidAliasName:
+      return "InvalidAliasNameException";
+    case Error::kNotAuthorized:
+      return "NotAuthorizedException";
+    case Error::kMalformedPolicyDocument:
+      return "MalformedPolicyDocumentException";
+    case Error::kLimitExceeded:
+      return "LimitExceededException";
+    case Error::kInvalidMarker:
+      return "InvalidMarkerException";
+    case Error::kInvalidArn:
+      return "InvalidArnException";
+    case Error::kInvalidGrantToken:
+      return "InvalidGrantTokenException";
+    case Error::kInvalidGrantId:
+      return "InvalidGrantIdException";
+    case Error::kTagException:
+      return "TagException";
+    case Error::kDryRunOperation:
+      return "DryRunOperationException";
   }
   return "KMSInternalException";
 }
@@ -56,8 +87,7 @@ Status Status::FromErrno(int sys_errno, std::string_view what) {
 }
 
 std::string Status::ToString() const {
-  return ok() ? std::string("Ok")
-              : std::string(ErrorName(error_)) + ": " + message_;
+  return ok() ? std::string("Ok") : std::string(ErrorName(error_)) + ": " + message_;
 }
 
 }  // namespace keyfold

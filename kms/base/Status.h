@@ -92,7 +92,7 @@ inline Status OkStatus() { return Status(); }
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
   Result(Status status) : status_(std::move(status)) {  // NOLINT
     if (status_.ok()) std::abort();
   }
@@ -125,10 +125,10 @@ class [[nodiscard]] Result {
 #define KF_CONCAT(a, b) KF_CONCAT_INNER(a, b)
 
 // KF_RETURN_IF_ERROR(expr) returns the Status of `expr` unless it is ok.
-#define KF_RETURN_IF_ERROR(expr)                         \
-  do {                                                   \
-    ::keyfold::Status kf_status = (expr);                \
-    if (!kf_status.ok()) return kf_status;               \
+#define KF_RETURN_IF_ERROR(expr)           \
+  do {                                     \
+    ::keyfold::Status kf_status = (expr);  \
+    if (!kf_status.ok()) return kf_status; \
   } while (false)
 
 // KF_ASSIGN_OR_RETURN(lhs, expr) moves the value of Result `expr` into `lhs`,

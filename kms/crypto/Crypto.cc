@@ -23,7 +23,9 @@ class CryptoInternal {
 
 namespace {
 
-ByteView Raw(const SecretBytes& secret) { return secret.Expose(CryptoInternal::Access()); }
+ByteView Raw(const SecretBytes& secret) {
+  return secret.Expose(CryptoInternal::Access());
+}
 MutableBytes RawMutable(SecretBytes& secret) {
   return secret.ExposeMutable(CryptoInternal::Access());
 }
@@ -187,8 +189,8 @@ Bytes HkdfPublic(const SecretBytes& key, ByteView salt, ByteView info, size_t si
   return out;
 }
 
-Result<SecretBytes> Scrypt(const SecretBytes& passphrase, ByteView salt, unsigned log2_n,
-                           unsigned r, unsigned p) {
+Result<SecretBytes> Scrypt(const SecretBytes& passphrase, ByteView salt,
+                           unsigned log2_n, unsigned r, unsigned p) {
   SecretBytes out(kKeySize);
   const ByteView raw = Raw(passphrase);
   const MutableBytes to = RawMutable(out);
@@ -205,7 +207,8 @@ struct Aead::Impl {
   CipherCtx Make(bool seal) const {
     CipherCtx ctx(EVP_CIPHER_CTX_new());
     if (!ctx) std::abort();
-    Must(EVP_CipherInit_ex2(ctx.get(), Gcm(), Raw(key).data(), nullptr, seal ? 1 : 0, nullptr));
+    Must(EVP_CipherInit_ex2(ctx.get(), Gcm(), Raw(key).data(), nullptr, seal ? 1 : 0,
+                            nullptr));
     return ctx;
   }
   SecretBytes key;
@@ -229,7 +232,8 @@ void Aead::Seal(ByteView nonce, ByteView aad, ByteView plain, MutableBytes ciphe
   int n = 0;
   Must(EVP_EncryptInit_ex2(ctx.get(), nullptr, nullptr, nonce.data(), nullptr));
   if (!aad.empty())
-    Must(EVP_EncryptUpdate(ctx.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    Must(EVP_EncryptUpdate(ctx.get(), nullptr, &n, aad.data(),
+                           static_cast<int>(aad.size())));
   if (!plain.empty())
     Must(EVP_EncryptUpdate(ctx.get(), cipher.data(), &n, plain.data(),
                            static_cast<int>(plain.size())));
@@ -248,7 +252,8 @@ bool Aead::Open(ByteView nonce, ByteView aad, ByteView cipher, ByteView tag,
   int n = 0;
   Must(EVP_DecryptInit_ex2(ctx.get(), nullptr, nullptr, nonce.data(), nullptr));
   if (!aad.empty())
-    Must(EVP_DecryptUpdate(ctx.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    Must(EVP_DecryptUpdate(ctx.get(), nullptr, &n, aad.data(),
+                           static_cast<int>(aad.size())));
   if (!cipher.empty())
     Must(EVP_DecryptUpdate(ctx.get(), plain.data(), &n, cipher.data(),
                            static_cast<int>(cipher.size())));
@@ -274,8 +279,8 @@ Result<Bytes> OpenBytes(const SecretBytes& key, ByteView aad, ByteView sealed) {
   if (sealed.size() < kGcmNonceSize + kGcmTagSize) return BadCiphertext();
   Bytes plain(sealed.size() - kGcmNonceSize - kGcmTagSize);
   if (!Aead(key).Open(sealed.first(kGcmNonceSize), aad,
-                      sealed.subspan(kGcmNonceSize, plain.size()), sealed.last(kGcmTagSize),
-                      plain))
+                      sealed.subspan(kGcmNonceSize, plain.size()),
+                      sealed.last(kGcmTagSize), plain))
     return BadCiphertext();
   return plain;
 }
@@ -313,7 +318,8 @@ struct DeterministicAead::Impl {
   CipherCtx Make(bool seal) const {
     CipherCtx ctx(EVP_CIPHER_CTX_new());
     if (!ctx) std::abort();
-    Must(EVP_CipherInit_ex2(ctx.get(), Siv(), Raw(key).data(), nullptr, seal ? 1 : 0, nullptr));
+    Must(EVP_CipherInit_ex2(ctx.get(), Siv(), Raw(key).data(), nullptr, seal ? 1 : 0,
+                            nullptr));
     return ctx;
   }
 };
@@ -330,7 +336,8 @@ Bytes DeterministicAead::Seal(ByteView aad, ByteView plain) const {
   CipherCtx ctx = impl_->Make(true);
   int n = 0;
   if (!aad.empty())
-    Must(EVP_EncryptUpdate(ctx.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    Must(EVP_EncryptUpdate(ctx.get(), nullptr, &n, aad.data(),
+                           static_cast<int>(aad.size())));
   Must(EVP_EncryptUpdate(ctx.get(), out.data() + kSivTagSize, &n, plain.data(),
                          static_cast<int>(plain.size())));
   uint8_t none[16];
@@ -347,7 +354,8 @@ Result<Bytes> DeterministicAead::Open(ByteView aad, ByteView sealed) const {
   Must(EVP_CIPHER_CTX_ctrl(ctx.get(), EVP_CTRL_AEAD_SET_TAG, kSivTagSize,
                            const_cast<uint8_t*>(sealed.data())));
   if (!aad.empty())
-    Must(EVP_DecryptUpdate(ctx.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())));
+    Must(EVP_DecryptUpdate(ctx.get(), nullptr, &n, aad.data(),
+                           static_cast<int>(aad.size())));
   uint8_t none[16];
   if (EVP_DecryptUpdate(ctx.get(), plain.data(), &n, sealed.data() + kSivTagSize,
                         static_cast<int>(plain.size())) != 1 ||
@@ -368,7 +376,8 @@ RsaPrivateKey::~RsaPrivateKey() = default;
 
 Result<RsaPrivateKey> RsaPrivateKey::Generate(unsigned bits) {
   RsaPrivateKey out;
-  out.impl_->key.reset(EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
+  out.impl_->key.reset(
+      EVP_PKEY_Q_keygen(nullptr, nullptr, "RSA", static_cast<size_t>(bits)));
   if (!out.impl_->key) return Status(Error::kInternal, "cannot make an RSA key");
   return out;
 }
@@ -377,8 +386,7 @@ Result<RsaPrivateKey> RsaPrivateKey::FromPkcs8(const SecretBytes& der) {
   const ByteView raw = Raw(der);
   const uint8_t* at = raw.data();
   RsaPrivateKey out;
-  out.impl_->key.reset(
-      d2i_AutoPrivateKey(nullptr, &at, static_cast<long>(raw.size())));
+  out.impl_->key.reset(d2i_AutoPrivateKey(nullptr, &at, static_cast<long>(raw.size())));
   if (!out.impl_->key) return Status(Error::kCorrupt, "not an RSA private key");
   return out;
 }
@@ -415,14 +423,16 @@ Result<SecretBytes> RsaPrivateKey::Unwrap(ByteView wrapped, Padding padding) con
   size_t size = static_cast<size_t>(EVP_PKEY_get_size(impl_->key.get()));
   SecretBytes plain(size);
   const MutableBytes raw = RawMutable(plain);
-  if (EVP_PKEY_decrypt(ctx.get(), raw.data(), &size, wrapped.data(), wrapped.size()) != 1)
+  if (EVP_PKEY_decrypt(ctx.get(), raw.data(), &size, wrapped.data(), wrapped.size()) !=
+      1)
     return BadCiphertext();
   SecretBytes out(size);
   std::memcpy(RawMutable(out).data(), raw.data(), size);
   return out;
 }
 
-Result<SecretBytes> RsaPrivateKey::UnwrapRsaAes(ByteView wrapped, Padding padding) const {
+Result<SecretBytes> RsaPrivateKey::UnwrapRsaAes(ByteView wrapped,
+                                                Padding padding) const {
   const size_t rsa = static_cast<size_t>(EVP_PKEY_get_size(impl_->key.get()));
   if (wrapped.size() <= rsa + 8) return BadCiphertext();
   KF_ASSIGN_OR_RETURN(const SecretBytes kek, Unwrap(wrapped.first(rsa), padding));
@@ -431,11 +441,13 @@ Result<SecretBytes> RsaPrivateKey::UnwrapRsaAes(ByteView wrapped, Padding paddin
   CipherCtx ctx(EVP_CIPHER_CTX_new());
   if (!ctx) std::abort();
   EVP_CIPHER_CTX_set_flags(ctx.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-  Must(EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, Raw(kek).data(), nullptr));
+  Must(EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, Raw(kek).data(),
+                          nullptr));
   SecretBytes plain(body.size() + 16);
   int n = 0;
   if (EVP_DecryptUpdate(ctx.get(), RawMutable(plain).data(), &n, body.data(),
-                        static_cast<int>(body.size())) != 1 || n <= 0)
+                        static_cast<int>(body.size())) != 1 ||
+      n <= 0)
     return BadCiphertext();
   SecretBytes out(static_cast<size_t>(n));
   std::memcpy(RawMutable(out).data(), Raw(plain).data(), out.size());
@@ -449,14 +461,16 @@ Bytes RevealSecret(const SecretBytes& secret) {
 
 SecretBytes SecretFrom(MutableBytes source) {
   SecretBytes out(source.size());
-  if (!source.empty()) std::memcpy(RawMutable(out).data(), source.data(), source.size());
+  if (!source.empty())
+    std::memcpy(RawMutable(out).data(), source.data(), source.size());
   OPENSSL_cleanse(source.data(), source.size());
   return out;
 }
 
 SecretBytes CopySecret(const SecretBytes& secret) {
   SecretBytes out(secret.size());
-  if (!secret.empty()) std::memcpy(RawMutable(out).data(), Raw(secret).data(), secret.size());
+  if (!secret.empty())
+    std::memcpy(RawMutable(out).data(), Raw(secret).data(), secret.size());
   return out;
 }
 

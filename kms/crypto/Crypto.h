@@ -18,7 +18,7 @@ namespace keyfold {
 inline constexpr size_t kKeySize = 32;       // AES-256 and every derived key
 inline constexpr size_t kGcmNonceSize = 12;  // NIST SP 800-38D, 96 bits
 inline constexpr size_t kGcmTagSize = 16;
-inline constexpr size_t kSivTagSize = 16;    // RFC 5297
+inline constexpr size_t kSivTagSize = 16;  // RFC 5297
 inline constexpr size_t kSha256Size = 32;
 
 using Sha256Digest = std::array<uint8_t, kSha256Size>;
@@ -61,8 +61,8 @@ class Aead {
   void Seal(ByteView nonce, ByteView aad, ByteView plain, MutableBytes cipher,
             MutableBytes tag) const;
   // Open is false, and `plain` is zeroed, unless everything authenticates.
-  [[nodiscard]] bool Open(ByteView nonce, ByteView aad, ByteView cipher,
-                          ByteView tag, MutableBytes plain) const;
+  [[nodiscard]] bool Open(ByteView nonce, ByteView aad, ByteView cipher, ByteView tag,
+                          MutableBytes plain) const;
 
  private:
   struct Impl;

@@ -26,9 +26,12 @@ enum class Provider { kPassphrase, kPassphraseFile, kFile };
 // Names in the description and the AAD: never change.
 std::string_view ProviderName(Provider provider) {
   switch (provider) {
-    case Provider::kPassphrase: return "passphrase";
-    case Provider::kPassphraseFile: return "passphrase-file";
-    case Provider::kFile: return "file";
+    case Provider::kPassphrase:
+      return "passphrase";
+    case Provider::kPassphraseFile:
+      return "passphrase-file";
+    case Provider::kFile:
+      return "file";
   }
   std::abort();
 }
@@ -76,9 +79,10 @@ Status CheckCost(const ScryptParameters& cost, Error error) {
   const bool bounded = cost.log2_n >= 10 && cost.log2_n <= 22 && cost.r >= 1 &&
                        cost.r <= 32 && cost.p >= 1 && cost.p <= 16;
   if (!bounded || (uint64_t{128} * cost.r << cost.log2_n) > kMaxScryptMemory)
-    return {error,
-            "The passphrase's scrypt parameters are out of bounds (log2_n 10 to 22, r 1 "
-            "to 32, p 1 to 16, at most 1 GiB of memory)."};
+    return {
+        error,
+        "The passphrase's scrypt parameters are out of bounds (log2_n 10 to 22, r 1 "
+        "to 32, p 1 to 16, at most 1 GiB of memory)."};
   return OkStatus();
 }
 
@@ -144,8 +148,9 @@ Result<SecretBytes> KeyFileKey(const Sealed& sealed, const std::string& path,
                                Error wrong_size) {
   KF_ASSIGN_OR_RETURN(SecretBytes secret, ReadSecretFile(path, kKeySize, false));
   if (secret.size() != kKeySize)
-    return Status(wrong_size, path + " is not a key file: it must have exactly 32 bytes. "
-                                     "Name the right file.");
+    return Status(wrong_size, path +
+                                  " is not a key file: it must have exactly 32 bytes. "
+                                  "Name the right file.");
   return Hkdf(secret, sealed.salt, AsBytes(kKeyFileInfo));
 }
 
@@ -231,7 +236,8 @@ Result<Sealed> ParseDescription(const json& description) {
   return out;
 }
 
-Result<SealedRootKey> Create(const std::string& spec_text, const PassphrasePrompt& prompt,
+Result<SealedRootKey> Create(const std::string& spec_text,
+                             const PassphrasePrompt& prompt,
                              const ScryptParameters& cost) {
   KF_ASSIGN_OR_RETURN(const Spec spec, ParseSpec(spec_text));
   KF_RETURN_IF_ERROR(CheckCost(cost, Error::kUsage));
@@ -277,8 +283,9 @@ Result<RootKey> Unseal(const json& description, const std::string& override_spec
                   UsesPassphrase(sealed.provider)
                       ? "The passphrase is wrong, or the store's configuration was "
                         "altered. Try again."
-                      : source.path + " is not this store's key file, or the store's "
-                                      "configuration was altered. Name the right file.");
+                      : source.path +
+                            " is not this store's key file, or the store's "
+                            "configuration was altered. Name the right file.");
   return RootKey(std::move(root).value());
 }
 

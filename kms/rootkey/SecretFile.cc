@@ -43,7 +43,8 @@ Status CheckSecretFile(int fd, const std::string& path) {
     return {Error::kUsage,
             path + " belongs to another user. Take ownership with chown first."};
   if ((info.st_mode & 077) != 0)
-    return {Error::kUsage, path + " can be read or written by others. Run: chmod 600 '" +
+    return {Error::kUsage, path +
+                               " can be read or written by others. Run: chmod 600 '" +
                                path + "', and consider its secret known."};
   return OkStatus();
 }
@@ -100,8 +101,8 @@ Status CreateKeyFile(const std::string& path, size_t size) {
   if (fd.get() < 0) return Status::FromErrno(errno, path);
   WipedBuffer buffer(size);
   FillRandom(buffer.bytes);
-  Status status = fchmod(fd.get(), 0400) != 0 ? Status::FromErrno(errno, path)
-                                              : OkStatus();
+  Status status =
+      fchmod(fd.get(), 0400) != 0 ? Status::FromErrno(errno, path) : OkStatus();
   if (status.ok()) status = WriteAll(fd.get(), buffer.bytes.data(), size, path);
   if (status.ok()) status = SyncFolderOf(path);
   if (!status.ok()) unlink(path.c_str());

@@ -57,9 +57,9 @@ Answer CreateAlias(Invocation& call) {
   KF_RETURN_IF_ERROR(
       call.AuthorizeOnAccount(call.Action(), AliasArn(call.account, name)));
   if (call.state->aliases.contains(name))
-    return Status(Error::kAlreadyExists, "An alias with the name " +
-                                             AliasArn(call.account, name) +
-                                             " already exists");
+    return Status(
+        Error::kAlreadyExists,
+        "An alias with the name " + AliasArn(call.account, name) + " already exists");
   call.Change().PutAlias({name, call.key->id, call.now, call.now});
   return json::object();
 }

@@ -28,8 +28,7 @@ Bytes RowMac(const RootSecrets& secrets, Table table, const Row& row) {
 }
 
 // ManifestDigest covers every row but the manifest itself.
-std::string ManifestDigest(
-    const std::map<std::pair<Table, std::string>, Bytes>& macs) {
+std::string ManifestDigest(const std::map<std::pair<Table, std::string>, Bytes>& macs) {
   ByteWriter out;
   for (const auto& [where, mac] : macs) {
     out.Prefixed(TableName(where.first));
@@ -91,15 +90,18 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
 
 void IndexGrants(State& state) {
   std::map<std::string, std::vector<policy::Grant>> lists;
-  for (const auto& [id, grant] : state.grants) lists[grant->key_id].push_back(grant->grant);
+  for (const auto& [id, grant] : state.grants)
+    lists[grant->key_id].push_back(grant->grant);
   for (auto& [key_id, list] : lists)
     state.grants_by_key[key_id] =
         std::make_shared<const std::vector<policy::Grant>>(std::move(list));
 }
 
 json ToJson(const Account& account) {
-  return {{"id", account.id}, {"region", account.region},
-          {"storeId", account.store_id}, {"rootUid", account.root_uid}};
+  return {{"id", account.id},
+          {"region", account.region},
+          {"storeId", account.store_id},
+          {"rootUid", account.root_uid}};
 }
 
 json ToJson(const AuditHead& head) {
@@ -129,13 +131,13 @@ std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
   return out;
 }
 
-Status Catalog::Fill(KeyStore& store, const RootSecrets& secrets, const Account& account,
-                     Transaction transaction) {
+Status Catalog::Fill(KeyStore& store, const RootSecrets& secrets,
+                     const Account& account, Transaction transaction) {
   transaction.PutSetting(kAccount, ToJson(account));
   transaction.PutSetting(kAuditHead, ToJson(AuditHead{0, std::string(64, '0')}));
   RowMacs macs;
-  return store.Commit(Authenticated(secrets, transaction.changes(),
-                                    transaction.next().sequence, macs));
+  return store.Commit(
+      Authenticated(secrets, transaction.changes(), transaction.next().sequence, macs));
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Load(std::unique_ptr<KeyStore> store,
@@ -177,18 +179,22 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
     KF_ASSIGN_OR_RETURN(settings[row.id], ParseBody(row));
   }
   for (const char* name : {kManifest, kAccount, kAuditHead, kIam})
-    if (!settings.contains(name)) return Damaged("lacks its row \"" + std::string(name) + "\"");
+    if (!settings.contains(name))
+      return Damaged("lacks its row \"" + std::string(name) + "\"");
   if (settings[kManifest].at("digest") != ManifestDigest(macs_))
     return Damaged("lacks a row, or holds one of an earlier time");
   state.sequence = settings[kManifest].at("sequence").get<uint64_t>();
   const json& account = settings[kAccount];
-  account_ = {account.at("id").get<std::string>(), account.at("region").get<std::string>(),
-              account.at("storeId").get<std::string>(), account.at("rootUid").get<uid_t>()};
+  account_ = {
+      account.at("id").get<std::string>(), account.at("region").get<std::string>(),
+      account.at("storeId").get<std::string>(), account.at("rootUid").get<uid_t>()};
   const json& head = settings[kAuditHead];
-  sealed_head_ = {head.at("sequence").get<uint64_t>(), head.at("hash").get<std::string>()};
+  sealed_head_ = {head.at("sequence").get<uint64_t>(),
+                  head.at("hash").get<std::string>()};
   state.iam_text = settings[kIam].at("document").get<std::string>();
-  KF_ASSIGN_OR_RETURN(policy::Iam iam,
-                      policy::ParseIam(state.iam_text, "the account's IAM", account_.id));
+  KF_ASSIGN_OR_RETURN(
+      policy::Iam iam,
+      policy::ParseIam(state.iam_text, "the account's IAM", account_.id));
   state.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account_.id);
   return OkStatus();
 }
@@ -196,8 +202,8 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
 Status Catalog::Commit(Transaction transaction, const AuditHead& head) {
   transaction.PutSetting(kAuditHead, ToJson(head));
   RowMacs macs = macs_;
-  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(
-      secrets_, transaction.changes(), transaction.next().sequence, macs)));
+  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(secrets_, transaction.changes(),
+                                                  transaction.next().sequence, macs)));
   macs_ = std::move(macs);
   auto next = std::make_shared<const State>(transaction.TakeNext());
   std::lock_guard lock(mutex_);

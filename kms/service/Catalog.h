@@ -7,7 +7,8 @@
 // which then refuses.
 //
 // Owns: the key store and the published State. Must not know: who may. Thread-
-// safe: mutex_ guards state_ and sealed_head_; Commit is called by one thread at a time.
+// safe: mutex_ guards state_ and sealed_head_; Commit is called by one thread at a
+// time.
 #pragma once
 
 #include <map>
@@ -25,8 +26,8 @@ namespace keyfold {
 class Catalog {
  public:
   // Fill writes the first commit of a new store.
-  static Status Fill(KeyStore& store, const RootSecrets& secrets, const Account& account,
-                     Transaction transaction);
+  static Status Fill(KeyStore& store, const RootSecrets& secrets,
+                     const Account& account, Transaction transaction);
   // Load is kCorrupt unless every row authenticates.
   static Result<std::unique_ptr<Catalog>> Load(std::unique_ptr<KeyStore> store,
                                                const RootSecrets& secrets);

@@ -23,7 +23,8 @@ Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
   size_t size = 0;
   for (const auto& [key, value] : context) size += key.size() + value.size();
   if (size > kMaxContext)
-    return Status(Error::kValidation, "1 validation error detected: '" + LowerCamel(name) +
+    return Status(Error::kValidation, "1 validation error detected: '" +
+                                          LowerCamel(name) +
                                           "' must have at most 8192 characters");
   return context;
 }
@@ -43,7 +44,9 @@ Result<EncryptionContext> ContextToSeal(const Parameters& p, const char* name) {
   return context;
 }
 
-Status BadCiphertext() { return {Error::kInvalidCiphertext, "The ciphertext is not valid."}; }
+Status BadCiphertext() {
+  return {Error::kInvalidCiphertext, "The ciphertext is not valid."};
+}
 
 // OpenForCaller decrypts the call's CiphertextBlob for `action`. `key_parameter`
 // names the key the caller expects, if any.
@@ -60,9 +63,10 @@ Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
   if (p.Has(key_parameter)) {
     KF_ASSIGN_OR_RETURN(key, call.FindKey(p.String(key_parameter), action));
     if (key->id != header->key_id)
-      return Status(Error::kIncorrectKey,
-                    "The key ID in the request does not identify a CMK that can perform "
-                    "this operation.");
+      return Status(
+          Error::kIncorrectKey,
+          "The key ID in the request does not identify a CMK that can perform "
+          "this operation.");
   } else {
     // A blob of a key that is not here looks like any bad blob.
     key = ResolveKey(*call.state, call.account, header->key_id, call.now);
@@ -83,7 +87,8 @@ Result<int64_t> DataKeySize(const Parameters& p) {
     KF_RETURN_IF_ERROR(OneOf("KeySpec", p.String("KeySpec"), {"AES_256", "AES_128"}));
     return p.String("KeySpec") == "AES_256" ? 32 : 16;
   }
-  KF_RETURN_IF_ERROR(InRange("NumberOfBytes", *p.Integer("NumberOfBytes"), 1, kMaxRandom));
+  KF_RETURN_IF_ERROR(
+      InRange("NumberOfBytes", *p.Integer("NumberOfBytes"), 1, kMaxRandom));
   return *p.Integer("NumberOfBytes");
 }
 
@@ -100,7 +105,8 @@ Answer MakeDataKey(Invocation& call, bool reveal) {
                       ContextToSeal(call.parameters, "EncryptionContext"));
   KF_RETURN_IF_ERROR(call.DryRunDone());
   const SecretBytes key = RandomSecret(static_cast<size_t>(size));
-  KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(call.secrets, *call.key, context, key));
+  KF_ASSIGN_OR_RETURN(const Bytes blob,
+                      EncryptUnder(call.secrets, *call.key, context, key));
   json answer = {{"CiphertextBlob", ToBase64(blob)},
                  {"KeyId", KeyArn(call.account, call.key->id)}};
   if (reveal) answer["Plaintext"] = Reveal(key);
@@ -129,8 +135,9 @@ Answer Encrypt(Invocation& call) {
 Answer Decrypt(Invocation& call) {
   KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
   KeyRef key;
-  KF_ASSIGN_OR_RETURN(const SecretBytes plain,
-                      OpenForCaller(call, "KeyId", "EncryptionContext", call.Action(), key));
+  KF_ASSIGN_OR_RETURN(
+      const SecretBytes plain,
+      OpenForCaller(call, "KeyId", "EncryptionContext", call.Action(), key));
   return json{{"KeyId", KeyArn(call.account, key->id)},
               {"Plaintext", Reveal(plain)},
               {"EncryptionAlgorithm", kAlgorithm}};
@@ -150,7 +157,8 @@ Answer ReEncrypt(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const SecretBytes plain,
                       OpenForCaller(call, "SourceKeyId", "SourceEncryptionContext",
                                     "kms:ReEncryptFrom", from));
-  KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(call.secrets, *to, context, plain));
+  KF_ASSIGN_OR_RETURN(const Bytes blob,
+                      EncryptUnder(call.secrets, *to, context, plain));
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"SourceKeyId", KeyArn(call.account, from->id)},
               {"KeyId", KeyArn(call.account, to->id)},
@@ -159,7 +167,9 @@ Answer ReEncrypt(Invocation& call) {
 }
 
 Answer GenerateDataKey(Invocation& call) { return MakeDataKey(call, true); }
-Answer GenerateDataKeyWithoutPlaintext(Invocation& call) { return MakeDataKey(call, false); }
+Answer GenerateDataKeyWithoutPlaintext(Invocation& call) {
+  return MakeDataKey(call, false);
+}
 
 Answer GenerateRandom(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));

@@ -27,9 +27,9 @@ struct Caller {
   gid_t gid = 0;
   pid_t pid = 0;
   std::optional<std::vector<gid_t>> groups;  // supplementary
-  std::string role;            // assumed role, or empty
+  std::string role;                          // assumed role, or empty
   std::string source = "local";
-  bool is_service = false;     // Keyfold itself; never set from outside
+  bool is_service = false;  // Keyfold itself; never set from outside
 };
 
 using EncryptionContext = std::map<std::string, std::string>;

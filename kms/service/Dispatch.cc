@@ -15,13 +15,17 @@ constexpr DispatchEntry kEntries[] = {
     {"kms", "DisableKey", DisableKey, "KeyId", StateRule::kSwitch, kWrites},
     {"kms", "ScheduleKeyDeletion", ScheduleKeyDeletion, "KeyId",
      StateRule::kUnlessDeletion, kWrites},
-    {"kms", "CancelKeyDeletion", CancelKeyDeletion, "KeyId", StateRule::kCancel, kWrites},
-    {"kms", "CreateAlias", CreateAlias, "TargetKeyId", StateRule::kUnlessDeletion, kWrites},
-    {"kms", "UpdateAlias", UpdateAlias, "TargetKeyId", StateRule::kUnlessDeletion, kWrites},
+    {"kms", "CancelKeyDeletion", CancelKeyDeletion, "KeyId", StateRule::kCancel,
+     kWrites},
+    {"kms", "CreateAlias", CreateAlias, "TargetKeyId", StateRule::kUnlessDeletion,
+     kWrites},
+    {"kms", "UpdateAlias", UpdateAlias, "TargetKeyId", StateRule::kUnlessDeletion,
+     kWrites},
     {"kms", "DeleteAlias", DeleteAlias, nullptr, StateRule::kAny, kWrites},
     {"kms", "ListAliases", ListAliases},
     {"kms", "TagResource", TagResource, "KeyId", StateRule::kUnlessDeletion, kWrites},
-    {"kms", "UntagResource", UntagResource, "KeyId", StateRule::kUnlessDeletion, kWrites},
+    {"kms", "UntagResource", UntagResource, "KeyId", StateRule::kUnlessDeletion,
+     kWrites},
     {"kms", "ListResourceTags", ListResourceTags, "KeyId"},
     {"kms", "GetKeyPolicy", GetKeyPolicy, "KeyId"},
     {"kms", "PutKeyPolicy", PutKeyPolicy, "KeyId", StateRule::kAny, kWrites},
@@ -31,10 +35,12 @@ constexpr DispatchEntry kEntries[] = {
     {"kms", "ListRetirableGrants", ListRetirableGrants},
     {"kms", "RevokeGrant", RevokeGrant, "KeyId", StateRule::kAny, kWrites},
     {"kms", "RetireGrant", RetireGrant, nullptr, StateRule::kAny, kWrites},
-    {"kms", "EnableKeyRotation", EnableKeyRotation, "KeyId", StateRule::kRotation, kWrites},
+    {"kms", "EnableKeyRotation", EnableKeyRotation, "KeyId", StateRule::kRotation,
+     kWrites},
     {"kms", "DisableKeyRotation", DisableKeyRotation, "KeyId", StateRule::kRotation,
      kWrites},
-    {"kms", "RotateKeyOnDemand", RotateKeyOnDemand, "KeyId", StateRule::kRotation, kWrites},
+    {"kms", "RotateKeyOnDemand", RotateKeyOnDemand, "KeyId", StateRule::kRotation,
+     kWrites},
     {"kms", "GetKeyRotationStatus", GetKeyRotationStatus, "KeyId"},
     {"kms", "ListKeyRotations", ListKeyRotations, "KeyId"},
     {"kms", "Encrypt", Encrypt, "KeyId", StateRule::kUse},
@@ -44,9 +50,10 @@ constexpr DispatchEntry kEntries[] = {
     {"kms", "GenerateDataKeyWithoutPlaintext", GenerateDataKeyWithoutPlaintext, "KeyId",
      StateRule::kUse},
     {"kms", "GenerateRandom", GenerateRandom},
-    {"kms", "GetParametersForImport", GetParametersForImport, "KeyId", StateRule::kImport,
-     kWrites, MakeImportKey},
-    {"kms", "ImportKeyMaterial", ImportKeyMaterial, "KeyId", StateRule::kImport, kWrites},
+    {"kms", "GetParametersForImport", GetParametersForImport, "KeyId",
+     StateRule::kImport, kWrites, MakeImportKey},
+    {"kms", "ImportKeyMaterial", ImportKeyMaterial, "KeyId", StateRule::kImport,
+     kWrites},
     {"kms", "DeleteImportedKeyMaterial", DeleteImportedKeyMaterial, "KeyId",
      StateRule::kDeleteImport, kWrites},
     {"iam", "GetIam", GetIam},
@@ -66,7 +73,8 @@ Status Unsupported(const Account& account, const KeyRecord& key) {
 
 }  // namespace
 
-const DispatchEntry* FindDispatch(std::string_view service, std::string_view operation) {
+const DispatchEntry* FindDispatch(std::string_view service,
+                                  std::string_view operation) {
   for (const DispatchEntry& entry : kEntries)
     if (entry.service == service && entry.operation == operation) return &entry;
   return nullptr;
@@ -84,7 +92,8 @@ Status CheckState(StateRule rule, const Account& account, const KeyRecord& key,
       return RequireEnabled(account, key, now);
     case StateRule::kSwitch:
       return deleting || state == KeyState::kPendingImport
-                 ? RequireEnabled(account, key, now) : OkStatus();
+                 ? RequireEnabled(account, key, now)
+                 : OkStatus();
     case StateRule::kUnlessDeletion:
       return deleting ? RequireEnabled(account, key, now) : OkStatus();
     case StateRule::kRotation:

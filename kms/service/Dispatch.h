@@ -11,14 +11,14 @@ namespace keyfold {
 // StateRule is a row of the table of key states. D = kDisabled, S =
 // kInvalidState, U = kUnsupportedOperation.
 enum class StateRule {
-  kAny,                 // always
-  kUse,                 // Enabled only; Disabled D, else S
-  kSwitch,              // Enabled, Disabled; else S
-  kUnlessDeletion,      // PendingDeletion S
-  kRotation,            // origin EXTERNAL U; else as kUse
-  kImport,              // origin AWS_KMS U; PendingDeletion S
-  kDeleteImport,        // origin AWS_KMS U
-  kCancel,              // PendingDeletion only; else S
+  kAny,             // always
+  kUse,             // Enabled only; Disabled D, else S
+  kSwitch,          // Enabled, Disabled; else S
+  kUnlessDeletion,  // PendingDeletion S
+  kRotation,        // origin EXTERNAL U; else as kUse
+  kImport,          // origin AWS_KMS U; PendingDeletion S
+  kDeleteImport,    // origin AWS_KMS U
+  kCancel,          // PendingDeletion only; else S
 };
 
 struct DispatchEntry {

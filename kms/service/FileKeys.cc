@@ -15,18 +15,24 @@ std::initializer_list<const char*> ActionsOf(KeyUse use) {
   static constexpr std::initializer_list<const char*> kCreate = {kGenerate};
   static constexpr std::initializer_list<const char*> kWrite = {kDecrypt, kGenerate};
   switch (use) {
-    case KeyUse::kRead: return kRead;
-    case KeyUse::kCreate: return kCreate;
-    case KeyUse::kWrite: return kWrite;
+    case KeyUse::kRead:
+      return kRead;
+    case KeyUse::kCreate:
+      return kCreate;
+    case KeyUse::kWrite:
+      return kWrite;
   }
   return kWrite;
 }
 
 const char* UseName(KeyUse use) {
   switch (use) {
-    case KeyUse::kRead: return "read";
-    case KeyUse::kCreate: return "create";
-    case KeyUse::kWrite: return "write";
+    case KeyUse::kRead:
+      return "read";
+    case KeyUse::kCreate:
+      return "create";
+    case KeyUse::kWrite:
+      return "write";
   }
   return "write";
 }
@@ -61,8 +67,8 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
   use.key = state->FindKey(key_id);
   if (!use.key || use.key->DueForDestruction(now)) {
     use.key = nullptr;
-    use.outcome = {Error::kNotFound, "Key '" + KeyArn(account(), key_id) +
-                                         "' does not exist"};
+    use.outcome = {Error::kNotFound,
+                   "Key '" + KeyArn(account(), key_id) + "' does not exist"};
     return use;
   }
   const std::string arn = KeyArn(account(), key_id);
@@ -122,9 +128,10 @@ Status Service::RecordFileEvent(const Caller& caller, const std::string& key_id,
 
 // A file's own record, written by Authorize before, stands for the use of its key;
 // what fails, or serves no file, gets one by itself.
-Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const char* event,
-                             const std::string& key_id, const EncryptionContext& context,
-                             const std::string& path, const Status& outcome) {
+Status Service::RecordKeyUse(const Caller& caller, const FileUse& use,
+                             const char* event, const std::string& key_id,
+                             const EncryptionContext& context, const std::string& path,
+                             const Status& outcome) {
   if (outcome.ok() && !path.empty()) return OkStatus();
   try {
     json record =
@@ -142,7 +149,8 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use, const cha
 }
 
 Result<WrappedDataKey> Service::WrapDataKey(const Caller& caller, DataKey key,
-                                            const char* event, const std::string& key_id,
+                                            const char* event,
+                                            const std::string& key_id,
                                             const EncryptionContext& context,
                                             const std::string& path) {
   const FileUse use = DecideFileUse(caller, key_id, context, {kGenerate});

@@ -10,8 +10,10 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kGrantable[] = {
-    "Decrypt",       "Encrypt",     "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
-    "ReEncryptFrom", "ReEncryptTo", "CreateGrant",     "RetireGrant",
+    "Decrypt",         "Encrypt",
+    "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",   "ReEncryptTo",
+    "CreateGrant",     "RetireGrant",
     "DescribeKey"};
 constexpr size_t kMaxGrantsPerKey = 50000;
 constexpr std::string_view kTokenPrefix = "kfg1-";
@@ -25,8 +27,10 @@ std::string TokenOf(const std::string& grant_id) {
 Result<std::string> PrincipalArn(const Account& account, const std::string& text) {
   auto arn = policy::ParsePrincipal(text, account.id);
   if (arn.ok() && *arn != "*") return arn;
-  return Status(Error::kInvalidArn, "\"" + text + "\" is no principal of this account. "
-                                    "Write user:NAME, group:NAME, role:NAME or an ARN.");
+  return Status(Error::kInvalidArn,
+                "\"" + text +
+                    "\" is no principal of this account. "
+                    "Write user:NAME, group:NAME, role:NAME or an ARN.");
 }
 
 Status ParseConstraints(const json& constraints, policy::Grant& grant) {
@@ -38,9 +42,10 @@ Status ParseConstraints(const json& constraints, policy::Grant& grant) {
     if (strings)
       for (const json& item : value) strings = strings && item.is_string();
     if (target == nullptr || !strings)
-      return {Error::kValidation,
-              "1 validation error detected: 'constraints' takes EncryptionContextEquals "
-              "or EncryptionContextSubset, each a map of strings"};
+      return {
+          Error::kValidation,
+          "1 validation error detected: 'constraints' takes EncryptionContextEquals "
+          "or EncryptionContextSubset, each a map of strings"};
     *target = value.get<std::map<std::string, std::string>>();
   }
   return OkStatus();
@@ -64,7 +69,8 @@ Result<GrantRecord> RequestedGrant(const Invocation& call) {
   for (const std::string& operation : p.Strings("Operations")) {
     if (std::find(std::begin(kGrantable), std::end(kGrantable), operation) ==
         std::end(kGrantable))
-      return Status(Error::kValidation, "1 validation error detected: Value '" + operation +
+      return Status(Error::kValidation, "1 validation error detected: Value '" +
+                                            operation +
                                             "' at 'operations' cannot be granted");
     grant.operations.insert(operation);
   }
@@ -86,28 +92,30 @@ bool SameGrant(const policy::Grant& a, const policy::Grant& b) {
 Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
   const policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
                                 call.ConditionsOn(*call.key)};
-  if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy, {})
+  if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy,
+                          {})
           .allowed())
     return OkStatus();
   auto held_by = [&](const policy::Grant& held) {
-    const bool mine = held.grantee == call.principal.arn ||
-                      std::find(call.principal.group_arns.begin(),
-                                call.principal.group_arns.end(),
-                                held.grantee) != call.principal.group_arns.end();
+    const bool mine =
+        held.grantee == call.principal.arn ||
+        std::find(call.principal.group_arns.begin(), call.principal.group_arns.end(),
+                  held.grantee) != call.principal.group_arns.end();
     if (!mine || !held.operations.contains("CreateGrant")) return false;
-    const bool operations = std::includes(held.operations.begin(), held.operations.end(),
-                                          wanted.operations.begin(),
-                                          wanted.operations.end());
-    const bool equals = held.context_equals.empty() ||
-                        held.context_equals == wanted.context_equals;
-    const bool subset = std::includes(
-        wanted.context_subset.begin(), wanted.context_subset.end(),
-        held.context_subset.begin(), held.context_subset.end());
+    const bool operations =
+        std::includes(held.operations.begin(), held.operations.end(),
+                      wanted.operations.begin(), wanted.operations.end());
+    const bool equals =
+        held.context_equals.empty() || held.context_equals == wanted.context_equals;
+    const bool subset =
+        std::includes(wanted.context_subset.begin(), wanted.context_subset.end(),
+                      held.context_subset.begin(), held.context_subset.end());
     return operations && equals && subset;
   };
   const auto& grants = call.state->GrantsOf(call.key->id);
   if (std::any_of(grants.begin(), grants.end(), held_by)) return OkStatus();
-  return AccessDenied(call.principal, call.Action(), KeyArn(call.account, call.key->id));
+  return AccessDenied(call.principal, call.Action(),
+                      KeyArn(call.account, call.key->id));
 }
 
 json Describe(const GrantRecord& record, const Account& account) {
@@ -119,7 +127,8 @@ json Describe(const GrantRecord& record, const Account& account) {
               {"GranteePrincipal", grant.grantee},
               {"IssuingAccount", record.issuing_account},
               {"Operations", grant.operations}};
-  if (!grant.retiring_principal.empty()) out["RetiringPrincipal"] = grant.retiring_principal;
+  if (!grant.retiring_principal.empty())
+    out["RetiringPrincipal"] = grant.retiring_principal;
   if (!grant.context_equals.empty())
     out["Constraints"]["EncryptionContextEquals"] = grant.context_equals;
   if (!grant.context_subset.empty())
@@ -151,9 +160,10 @@ Answer CreateGrant(Invocation& call) {
   if (existing.size() >= kMaxGrantsPerKey)
     return Status(Error::kLimitExceeded, "The key has 50,000 grants already.");
   std::string id = record.grant.id;
-  const auto same = std::find_if(existing.begin(), existing.end(), [&](const auto& other) {
-    return !other.name.empty() && SameGrant(other, record.grant);
-  });
+  const auto same =
+      std::find_if(existing.begin(), existing.end(), [&](const auto& other) {
+        return !other.name.empty() && SameGrant(other, record.grant);
+      });
   if (same != existing.end())
     id = same->id;
   else
@@ -166,7 +176,8 @@ Answer ListGrants(Invocation& call) {
   std::string grantee;
   if (call.parameters.Has("GranteePrincipal")) {
     KF_ASSIGN_OR_RETURN(
-        grantee, PrincipalArn(call.account, call.parameters.String("GranteePrincipal")));
+        grantee,
+        PrincipalArn(call.account, call.parameters.String("GranteePrincipal")));
   }
   return PageOfGrants(call, [&](const GrantRecord& record) {
     return record.key_id == call.key->id && (id.empty() || record.grant.id == id) &&
@@ -207,14 +218,16 @@ Answer RetireGrant(Invocation& call) {
   }
   const auto it = call.state->grants.find(id);
   const KeyRef key = it == call.state->grants.end()
-                         ? nullptr : call.state->FindKey(it->second->key_id);
+                         ? nullptr
+                         : call.state->FindKey(it->second->key_id);
   if (!key) return UnknownGrant();
-  if (p.Has("KeyId") && ResolveKey(*call.state, call.account, p.String("KeyId"), call.now) != key)
+  if (p.Has("KeyId") &&
+      ResolveKey(*call.state, call.account, p.String("KeyId"), call.now) != key)
     return UnknownGrant();
   const policy::Grant& grant = it->second->grant;
-  const bool retires = grant.retiring_principal == call.principal.arn ||
-                       (grant.grantee == call.principal.arn &&
-                        grant.operations.contains("RetireGrant"));
+  const bool retires =
+      grant.retiring_principal == call.principal.arn ||
+      (grant.grantee == call.principal.arn && grant.operations.contains("RetireGrant"));
   if (!retires) KF_RETURN_IF_ERROR(call.Authorize(call.Action(), *key));
   call.resources.push_back(KeyArn(call.account, key->id));
   KF_RETURN_IF_ERROR(call.DryRunDone());

@@ -8,8 +8,10 @@ namespace {
 using nlohmann::json;
 
 json Describe(const policy::Principal& principal) {
-  return {{"Arn", principal.arn}, {"UserName", principal.user_name},
-          {"Groups", principal.group_arns}, {"AccountRoot", principal.is_account_root}};
+  return {{"Arn", principal.arn},
+          {"UserName", principal.user_name},
+          {"Groups", principal.group_arns},
+          {"AccountRoot", principal.is_account_root}};
 }
 
 std::vector<std::string> PolicyNames(const policy::IamIndex& iam,
@@ -22,9 +24,12 @@ std::vector<std::string> PolicyNames(const policy::IamIndex& iam,
 
 const char* OutcomeName(policy::Outcome outcome) {
   switch (outcome) {
-    case policy::Outcome::kAllow: return "allowed";
-    case policy::Outcome::kExplicitDeny: return "explicitDeny";
-    case policy::Outcome::kImplicitDeny: return "implicitDeny";
+    case policy::Outcome::kAllow:
+      return "allowed";
+    case policy::Outcome::kExplicitDeny:
+      return "explicitDeny";
+    case policy::Outcome::kImplicitDeny:
+      return "implicitDeny";
   }
   return "implicitDeny";
 }
@@ -32,7 +37,8 @@ const char* OutcomeName(policy::Outcome outcome) {
 }  // namespace
 
 Answer GetIam(Invocation& call) {
-  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
+  KF_RETURN_IF_ERROR(
+      call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
   return json{{"Document", call.state->iam_text}};
 }
 
@@ -47,7 +53,8 @@ Answer ApplyIam(Invocation& call) {
        policy::Diff(call.state->iam->iam(), iam, call.account.id, call.principal)) {
     const Status allowed = call.AuthorizeOnAccount(change.action, change.resource);
     if (!allowed.ok())
-      return Status(Error::kAccessDenied, allowed.message() + ": " + change.description);
+      return Status(Error::kAccessDenied,
+                    allowed.message() + ": " + change.description);
     changes.push_back({{"Action", change.action},
                        {"Resource", change.resource},
                        {"Description", change.description}});
@@ -100,7 +107,9 @@ Answer Simulate(Invocation& call) {
         *call.state->iam, who,
         {action, resource, call.WithRequest(BaseConditions(call.account, call.now))});
   }
-  json answer = {{"Principal", Describe(who)}, {"Action", action}, {"Resource", resource},
+  json answer = {{"Principal", Describe(who)},
+                 {"Action", action},
+                 {"Resource", resource},
                  {"Decision", OutcomeName(decision.outcome)}};
   // The reason quotes policies, which are for those who may read them.
   if (informed || decision.allowed()) answer["Reason"] = decision.reason;

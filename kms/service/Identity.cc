@@ -30,9 +30,10 @@ Result<std::optional<std::string>> Lookup(Call&& call, char* Entry::*member) {
   // What getpwnam(3) lists for "not found".
   const bool absent = error == 0 || error == ENOENT || error == ESRCH || error == EPERM;
   if (found == nullptr && !absent)
-    return Status(Error::kAccessDenied,
-                  "Users and groups cannot be looked up now, so no right can be given: " +
-                      Status::FromErrno(error, "look-up").message());
+    return Status(
+        Error::kAccessDenied,
+        "Users and groups cannot be looked up now, so no right can be given: " +
+            Status::FromErrno(error, "look-up").message());
   if (found == nullptr) return std::optional<std::string>();
   return std::optional<std::string>(found->*member);
 }
@@ -108,8 +109,9 @@ Result<policy::Principal> Identity::Look(const Caller& caller,
   policy::Principal role;
   if (!iam.AssumeRole(caller.role, principal, &role))
     return Status(Error::kAccessDenied,
-                  "User: " + principal.arn + " is not authorized to perform: "
-                  "sts:AssumeRole on resource: " +
+                  "User: " + principal.arn +
+                      " is not authorized to perform: "
+                      "sts:AssumeRole on resource: " +
                       policy::RoleArn(iam.account(), caller.role));
   return role;
 }

@@ -42,7 +42,8 @@ class Identity {
     std::optional<std::vector<gid_t>> groups;
     std::optional<policy::Principal> principal;
   };
-  Result<policy::Principal> Look(const Caller& caller, const policy::IamIndex& iam) const;
+  Result<policy::Principal> Look(const Caller& caller,
+                                 const policy::IamIndex& iam) const;
   // Remembered is what is known of `caller`; empty when nothing is.
   Known Remembered(const Caller& caller);
   void Remember(const Caller& caller, Known known);

@@ -43,9 +43,10 @@ Bytes TokenMac(const RootSecrets& secrets, ByteView id, const std::string& key_i
 }
 
 Status InvalidToken() {
-  return {Error::kInvalidImportToken,
-          "The import token is not one of this key, or was used. Get new parameters with "
-          "GetParametersForImport."};
+  return {
+      Error::kInvalidImportToken,
+      "The import token is not one of this key, or was used. Get new parameters with "
+      "GetParametersForImport."};
 }
 
 // FindImport authenticates the token and finds its record.
@@ -74,9 +75,10 @@ Result<CmkMaterial> Unwrap(const Invocation& call, const ImportRecord& import) {
   auto material = algorithm->aes_wrap ? key.UnwrapRsaAes(wrapped, algorithm->padding)
                                       : key.Unwrap(wrapped, algorithm->padding);
   if (!material.ok() || material->size() != kKeySize)
-    return Status(Error::kInvalidCiphertext,
-                  "The encrypted key material was not wrapped with this token's public key "
-                  "and algorithm, or is not 32 bytes long.");
+    return Status(
+        Error::kInvalidCiphertext,
+        "The encrypted key material was not wrapped with this token's public key "
+        "and algorithm, or is not 32 bytes long.");
   return CmkMaterial(std::move(material).value());
 }
 
@@ -93,7 +95,8 @@ Result<std::optional<TimePoint>> Expiry(const Invocation& call) {
                             "KEY_MATERIAL_EXPIRES."
                           : "A validTo date must not be set if the ExpirationModel is "
                             "KEY_MATERIAL_DOES_NOT_EXPIRE.");
-  if (valid_to && (*valid_to <= call.now || *valid_to > call.now + std::chrono::days(365)))
+  if (valid_to &&
+      (*valid_to <= call.now || *valid_to > call.now + std::chrono::days(365)))
     return Status(Error::kValidation,
                   "The validTo date must be in the future, at most 365 days from now.");
   return valid_to;
@@ -105,9 +108,10 @@ Status MakeImportKey(Invocation& call) {
   const std::string spec = call.parameters.String("WrappingKeySpec");
   KF_RETURN_IF_ERROR(
       OneOf("WrappingKeySpec", spec, {"RSA_2048", "RSA_3072", "RSA_4096"}));
-  KF_RETURN_IF_ERROR(OneOf("WrappingAlgorithm", call.parameters.String("WrappingAlgorithm"),
-                           {kAlgorithms[0].name, kAlgorithms[1].name, kAlgorithms[2].name,
-                            kAlgorithms[3].name}));
+  KF_RETURN_IF_ERROR(OneOf("WrappingAlgorithm",
+                           call.parameters.String("WrappingAlgorithm"),
+                           {kAlgorithms[0].name, kAlgorithms[1].name,
+                            kAlgorithms[2].name, kAlgorithms[3].name}));
   const unsigned bits = spec == "RSA_2048" ? 2048 : spec == "RSA_3072" ? 3072 : 4096;
   KF_ASSIGN_OR_RETURN(call.import_key, RsaPrivateKey::Generate(bits));
   return OkStatus();
@@ -125,8 +129,11 @@ Answer GetParametersForImport(Invocation& call) {
     return Status(Error::kLimitExceeded,
                   "100 import tokens of this key are unused. Wait until they expire.");
   const Bytes id = RandomBytes(kTokenIdSize);
-  ImportRecord import{ToHex(id), call.key->id, call.parameters.String("WrappingAlgorithm"),
-                      call.now + kValidity, {}};
+  ImportRecord import{ToHex(id),
+                      call.key->id,
+                      call.parameters.String("WrappingAlgorithm"),
+                      call.now + kValidity,
+                      {}};
   import.sealed_private_key = SealImportKey(call.secrets, import, *call.import_key);
   Bytes token = id;
   const Bytes mac = TokenMac(call.secrets, id, call.key->id);
@@ -145,14 +152,17 @@ Answer ImportKeyMaterial(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const CmkMaterial material, Unwrap(call, import));
   KeyRecord key = *call.key;
   const Bytes identity = MaterialIdentity(material);
-  if (!key.material_identity.empty() && !ConstantTimeEqual(key.material_identity, identity))
-    return Status(Error::kIncorrectKeyMaterial,
-                  "This is not the key material that was first imported into the key. Only "
-                  "the same can be imported again.");
+  if (!key.material_identity.empty() &&
+      !ConstantTimeEqual(key.material_identity, identity))
+    return Status(
+        Error::kIncorrectKeyMaterial,
+        "This is not the key material that was first imported into the key. Only "
+        "the same can be imported again.");
   if (!key.HasMaterial(call.now)) key.enabled = true;
   key.material_identity = identity;
   key.valid_to = valid_to;
-  MaterialVersion version{1, call.now, SealMaterial(call.secrets, key, 1, material), ""};
+  MaterialVersion version{1, call.now, SealMaterial(call.secrets, key, 1, material),
+                          ""};
   key.versions = {std::move(version)};
   call.Change().PutKey(std::move(key));
   call.Change().RemoveImport(import.id);

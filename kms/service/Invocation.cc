@@ -17,7 +17,8 @@ std::string AccountArnPrefix(const Account& account) {
 // The ARN a caller's way of naming a key stands for.
 std::string NamedArn(const Account& account, const std::string& given) {
   if (given.starts_with("arn:")) return given;
-  return given.starts_with("alias/") ? AliasArn(account, given) : KeyArn(account, given);
+  return given.starts_with("alias/") ? AliasArn(account, given)
+                                     : KeyArn(account, given);
 }
 
 }  // namespace
@@ -49,16 +50,18 @@ KeyRef ResolveKey(const State& state, const Account& account, const std::string&
 
 Status AccessDenied(const policy::Principal& principal, std::string_view action,
                     std::string_view resource) {
-  return {Error::kAccessDenied, "User: " + principal.arn +
-                                    " is not authorized to perform: " + std::string(action) +
-                                    " on resource: " + std::string(resource)};
+  return {Error::kAccessDenied,
+          "User: " + principal.arn + " is not authorized to perform: " +
+              std::string(action) + " on resource: " + std::string(resource)};
 }
 
 Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint now) {
   const std::string arn = KeyArn(account, key.id);
   switch (key.StateAt(now)) {
-    case KeyState::kEnabled: return OkStatus();
-    case KeyState::kDisabled: return {Error::kDisabled, arn + " is disabled."};
+    case KeyState::kEnabled:
+      return OkStatus();
+    case KeyState::kDisabled:
+      return {Error::kDisabled, arn + " is disabled."};
     case KeyState::kPendingImport:
       return {Error::kInvalidState, arn + " is pending import."};
     case KeyState::kPendingDeletion:
@@ -71,10 +74,12 @@ policy::Context BaseConditions(const Account& account, TimePoint now) {
   return {{"kms:CallerAccount", {account.id}}, {"aws:CurrentTime", {FormatUtc(now)}}};
 }
 
-policy::Context KeyConditions(const Account& account, const KeyRecord& key, TimePoint now) {
+policy::Context KeyConditions(const Account& account, const KeyRecord& key,
+                              TimePoint now) {
   policy::Context conditions = BaseConditions(account, now);
   conditions["kms:KeyOrigin"] = {std::string(OriginName(key.origin))};
-  for (const auto& [name, value] : key.tags) conditions["aws:ResourceTag/" + name] = {value};
+  for (const auto& [name, value] : key.tags)
+    conditions["aws:ResourceTag/" + name] = {value};
   return conditions;
 }
 
@@ -89,7 +94,8 @@ std::string Invocation::Action() const {
   return std::string(operation.service) + ":" + std::string(operation.name);
 }
 
-Result<KeyRef> Invocation::FindKey(const std::string& given, const std::string& action) {
+Result<KeyRef> Invocation::FindKey(const std::string& given,
+                                   const std::string& action) {
   const std::string arn = NamedArn(account, given);
   KeyRef found = ResolveKey(*state, account, given, now);
   if (!found) {
@@ -99,7 +105,8 @@ Result<KeyRef> Invocation::FindKey(const std::string& given, const std::string& 
                                           : "Key '" + arn + "' does not exist");
   }
   resources.push_back(KeyArn(account, found->id));
-  if (!IsAllowed(principal, action, *found)) return AccessDenied(principal, action, arn);
+  if (!IsAllowed(principal, action, *found))
+    return AccessDenied(principal, action, arn);
   return found;
 }
 
@@ -137,7 +144,8 @@ policy::Context Invocation::WithRequest(policy::Context conditions) const {
   if (parameters.Has("ViaService"))
     conditions["kms:ViaService"] = {parameters.String("ViaService")};
   if (const auto window = parameters.Integer("PendingWindowInDays"))
-    conditions["kms:ScheduleKeyDeletionPendingWindowInDays"] = {std::to_string(*window)};
+    conditions["kms:ScheduleKeyDeletionPendingWindowInDays"] = {
+        std::to_string(*window)};
   if (parameters.Has("GranteePrincipal"))
     conditions["kms:GranteePrincipal"] = {parameters.String("GranteePrincipal")};
   for (const std::string& granted : parameters.Strings("Operations"))
@@ -157,7 +165,8 @@ Status Invocation::DryRunDone() const {
 
 Result<Bytes> EncryptUnder(const RootSecrets& secrets, const KeyRecord& key,
                            const EncryptionContext& context, const SecretBytes& plain) {
-  if (key.versions.empty()) return Status(Error::kInvalidState, "The key has no material.");
+  if (key.versions.empty())
+    return Status(Error::kInvalidState, "The key has no material.");
   const MaterialVersion& version = key.versions.back();
   KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, version));
   return SealBlob(material, {key.id, version.version}, context, plain);
@@ -168,10 +177,12 @@ Result<SecretBytes> DecryptUnder(const RootSecrets& secrets, const KeyRecord& ke
   const auto header = ParseBlobHeader(blob);
   for (const MaterialVersion& version : key.versions) {
     if (!header || header->version != version.version) continue;
-    KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, version));
+    KF_ASSIGN_OR_RETURN(const CmkMaterial material,
+                        OpenMaterial(secrets, key, version));
     return OpenBlob(material, blob, context);
   }
-  return Status(Error::kInvalidCiphertext, "The ciphertext names no version of its key.");
+  return Status(Error::kInvalidCiphertext,
+                "The ciphertext names no version of its key.");
 }
 
 Result<PageRequest> RequestedPage(const Parameters& parameters, size_t size,

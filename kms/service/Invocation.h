@@ -35,11 +35,11 @@ struct Invocation {
   policy::Principal principal;
   Parameters parameters;
   std::shared_ptr<const State> state;
-  KeyRef key;                              // of operations on one key
-  std::optional<RsaPrivateKey> import_key; // made before the state is locked
-  std::optional<Transaction> change;       // to be committed when the call succeeds
-  std::vector<std::string> resources;      // ARNs of the keys concerned
-  AuditHead sealed_head;                   // for verifying the audit log
+  KeyRef key;                               // of operations on one key
+  std::optional<RsaPrivateKey> import_key;  // made before the state is locked
+  std::optional<Transaction> change;        // to be committed when the call succeeds
+  std::vector<std::string> resources;       // ARNs of the keys concerned
+  AuditHead sealed_head;                    // for verifying the audit log
   // The parameter whose encryption context decisions see now: ReEncrypt has two.
   const char* context_parameter = "EncryptionContext";
 
@@ -55,7 +55,8 @@ struct Invocation {
   // others kNotFound.
   Result<KeyRef> FindKey(const std::string& given, const std::string& action);
   Status Authorize(const std::string& action, const KeyRecord& target);
-  Status AuthorizeOnAccount(const std::string& action, const std::string& resource) const;
+  Status AuthorizeOnAccount(const std::string& action,
+                            const std::string& resource) const;
   // IsAllowed is the same decision on a key for somebody else, or later.
   bool IsAllowed(const policy::Principal& who, const std::string& action,
                  const KeyRecord& target) const;
@@ -85,7 +86,8 @@ Status AccessDenied(const policy::Principal& principal, std::string_view action,
 // BaseConditions are the condition keys that every decision knows; those on a
 // key know its origin and tags too. KMS.md lists them.
 policy::Context BaseConditions(const Account& account, TimePoint now);
-policy::Context KeyConditions(const Account& account, const KeyRecord& key, TimePoint now);
+policy::Context KeyConditions(const Account& account, const KeyRecord& key,
+                              TimePoint now);
 // AddContext puts an encryption context into condition keys.
 void AddContext(policy::Context& conditions, const EncryptionContext& context);
 

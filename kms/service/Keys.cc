@@ -49,8 +49,9 @@ Status AddTags(const json& list, std::map<std::string, std::string>& tags) {
   for (const json& tag : list) {
     if (tag.size() != 2 || !tag.contains("TagKey") || !tag.contains("TagValue") ||
         !tag["TagKey"].is_string() || !tag["TagValue"].is_string())
-      return {Error::kValidation, "1 validation error detected: each of 'tags' must have "
-                                  "a TagKey and a TagValue"};
+      return {Error::kValidation,
+              "1 validation error detected: each of 'tags' must have "
+              "a TagKey and a TagValue"};
     const auto name = tag["TagKey"].get<std::string>();
     const auto value = tag["TagValue"].get<std::string>();
     if (name.empty() || name.size() > 128 || value.size() > 256)
@@ -67,7 +68,8 @@ Status CheckCreation(const Parameters& p) {
   if (p.Boolean("MultiRegion"))
     return {Error::kUnsupportedOperation, "Multi-Region keys are not supported."};
   if (p.String("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT")
-    return {Error::kUnsupportedOperation, "Only the key usage ENCRYPT_DECRYPT is supported."};
+    return {Error::kUnsupportedOperation,
+            "Only the key usage ENCRYPT_DECRYPT is supported."};
   for (const char* name : {"KeySpec", "CustomerMasterKeySpec"})
     if (p.String(name, "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT")
       return {Error::kUnsupportedOperation,
@@ -103,9 +105,9 @@ Answer CreateKey(Invocation& call) {
   KeyRecord key = MakeKey(call.secrets, origin, KeyManager::kCustomer, call.now);
   key.description = p.String("Description");
   KF_RETURN_IF_ERROR(AddTags(p.Structure("Tags"), key.tags));
-  KF_RETURN_IF_ERROR(
-      ApplyPolicy(call, key, p.String("Policy", DefaultPolicy(call.account.id,
-                                                              call.principal.arn))));
+  KF_RETURN_IF_ERROR(ApplyPolicy(
+      call, key,
+      p.String("Policy", DefaultPolicy(call.account.id, call.principal.arn))));
   call.resources.push_back(KeyArn(call.account, key.id));
   json answer = {{"KeyMetadata", Metadata(call.account, key, call.now)}};
   call.Change().PutKey(std::move(key));
@@ -143,7 +145,8 @@ Answer TagResource(Invocation& call) {
 
 Answer UntagResource(Invocation& call) {
   KeyRecord key = *call.key;
-  for (const std::string& name : call.parameters.Strings("TagKeys")) key.tags.erase(name);
+  for (const std::string& name : call.parameters.Strings("TagKeys"))
+    key.tags.erase(name);
   call.Change().PutKey(std::move(key));
   return json::object();
 }

@@ -20,8 +20,8 @@ namespace keyfold {
 struct Account {
   std::string id = "000000000000";  // 12 digits
   std::string region = "local-1";
-  std::string store_id;             // UUID
-  uid_t root_uid = 0;               // who ran `init`: the account's root user
+  std::string store_id;  // UUID
+  uid_t root_uid = 0;    // who ran `init`: the account's root user
 };
 
 inline constexpr std::string_view kServiceKeyAlias = "alias/aws/fs";
@@ -35,7 +35,8 @@ class Kms : public DataKeys {
   // Open authenticates every row of `store` and opens the audit log in
   // `audit_folder`. kCorrupt for a row that was changed, added, removed or put
   // back, and for an audit log that lacks its end.
-  static Result<std::unique_ptr<Kms>> Open(std::unique_ptr<KeyStore> store, RootKey root,
+  static Result<std::unique_ptr<Kms>> Open(std::unique_ptr<KeyStore> store,
+                                           RootKey root,
                                            const std::string& audit_folder,
                                            const Clock& clock);
   virtual const Account& account() const = 0;

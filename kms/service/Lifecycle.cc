@@ -25,8 +25,8 @@ void AddVersion(const RootSecrets& secrets, KeyRecord& key, const char* rotation
   version.version = key.versions.empty() ? 1 : key.versions.back().version + 1;
   version.created = now;
   version.rotation = rotation;
-  version.sealed = SealMaterial(secrets, key, version.version,
-                                CmkMaterial(RandomSecret(kKeySize)));
+  version.sealed =
+      SealMaterial(secrets, key, version.version, CmkMaterial(RandomSecret(kKeySize)));
   key.versions.push_back(std::move(version));
 }
 
@@ -80,7 +80,8 @@ Answer GetKeyRotationStatus(Invocation& call) {
   const KeyRecord& key = *call.key;
   json answer = {{"KeyRotationEnabled", key.rotation_period_days.has_value()},
                  {"KeyId", KeyArn(call.account, key.id)}};
-  if (key.rotation_period_days) answer["RotationPeriodInDays"] = *key.rotation_period_days;
+  if (key.rotation_period_days)
+    answer["RotationPeriodInDays"] = *key.rotation_period_days;
   if (key.next_rotation) answer["NextRotationDate"] = WireTime(*key.next_rotation);
   return answer;
 }

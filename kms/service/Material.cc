@@ -84,8 +84,8 @@ Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t ve
 
 Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& key,
                                  const MaterialVersion& version) {
-  auto opened = OpenSecret(secrets.material, MaterialAad(key, version.version),
-                           version.sealed);
+  auto opened =
+      OpenSecret(secrets.material, MaterialAad(key, version.version), version.sealed);
   if (!opened.ok() || opened->size() != kKeySize)
     return Status(Error::kCorrupt, "The material of key " + key.id +
                                        " is damaged. Restore the key store from a "
@@ -140,9 +140,9 @@ Result<SecretBytes> OpenBlob(const CmkMaterial& material, ByteView blob,
                              const EncryptionContext& context) {
   if (!ParseBlobHeader(blob)) return BadBlob();
   const ByteView header = blob.first(kBlobHeaderSize);
-  auto plain = OpenSecretWith(BlobCipher(material, header.last(kBlobNonceSize)),
-                              kZeroNonce, BlobAad(header, context),
-                              blob.subspan(kBlobHeaderSize));
+  auto plain =
+      OpenSecretWith(BlobCipher(material, header.last(kBlobNonceSize)), kZeroNonce,
+                     BlobAad(header, context), blob.subspan(kBlobHeaderSize));
   if (!plain.ok()) return BadBlob();
   return plain;
 }

@@ -29,7 +29,8 @@ Status CheckKind(const Parameter& parameter, const json& value) {
     case Kind::kString:
       return value.is_string() ? OkStatus() : Invalid(name, "must be a string");
     case Kind::kInteger:
-      return value.is_number_integer() ? OkStatus() : Invalid(name, "must be an integer");
+      return value.is_number_integer() ? OkStatus()
+                                       : Invalid(name, "must be an integer");
     case Kind::kBoolean:
       return value.is_boolean() ? OkStatus() : Invalid(name, "must be true or false");
     case Kind::kBlob:
@@ -43,10 +44,12 @@ Status CheckKind(const Parameter& parameter, const json& value) {
     }
     case Kind::kStringMap:
       return value.is_object() && AllStrings(value)
-                 ? OkStatus() : Invalid(name, "must map strings to strings");
+                 ? OkStatus()
+                 : Invalid(name, "must map strings to strings");
     case Kind::kStringList:
       return value.is_array() && AllStrings(value)
-                 ? OkStatus() : Invalid(name, "must be a list of strings");
+                 ? OkStatus()
+                 : Invalid(name, "must be a list of strings");
     case Kind::kStructure:
       return value.is_object() ? OkStatus() : Invalid(name, "must be a structure");
     case Kind::kStructureList: {
@@ -87,8 +90,9 @@ Result<Parameters> Parameters::Check(const Operation& operation, const json& req
   for (const auto& [name, value] : request.items()) {
     const Parameter* parameter = Find(operation, name);
     if (parameter == nullptr)
-      return Status(Error::kValidation, std::string(operation.name) +
-                                            " does not know the parameter '" + name + "'.");
+      return Status(
+          Error::kValidation,
+          std::string(operation.name) + " does not know the parameter '" + name + "'.");
     if (value.is_null()) continue;
     KF_RETURN_IF_ERROR(CheckKind(*parameter, value));
     out.request_[name] = value;

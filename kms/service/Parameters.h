@@ -20,7 +20,8 @@ class Parameters {
  public:
   // Check is kValidation, naming the member, for one that is missing, unknown or
   // of the wrong type. Null members count as absent.
-  static Result<Parameters> Check(const Operation& operation, const nlohmann::json& request);
+  static Result<Parameters> Check(const Operation& operation,
+                                  const nlohmann::json& request);
 
   bool Has(const char* name) const { return request_.contains(name); }
   std::string String(const char* name, const std::string& otherwise = {}) const;

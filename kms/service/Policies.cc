@@ -8,19 +8,24 @@ namespace {
 using nlohmann::json;
 
 json Statement(const char* sid, json principal, json actions) {
-  return {{"Sid", sid}, {"Effect", "Allow"}, {"Principal", {{"AWS", std::move(principal)}}},
-          {"Action", std::move(actions)}, {"Resource", "*"}};
+  return {{"Sid", sid},
+          {"Effect", "Allow"},
+          {"Principal", {{"AWS", std::move(principal)}}},
+          {"Action", std::move(actions)},
+          {"Resource", "*"}};
 }
 
 std::string Document(json statements) {
-  return json{{"Version", "2012-10-17"}, {"Id", "key-default-1"},
+  return json{{"Version", "2012-10-17"},
+              {"Id", "key-default-1"},
               {"Statement", std::move(statements)}}
       .dump(2);
 }
 
 Status CheckPolicyName(const Parameters& parameters) {
   if (parameters.String("PolicyName", "default") == "default") return OkStatus();
-  return {Error::kNotFound, "No such policy exists; a key's only policy is \"default\"."};
+  return {Error::kNotFound,
+          "No such policy exists; a key's only policy is \"default\"."};
 }
 
 }  // namespace
@@ -28,9 +33,9 @@ Status CheckPolicyName(const Parameters& parameters) {
 std::string DefaultPolicy(const std::string& account, const std::string& creator_arn) {
   // AWS gives the account statement alone. Here its root user has no key use, so
   // the creator stands in the policy too; else no one might.
-  return Document({Statement("Enable IAM policies", policy::RootArn(account), "kms:*"),
-                   Statement("Allow the creator to administer and use", creator_arn,
-                             "kms:*")});
+  return Document(
+      {Statement("Enable IAM policies", policy::RootArn(account), "kms:*"),
+       Statement("Allow the creator to administer and use", creator_arn, "kms:*")});
 }
 
 std::string ServiceKeyPolicy(const std::string& account) {
@@ -38,10 +43,11 @@ std::string ServiceKeyPolicy(const std::string& account) {
                                  {"kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*",
                                   "kms:GenerateDataKey*", "kms:DescribeKey"});
   through_files["Condition"] = {
-      {"StringEquals", {{"kms:CallerAccount", account}, {"kms:ViaService", "fs.keyfold"}}}};
-  return Document({through_files,
-                   Statement("Allow looking at the key", policy::RootArn(account),
-                             {"kms:Describe*", "kms:Get*", "kms:List*"})});
+      {"StringEquals",
+       {{"kms:CallerAccount", account}, {"kms:ViaService", "fs.keyfold"}}}};
+  return Document(
+      {through_files, Statement("Allow looking at the key", policy::RootArn(account),
+                                {"kms:Describe*", "kms:Get*", "kms:List*"})});
 }
 
 Status ApplyPolicy(const Invocation& call, KeyRecord& key, const std::string& text) {
@@ -50,10 +56,12 @@ Status ApplyPolicy(const Invocation& call, KeyRecord& key, const std::string& te
   if (call.parameters.Boolean("BypassPolicyLockoutSafetyCheck") ||
       call.IsAllowed(call.principal, "kms:PutKeyPolicy", key))
     return OkStatus();
-  return {Error::kMalformedPolicyDocument,
-          "The new key policy will not allow you to update the key policy in the future. "
-          "Allow " + call.principal.arn +
-              " kms:PutKeyPolicy, or set BypassPolicyLockoutSafetyCheck."};
+  return {
+      Error::kMalformedPolicyDocument,
+      "The new key policy will not allow you to update the key policy in the future. "
+      "Allow " +
+          call.principal.arn +
+          " kms:PutKeyPolicy, or set BypassPolicyLockoutSafetyCheck."};
 }
 
 Answer GetKeyPolicy(Invocation& call) {

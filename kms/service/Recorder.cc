@@ -19,7 +19,8 @@ struct Rule {
 constexpr Rule kRules[] = {
     {"DisableKey", "KeyDisabled", "disabled a key"},
     {"ScheduleKeyDeletion", "KeyDeletionScheduled", "scheduled a key's deletion"},
-    {"DeleteImportedKeyMaterial", "KeyMaterialDeleted", "deleted imported key material"},
+    {"DeleteImportedKeyMaterial", "KeyMaterialDeleted",
+     "deleted imported key material"},
     {"PutKeyPolicy", "KeyPolicyChanged", "changed a key's policy"},
     {"ApplyIam", "IamChanged", "changed the account's users or policies"},
     {"DeleteKey", "KeyDestroyed", "destroyed a key whose waiting period was over"},
@@ -34,7 +35,8 @@ const Rule* RuleFor(std::string_view event) {
 // What a file's bytes can do: fail to authenticate, or belong to another key.
 bool TellsOfDamage(const json& record) {
   const std::string error = record.value("errorCode", std::string());
-  for (Error damage : {Error::kCorrupt, Error::kInvalidCiphertext, Error::kIncorrectKey})
+  for (Error damage :
+       {Error::kCorrupt, Error::kInvalidCiphertext, Error::kIncorrectKey})
     if (error == ErrorName(damage))
       return damage == Error::kCorrupt || record["eventSource"] == "fs.keyfold";
   return false;
@@ -176,19 +178,21 @@ void Recorder::RaiseAlerts(const json& record) {
   if (error == ErrorName(Error::kAccessDenied) &&
       ManyRefusals(record["userIdentity"].value("arn", std::string())))
     Raise(record, "ManyRefusals",
-          who + " was refused " + std::to_string(kManyRefusals) + " times within a minute");
+          who + " was refused " + std::to_string(kManyRefusals) +
+              " times within a minute");
 }
 
 void Recorder::Raise(const json& cause, const char* name, const std::string& message) {
-  json alert = {{"userIdentity", cause["userIdentity"]},
-                {"eventSource", "alerts.keyfold"},
-                {"eventName", name},
-                {"awsRegion", account_.region},
-                {"sourceIPAddress", cause["sourceIPAddress"]},
-                {"requestID", cause["requestID"]},
-                {"readOnly", true},
-                {"requestParameters", {{"cause", cause["eventName"]}, {"message", message}}},
-                {"resources", cause["resources"]}};
+  json alert = {
+      {"userIdentity", cause["userIdentity"]},
+      {"eventSource", "alerts.keyfold"},
+      {"eventName", name},
+      {"awsRegion", account_.region},
+      {"sourceIPAddress", cause["sourceIPAddress"]},
+      {"requestID", cause["requestID"]},
+      {"readOnly", true},
+      {"requestParameters", {{"cause", cause["eventName"]}, {"message", message}}},
+      {"resources", cause["resources"]}};
   // The record that caused it is written; losing the alert must not undo that.
   (void)log_.Append(std::move(alert), false);
   const std::string resources = ResourcesOf(cause);

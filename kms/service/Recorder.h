@@ -24,11 +24,14 @@ class Recorder {
  public:
   Recorder(AuditLog& log, const Account& account, const Clock& clock)
       : log_(log), account_(account), clock_(clock) {}
-  void set_sink(std::function<void(const std::string&)> sink) { sink_ = std::move(sink); }
+  void set_sink(std::function<void(const std::string&)> sink) {
+    sink_ = std::move(sink);
+  }
 
   // Base is a record with all that does not depend on the event's kind.
   nlohmann::json Base(const Caller& caller, const policy::Principal& principal,
-                      std::string_view source, std::string_view event, bool read_only) const;
+                      std::string_view source, std::string_view event,
+                      bool read_only) const;
   // CallRecord tells of a KMS call and how it ended; `answer` may be null.
   nlohmann::json CallRecord(const Invocation& call, const nlohmann::json* answer,
                             const Status& outcome) const;

@@ -49,10 +49,14 @@ std::string_view ManagerName(KeyManager manager) {
 
 std::string_view StateName(KeyState state) {
   switch (state) {
-    case KeyState::kEnabled: return "Enabled";
-    case KeyState::kDisabled: return "Disabled";
-    case KeyState::kPendingImport: return "PendingImport";
-    case KeyState::kPendingDeletion: return "PendingDeletion";
+    case KeyState::kEnabled:
+      return "Enabled";
+    case KeyState::kDisabled:
+      return "Disabled";
+    case KeyState::kPendingImport:
+      return "PendingImport";
+    case KeyState::kPendingDeletion:
+      return "PendingDeletion";
   }
   std::abort();
 }
@@ -65,7 +69,9 @@ KeyState KeyRecord::StateAt(TimePoint now) const {
 
 int64_t Milliseconds(TimePoint time) { return time.time_since_epoch().count(); }
 
-double WireTime(TimePoint time) { return static_cast<double>(Milliseconds(time)) / 1000; }
+double WireTime(TimePoint time) {
+  return static_cast<double>(Milliseconds(time)) / 1000;
+}
 
 json ToJson(const KeyRecord& key) {
   json body = {{"description", key.description},
@@ -125,7 +131,8 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     key.description = body.at("description").get<std::string>();
     key.created = TimeOf(body.at("created"));
     key.origin = body.at("origin") == "EXTERNAL" ? Origin::kExternal : Origin::kAwsKms;
-    key.manager = body.at("manager") == "AWS" ? KeyManager::kAws : KeyManager::kCustomer;
+    key.manager =
+        body.at("manager") == "AWS" ? KeyManager::kAws : KeyManager::kCustomer;
     key.enabled = body.at("enabled").get<bool>();
     key.pending_window_days = body.at("pendingWindowDays").get<unsigned>();
     key.tags = body.at("tags").get<std::map<std::string, std::string>>();
@@ -139,8 +146,8 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     return key;
   });
   if (!parsed.ok()) return parsed;
-  KF_ASSIGN_OR_RETURN(parsed->policy,
-                      policy::ParsePolicy(parsed->policy_text, "policy of " + id, account));
+  KF_ASSIGN_OR_RETURN(parsed->policy, policy::ParsePolicy(parsed->policy_text,
+                                                          "policy of " + id, account));
   return parsed;
 }
 

@@ -44,8 +44,8 @@ struct KeyRecord {
   std::optional<TimePoint> deletion_date;
   unsigned pending_window_days = 0;
   std::map<std::string, std::string> tags;
-  std::string policy_text;   // as it was given
-  policy::Document policy;   // parsed from it
+  std::string policy_text;                       // as it was given
+  policy::Document policy;                       // parsed from it
   std::optional<unsigned> rotation_period_days;  // automatic rotation is on
   std::optional<TimePoint> next_rotation;
   // Imported material: what tells whether other material is the same, and when

@@ -14,9 +14,9 @@ enum class Kind {
   kString,
   kInteger,
   kBoolean,
-  kBlob,           // base64 in JSON
-  kTimestamp,      // seconds since 1970, may have a fraction
-  kStringMap,      // {"key": "value"}
+  kBlob,       // base64 in JSON
+  kTimestamp,  // seconds since 1970, may have a fraction
+  kStringMap,  // {"key": "value"}
   kStringList,
   kStructure,      // an object
   kStructureList,  // objects, such as [{"TagKey": ..., "TagValue": ...}]
@@ -33,7 +33,7 @@ struct Operation {
   std::string_view service;  // "kms", "iam", "audit", "store"
   std::string_view name;     // "CreateKey"
   bool read_only = false;
-  std::string_view help;     // one sentence
+  std::string_view help;  // one sentence
   std::vector<Parameter> parameters;
 };
 

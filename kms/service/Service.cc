@@ -34,7 +34,8 @@ Status Kms::Create(KeyStore& store, const RootKey& root, const Account& account,
   key.description = "Default key that protects files when no other key is chosen";
   key.policy_text = ServiceKeyPolicy(account.id);
   Transaction transaction{State{}};
-  transaction.PutAlias({std::string(kServiceKeyAlias), key.id, key.created, key.created});
+  transaction.PutAlias(
+      {std::string(kServiceKeyAlias), key.id, key.created, key.created});
   transaction.PutKey(std::move(key));
   transaction.PutIam("# No users yet: keyfold iam apply FILE\n{}\n", {}, account.id);
   return Catalog::Fill(store, secrets, account, std::move(transaction));
@@ -100,7 +101,8 @@ Status Service::CheckAgainstLog() {
     const auto sequence = SequenceIn(record, kKeyStoreSequence);
     if (sequence && *sequence > next)
       return {Error::kCorrupt,
-              "The key store is older than the audit log: a copy of an earlier time was put "
+              "The key store is older than the audit log: a copy of an earlier time "
+              "was put "
               "in its place. Restore the newest copy of both."};
     if (sequence) lost = *sequence == next;
     if (SequenceIn(record, kSequenceFailed) == next) lost = false;
@@ -114,8 +116,8 @@ Status Service::CheckAgainstLog() {
 json Service::OwnRecord(std::string_view source, std::string_view event) {
   const Caller keyfold = ServiceCaller();
   const auto state = catalog_->state();
-  return recorder_->Base(keyfold, *identity_.Resolve(keyfold, *state->iam), source, event,
-                         false);
+  return recorder_->Base(keyfold, *identity_.Resolve(keyfold, *state->iam), source,
+                         event, false);
 }
 
 // Each sync makes the backing filesystem commit its journal, so what is only
@@ -152,9 +154,9 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     auto parameters = Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,  account(), secrets_, *audit_, identity_, caller,
-                    clock_.Now(), {}, {}, state, nullptr, {}, {}, {},
-                    catalog_->sealed_head()};
+    Invocation call{*known,  account(),    secrets_, *audit_, identity_,
+                    caller,  clock_.Now(), {},       {},      state,
+                    nullptr, {},           {},       {},      catalog_->sealed_head()};
     if (principal.ok()) {
       call.principal = *principal;
     } else {
@@ -167,8 +169,8 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                           : entry->writes    ? RunWrite(*entry, call)
                                              : RunRead(*entry, call);
     if (!answer.ok()) {
-      const Status recorded =
-          recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()), false);
+      const Status recorded = recorder_->Append(
+          recorder_->CallRecord(call, nullptr, answer.status()), false);
       if (!recorded.ok()) return recorded;
     }
     return answer;
@@ -179,8 +181,9 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
 
 Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
   if (entry.key_parameter != nullptr) {
-    KF_ASSIGN_OR_RETURN(call.key, call.FindKey(call.parameters.String(entry.key_parameter),
-                                               call.Action()));
+    KF_ASSIGN_OR_RETURN(
+        call.key,
+        call.FindKey(call.parameters.String(entry.key_parameter), call.Action()));
     KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *call.key, call.now));
   }
   return entry.run(call);
@@ -212,9 +215,9 @@ bool Service::IsFollowing(const Invocation& call, const json& answer) {
 Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
   if (entry.prepare != nullptr) {
     // Refuse before the slow work what will be refused after it.
-    KF_ASSIGN_OR_RETURN(const KeyRef key,
-                        call.FindKey(call.parameters.String(entry.key_parameter),
-                                     call.Action()));
+    KF_ASSIGN_OR_RETURN(
+        const KeyRef key,
+        call.FindKey(call.parameters.String(entry.key_parameter), call.Action()));
     KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *key, call.now));
     KF_RETURN_IF_ERROR(entry.prepare(call));
     call.resources.clear();

@@ -45,7 +45,8 @@ class Service final : public Kms {
                       const EncryptionContext& context, KeyUse use) override;
   Status RecordFileEvent(const Caller& caller, const std::string& key_id,
                          const FileEvent& event, const Status& outcome) override;
-  Result<WrappedDataKey> GenerateDataKey(const Caller& caller, const std::string& key_id,
+  Result<WrappedDataKey> GenerateDataKey(const Caller& caller,
+                                         const std::string& key_id,
                                          const EncryptionContext& context,
                                          const std::string& path) override;
   Result<DataKey> UnwrapDataKey(const Caller& caller, ByteView blob,
@@ -76,12 +77,13 @@ class Service final : public Kms {
                       const std::string& path, const Status& outcome);
   // WrapDataKey wraps `key` under the CMK `key_id` for `caller`; `event` names the
   // call in its record.
-  Result<WrappedDataKey> WrapDataKey(const Caller& caller, DataKey key, const char* event,
-                                     const std::string& key_id,
+  Result<WrappedDataKey> WrapDataKey(const Caller& caller, DataKey key,
+                                     const char* event, const std::string& key_id,
                                      const EncryptionContext& context,
                                      const std::string& path);
-  Status FinishFileUse(const Caller& caller, const FileUse& use, const std::string& key_id,
-                       const FileEvent& event, const Status& outcome);
+  Status FinishFileUse(const Caller& caller, const FileUse& use,
+                       const std::string& key_id, const FileEvent& event,
+                       const Status& outcome);
 
   Result<nlohmann::json> Run(const DispatchEntry& entry, Invocation& call);
   Result<nlohmann::json> RunRead(const DispatchEntry& entry, Invocation& call);
@@ -116,9 +118,9 @@ class Service final : public Kms {
   uint64_t time_checked_ = 0;  // the state for which depends_on_time_ holds
   bool depends_on_time_ = false;
   std::atomic<uint64_t> generation_{1};
-  std::mutex followers_mutex_;  // guards followers_
+  std::mutex followers_mutex_;                 // guards followers_
   std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
-  std::mutex listener_mutex_;  // guards listener_
+  std::mutex listener_mutex_;                  // guards listener_
   std::function<void()> listener_;
 };
 

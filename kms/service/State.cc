@@ -119,7 +119,8 @@ void Transaction::RemoveImport(const std::string& id) {
   next_.imports.erase(id);
 }
 
-void Transaction::PutIam(std::string text, policy::Iam iam, const std::string& account) {
+void Transaction::PutIam(std::string text, policy::Iam iam,
+                         const std::string& account) {
   PutSetting("iam", {{"document", text}});
   next_.iam_text = std::move(text);
   next_.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account);

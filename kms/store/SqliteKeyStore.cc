@@ -18,12 +18,18 @@ namespace keyfold {
 
 std::string_view TableName(Table table) {
   switch (table) {
-    case Table::kKeys: return "keys";
-    case Table::kKeyVersions: return "key_versions";
-    case Table::kAliases: return "aliases";
-    case Table::kGrants: return "grants";
-    case Table::kImportParameters: return "import_parameters";
-    case Table::kSettings: return "settings";
+    case Table::kKeys:
+      return "keys";
+    case Table::kKeyVersions:
+      return "key_versions";
+    case Table::kAliases:
+      return "aliases";
+    case Table::kGrants:
+      return "grants";
+    case Table::kImportParameters:
+      return "import_parameters";
+    case Table::kSettings:
+      return "settings";
   }
   std::abort();
 }
@@ -134,7 +140,8 @@ Result<std::string> QueryText(sqlite3* db, const std::string& sql) {
   KF_ASSIGN_OR_RETURN(Statement statement, Prepare(db, sql));
   const int code = sqlite3_step(statement.get());
   if (code == SQLITE_ROW) return ColumnText(statement.get(), 0);
-  if (code == SQLITE_DONE) return Status(Error::kCorrupt, "Key store: no answer to " + sql);
+  if (code == SQLITE_DONE)
+    return Status(Error::kCorrupt, "Key store: no answer to " + sql);
   return DbStatus(db, code, sql);
 }
 
@@ -142,7 +149,8 @@ Result<int> QueryInteger(sqlite3* db, const std::string& sql) {
   KF_ASSIGN_OR_RETURN(Statement statement, Prepare(db, sql));
   const int code = sqlite3_step(statement.get());
   if (code == SQLITE_ROW) return sqlite3_column_int(statement.get(), 0);
-  if (code == SQLITE_DONE) return Status(Error::kCorrupt, "Key store: no answer to " + sql);
+  if (code == SQLITE_DONE)
+    return Status(Error::kCorrupt, "Key store: no answer to " + sql);
   return DbStatus(db, code, sql);
 }
 
@@ -178,23 +186,22 @@ Status SyncFolderOf(const std::string& path) {
 // held until the connection closes.
 Result<Db> OpenLocked(const std::string& path) {
   sqlite3* raw = nullptr;
-  int code = sqlite3_open_v2(
-      path.c_str(), &raw,
-      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
-          SQLITE_OPEN_PRIVATECACHE,
-      nullptr);
+  int code = sqlite3_open_v2(path.c_str(), &raw,
+                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX |
+                                 SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE,
+                             nullptr);
   Db db(raw);
   if (code != SQLITE_OK) return DbStatus(db.get(), code, path);
   sqlite3_extended_result_codes(db.get(), 1);
   sqlite3_busy_timeout(db.get(), 0);
   sqlite3_limit(db.get(), SQLITE_LIMIT_LENGTH, static_cast<int>(kMaxValueSize));
   // What the file's schema says must not run code of its choosing.
-  for (auto [option, value] : {std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
-                               std::pair{SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-                               std::pair{SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
-                               std::pair{SQLITE_DBCONFIG_ENABLE_VIEW, 0},
-                               std::pair{SQLITE_DBCONFIG_DQS_DDL, 0},
-                               std::pair{SQLITE_DBCONFIG_DQS_DML, 0}}) {
+  for (auto [option, value] :
+       {std::pair{SQLITE_DBCONFIG_DEFENSIVE, 1},
+        std::pair{SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+        std::pair{SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
+        std::pair{SQLITE_DBCONFIG_ENABLE_VIEW, 0},
+        std::pair{SQLITE_DBCONFIG_DQS_DDL, 0}, std::pair{SQLITE_DBCONFIG_DQS_DML, 0}}) {
     code = sqlite3_db_config(db.get(), option, value, nullptr);
     if (code != SQLITE_OK) return DbStatus(db.get(), code, "configuring");
   }
@@ -229,11 +236,10 @@ Status CheckIdentity(sqlite3* db, const std::string& path) {
     return {Error::kNotAStore, path + " is not a Keyfold key store."};
   KF_ASSIGN_OR_RETURN(const int version, QueryInteger(db, "PRAGMA user_version"));
   if (version > kFormatVersion)
-    return {Error::kNewerFormat, path + " has key store format " +
-                                     std::to_string(version) +
-                                     "; this program knows up to " +
-                                     std::to_string(kFormatVersion) +
-                                     ". Use a newer Keyfold."};
+    return {Error::kNewerFormat,
+            path + " has key store format " + std::to_string(version) +
+                "; this program knows up to " + std::to_string(kFormatVersion) +
+                ". Use a newer Keyfold."};
   if (version < kFormatVersion)
     return {Error::kCorrupt, path + " has no valid format version."};
   return OkStatus();
@@ -270,10 +276,11 @@ Status CheckStructure(sqlite3* db, const std::string& path) {
   if (lstat(path.c_str(), &info) != 0) return Status::FromErrno(errno, path);
   if (info.st_size < off_t{pages} * page_size)
     return {Error::kCorrupt, path + " is truncated. Restore it from a backup."};
-  KF_ASSIGN_OR_RETURN(const std::string verdict, QueryText(db, "PRAGMA quick_check(1)"));
+  KF_ASSIGN_OR_RETURN(const std::string verdict,
+                      QueryText(db, "PRAGMA quick_check(1)"));
   if (verdict != "ok")
-    return {Error::kCorrupt, "The key store is damaged: " + verdict +
-                                 ". Restore it from a backup."};
+    return {Error::kCorrupt,
+            "The key store is damaged: " + verdict + ". Restore it from a backup."};
   return OkStatus();
 }
 
@@ -343,13 +350,13 @@ class SqliteKeyStore : public KeyStore {
       KF_ASSIGN_OR_RETURN(
           statements.put,
           Prepare(db_.get(),
-                  "INSERT INTO " + name + " (id, body, mac) VALUES (?1, ?2, ?3)"
-                  " ON CONFLICT (id) DO UPDATE SET body = ?2, mac = ?3",
+                  "INSERT INTO " + name +
+                      " (id, body, mac) VALUES (?1, ?2, ?3)"
+                      " ON CONFLICT (id) DO UPDATE SET body = ?2, mac = ?3",
                   SQLITE_PREPARE_PERSISTENT));
-      KF_ASSIGN_OR_RETURN(
-          statements.remove,
-          Prepare(db_.get(), "DELETE FROM " + name + " WHERE id = ?1",
-                  SQLITE_PREPARE_PERSISTENT));
+      KF_ASSIGN_OR_RETURN(statements.remove,
+                          Prepare(db_.get(), "DELETE FROM " + name + " WHERE id = ?1",
+                                  SQLITE_PREPARE_PERSISTENT));
     }
     return OkStatus();
   }
@@ -372,10 +379,9 @@ class SqliteKeyStore : public KeyStore {
                                  SQLITE_STATIC, SQLITE_UTF8);
     if (code == SQLITE_OK && !change.remove)
       // A null pointer would bind NULL instead of an empty value.
-      code = row.mac.empty()
-                 ? sqlite3_bind_zeroblob(statement, 3, 0)
-                 : sqlite3_bind_blob64(statement, 3, row.mac.data(), row.mac.size(),
-                                       SQLITE_STATIC);
+      code = row.mac.empty() ? sqlite3_bind_zeroblob(statement, 3, 0)
+                             : sqlite3_bind_blob64(statement, 3, row.mac.data(),
+                                                   row.mac.size(), SQLITE_STATIC);
     if (code != SQLITE_OK) return DbStatus(db_.get(), code, "binding a row");
     code = sqlite3_step(statement);
     if (code != SQLITE_DONE) return DbStatus(db_.get(), code, "writing a row");
@@ -390,9 +396,9 @@ class SqliteKeyStore : public KeyStore {
 Result<std::unique_ptr<KeyStore>> FillNew(const std::string& path) {
   KF_ASSIGN_OR_RETURN(Db db, OpenLocked(path));
   KF_RETURN_IF_ERROR(UseTruncatedJournal(db.get()));
-  std::string sql = "BEGIN EXCLUSIVE; PRAGMA application_id=" +
-                    std::to_string(kApplicationId) +
-                    "; PRAGMA user_version=" + std::to_string(kFormatVersion) + ";";
+  std::string sql =
+      "BEGIN EXCLUSIVE; PRAGMA application_id=" + std::to_string(kApplicationId) +
+      "; PRAGMA user_version=" + std::to_string(kFormatVersion) + ";";
   for (Table table : kAllTables) sql += CreateTableSql(table) + ";";
   sql += "COMMIT";
   const int code = sqlite3_exec(db.get(), sql.c_str(), nullptr, nullptr, nullptr);
@@ -405,8 +411,8 @@ Result<std::unique_ptr<KeyStore>> FillNew(const std::string& path) {
 
 Result<std::unique_ptr<KeyStore>> CreateSqliteKeyStore(const std::string& path) {
   KF_ASSIGN_OR_RETURN(const std::string resolved, ResolveParent(path));
-  const int fd = open(resolved.c_str(),
-                      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int fd =
+      open(resolved.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Status::FromErrno(errno, path);
   const int failed = fchmod(fd, 0600) != 0 ? errno : 0;
   // Closed before SQLite opens it: closing it later would drop SQLite's locks.

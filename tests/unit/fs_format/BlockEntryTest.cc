@@ -1,10 +1,10 @@
 // Do block entries and what seals authenticate have exactly the bytes of
 // FORMAT.md?
-#include "fs/format/BlockEntry.h"
-
 #include <gtest/gtest.h>
 
 #include <random>
+
+#include "fs/format/BlockEntry.h"
 
 namespace keyfold {
 namespace {
@@ -25,8 +25,12 @@ TEST(BlockEntryTest, GoldenBytes) {
   entry.seals[1].epoch = kMaxKeyEpoch;
   entry.seals[1].hole = true;
   EXPECT_EQ(ToHex(Serialized(entry)),
-            "a1a1a1a1a1a1a1a1a1a1a1a1" "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2" "01000000"
-            "c3c3c3c3c3c3c3c3c3c3c3c3" "d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4" "ffffffff");
+            "a1a1a1a1a1a1a1a1a1a1a1a1"
+            "b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2b2"
+            "01000000"
+            "c3c3c3c3c3c3c3c3c3c3c3c3"
+            "d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4"
+            "ffffffff");
   EXPECT_EQ(BlockEntry::Parse(Serialized(entry)), entry);
 }
 
@@ -61,9 +65,13 @@ TEST(BlockEntryTest, AadGoldenBytes) {
   FileId file;
   file.bytes.fill(0x5a);
   EXPECT_EQ(ToHex(BlockAad(file, BlockNo(0x0102030405060708), false)),
-            "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a" "0807060504030201" "00");
+            "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
+            "0807060504030201"
+            "00");
   EXPECT_EQ(ToHex(BlockAad(file, BlockNo(1), true)),
-            "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a" "0100000000000000" "01");
+            "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a"
+            "0100000000000000"
+            "01");
 }
 
 TEST(IdsTest, LabelsAreFrozen) {

@@ -1,8 +1,8 @@
 // Do the attributes of folders and files come back as written, and is each
 // malformed one refused?
-#include "fs/format/Folder.h"
-
 #include <gtest/gtest.h>
+
+#include "fs/format/Folder.h"
 
 namespace keyfold {
 namespace {
@@ -15,9 +15,8 @@ Id Filled(uint8_t byte) {
 }
 
 FolderDescriptor SampleFolder(size_t bindings) {
-  FolderDescriptor folder{Filled<FolderId>(0x11),
-                          "01234567-89ab-cdef-0123-456789abcdef",
-                          {}};
+  FolderDescriptor folder{
+      Filled<FolderId>(0x11), "01234567-89ab-cdef-0123-456789abcdef", {}};
   for (size_t i = 0; i < bindings; ++i)
     folder.bindings.push_back(Filled<Binding>(static_cast<uint8_t>(0x40 + i)));
   return folder;
@@ -30,9 +29,12 @@ Bytes WithMac(Bytes encoded) {
 
 TEST(FolderTest, GoldenBytes) {
   EXPECT_EQ(ToHex(EncodeFolder(SampleFolder(2)).value()),
-            "01" "11111111111111111111111111111111"
+            "01"
+            "11111111111111111111111111111111"
             "30313233343536372d383961622d636465662d303132332d343536373839616263646566"
-            "02" "40404040404040404040404040404040" "41414141414141414141414141414141");
+            "02"
+            "40404040404040404040404040404040"
+            "41414141414141414141414141414141");
 }
 
 TEST(FolderTest, RoundTrip) {
@@ -79,8 +81,11 @@ TEST(FolderTest, FileNamesRoundTripAndBounds) {
   AddBinding(names.bindings, Filled<Binding>(0xab));
   AddBinding(names.bindings, Filled<Binding>(0xab));
   const Bytes raw = EncodeFileNames(names).value();
-  EXPECT_EQ(ToHex(raw), "01" "22222222222222222222222222222222" "0100"
-                        "abababababababababababababababab");
+  EXPECT_EQ(ToHex(raw),
+            "01"
+            "22222222222222222222222222222222"
+            "0100"
+            "abababababababababababababababab");
   EXPECT_EQ(ParseFileNames(raw).value(), names);
   for (size_t size = 0; size < raw.size() + 40; ++size) {
     Bytes other = raw;
@@ -113,8 +118,14 @@ TEST(FolderTest, BindingsAreASet) {
 
 TEST(FolderTest, BindingInputIsCanonical) {
   EXPECT_EQ(ToHex(BindingInput("st", Filled<FileId>(1), Filled<FolderId>(2), "nm")),
-            "0700" "62696e64696e67" "0200" "7374" "01010101010101010101010101010101"
-            "02020202020202020202020202020202" "0200" "6e6d");
+            "0700"
+            "62696e64696e67"
+            "0200"
+            "7374"
+            "01010101010101010101010101010101"
+            "02020202020202020202020202020202"
+            "0200"
+            "6e6d");
   EXPECT_NE(BindingInput("ab", Filled<FileId>(1), FolderId(), "c"),
             BindingInput("a", Filled<FileId>(1), FolderId(), "bc"));
 }

@@ -1,11 +1,11 @@
 // Do plaintext sizes and backing sizes correspond one to one, and do blocks,
 // entries and header slots each have bytes of their own?
-#include "fs/format/Geometry.h"
-
 #include <gtest/gtest.h>
 
 #include <map>
 #include <vector>
+
+#include "fs/format/Geometry.h"
 
 namespace keyfold {
 namespace {
@@ -23,7 +23,8 @@ std::vector<uint64_t> InterestingLengths() {
       const uint64_t length = (uint64_t{1} << bit) + static_cast<uint64_t>(delta);
       if (length <= kMaxFileSize) lengths.push_back(length);
     }
-  for (uint64_t less = 0; less < 9000; less += 7) lengths.push_back(kMaxFileSize - less);
+  for (uint64_t less = 0; less < 9000; less += 7)
+    lengths.push_back(kMaxFileSize - less);
   return lengths;
 }
 

@@ -1,10 +1,10 @@
 // Does a header slot come back as it was written, and is every byte that no
 // writer makes refused?
-#include "fs/format/Header.h"
-
 #include <gtest/gtest.h>
 
 #include <random>
+
+#include "fs/format/Header.h"
 
 namespace keyfold {
 namespace {
@@ -37,15 +37,26 @@ Error ParseError(ByteView raw) { return ParseHeaderSlot(raw).status().error(); }
 
 TEST(HeaderTest, GoldenBytes) {
   std::string expected =
-      "4b4559464f4c4401" "0100" "0100" "0807060504030201"
-      "101112131415161718191a1b1c1d1e1f" "202122232425262728292a2b2c2d2e2f"
+      "4b4559464f4c4401"
+      "0100"
+      "0100"
+      "0807060504030201"
+      "101112131415161718191a1b1c1d1e1f"
+      "202122232425262728292a2b2c2d2e2f"
       "30313233343536372d383961622d636465662d303132332d343536373839616263646566"
-      "0300" "b1b2b3";
+      "0300"
+      "b1b2b3";
   expected += std::string(2 * 317, '0');
   for (int i = 0; i < 32; ++i) expected += "cc";
-  expected += "40420f0000000000" "03000000" "4d00000000000000" "0200"
-              "0100000000000000" "0200000000000000"
-              "0400000000000000" "0100000000000000";
+  expected +=
+      "40420f0000000000"
+      "03000000"
+      "4d00000000000000"
+      "0200"
+      "0100000000000000"
+      "0200000000000000"
+      "0400000000000000"
+      "0100000000000000";
   expected += std::string(2 * (992 - 464 - 32), '0');
   EXPECT_EQ(ToHex(EncodeHeaderSlot(Sample()).value()), expected);
 }
@@ -81,9 +92,9 @@ TEST(HeaderTest, EveryByteMutationIsRefusedOrVisible) {
       auto parsed = ParseHeaderSlot(raw);
       if (!parsed.ok()) {
         const bool newer = at == 8 || at == 9;
-        ASSERT_EQ(parsed.status().error(),
-                  newer && (raw[9] != 0 || raw[8] > 1) ? Error::kNewerFormat
-                                                        : Error::kCorrupt)
+        ASSERT_EQ(parsed.status().error(), newer && (raw[9] != 0 || raw[8] > 1)
+                                               ? Error::kNewerFormat
+                                               : Error::kCorrupt)
             << at << " " << flip;
         continue;
       }
@@ -153,7 +164,8 @@ TEST(HeaderTest, EncodeRefusesWhatParseWould) {
   EXPECT_EQ(error([](HeaderSlot& s) { s.length = kMaxFileSize + 1; }), kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.length = 100; }), kBad);  // holes behind it
   EXPECT_EQ(error([](HeaderSlot& s) { s.key_epoch = kMaxKeyEpoch + 1; }), kBad);
-  EXPECT_EQ(error([](HeaderSlot& s) { s.seals_in_epoch = kMaxSealsPerEpoch + 1; }), kBad);
+  EXPECT_EQ(error([](HeaderSlot& s) { s.seals_in_epoch = kMaxSealsPerEpoch + 1; }),
+            kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.file_id = FileId(); }), kBad);
 }
 

@@ -1,10 +1,10 @@
 // Does HoleList say of every group what a plain set of groups would say?
-#include "fs/format/HoleList.h"
-
 #include <gtest/gtest.h>
 
 #include <random>
 #include <set>
+
+#include "fs/format/HoleList.h"
 
 namespace keyfold {
 namespace {
@@ -88,9 +88,9 @@ TEST(HoleListTest, FromRangesRefusesWhatIsNotCanonical) {
   EXPECT_TRUE(refused({{GroupNo(1), 100}}));
   EXPECT_TRUE(refused({{GroupNo(100), 1}}));
   EXPECT_TRUE(refused({{GroupNo(1), UINT64_MAX}}));
-  EXPECT_TRUE(refused({{GroupNo(5), 2}, {GroupNo(7), 1}}));   // adjacent
-  EXPECT_TRUE(refused({{GroupNo(5), 3}, {GroupNo(6), 1}}));   // overlap
-  EXPECT_TRUE(refused({{GroupNo(9), 1}, {GroupNo(5), 1}}));   // order
+  EXPECT_TRUE(refused({{GroupNo(5), 2}, {GroupNo(7), 1}}));  // adjacent
+  EXPECT_TRUE(refused({{GroupNo(5), 3}, {GroupNo(6), 1}}));  // overlap
+  EXPECT_TRUE(refused({{GroupNo(9), 1}, {GroupNo(5), 1}}));  // order
   std::vector<HoleRange> many;
   for (uint64_t i = 0; i <= kMaxHoles; ++i) many.push_back({GroupNo(1 + 2 * i), 1});
   EXPECT_TRUE(refused(many));

@@ -1,9 +1,9 @@
 // Is every valid name expressible on disk, and each backing name of one kind?
-#include "fs/format/Names.h"
-
 #include <gtest/gtest.h>
 
 #include <cerrno>
+
+#include "fs/format/Names.h"
 
 namespace keyfold {
 namespace {
@@ -35,11 +35,22 @@ TEST(NamesTest, LongNamesGoldenStrings) {
 
 TEST(NamesTest, ForeignNamesAreRecognised) {
   const std::string long_name = LongBackingName(Bytes(32, 0xff));
-  const std::string foreign[] = {
-      "", ".", "..", "lost+found", "readme.txt", "AAAA", ToBase64Url(Bytes(16)),
-      ToBase64Url(Bytes(192)), long_name + "x", long_name + ".nam",
-      long_name.substr(0, 43), "=" + std::string(42, '_') + "9",  // stray bits
-      ".name", "=", std::string(300, 'A'), ToBase64Url(Bytes(20)) + "="};
+  const std::string foreign[] = {"",
+                                 ".",
+                                 "..",
+                                 "lost+found",
+                                 "readme.txt",
+                                 "AAAA",
+                                 ToBase64Url(Bytes(16)),
+                                 ToBase64Url(Bytes(192)),
+                                 long_name + "x",
+                                 long_name + ".nam",
+                                 long_name.substr(0, 43),
+                                 "=" + std::string(42, '_') + "9",  // stray bits
+                                 ".name",
+                                 "=",
+                                 std::string(300, 'A'),
+                                 ToBase64Url(Bytes(20)) + "="};
   for (const std::string& name : foreign) {
     EXPECT_EQ(ClassifyBackingName(name), BackingNameKind::kForeign) << name;
     EXPECT_EQ(SealedFromShort(name).status().error(), Error::kCorrupt) << name;

@@ -1,7 +1,5 @@
 // Does a file read back what was written, and only that, whatever happens to
 // the bytes beneath it?
-#include "fs/vault/File.h"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -9,6 +7,7 @@
 
 #include <random>
 
+#include "fs/vault/File.h"
 #include "fs/vault/VaultKeys.h"
 
 namespace keyfold {
@@ -39,8 +38,8 @@ class FileTest : public testing::Test {
       EXPECT_TRUE(file_->WriteHeader().ok());
     }
     file_.reset();
-    file_ = std::make_shared<File>(
-        UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
+    file_ =
+        std::make_shared<File>(UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
     KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
     return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
   }
@@ -100,7 +99,8 @@ TEST_F(FileTest, BehavesLikeAByteArray) {
     auto n = file_->Read(from, part);
     ASSERT_TRUE(n.ok()) << n.status().ToString();
     part.resize(*n);
-    ASSERT_TRUE(std::equal(part.begin(), part.end(), model.begin() + static_cast<long>(from)));
+    ASSERT_TRUE(
+        std::equal(part.begin(), part.end(), model.begin() + static_cast<long>(from)));
   }
   EXPECT_EQ(ReadAll(), model);
 }
@@ -113,14 +113,16 @@ TEST_F(FileTest, AZeroedBlockIsDamageNotZeros) {
   Poke(static_cast<off_t>(EntryOffset(block).value), Bytes(kEntrySize));
   ASSERT_TRUE(Reopen().ok());
   Bytes out(kBlockSize);
-  EXPECT_EQ(file_->Read(block.value * kBlockSize, out).status().error(), Error::kCorrupt);
+  EXPECT_EQ(file_->Read(block.value * kBlockSize, out).status().error(),
+            Error::kCorrupt);
   EXPECT_TRUE(file_->Read((block.value + 1) * kBlockSize, out).ok());
 }
 
 TEST_F(FileTest, CuttingAtABlockIsDamage) {
   ASSERT_TRUE(file_->Write(0, RandomBytes(5 * kBlockSize)).ok());
   ASSERT_TRUE(file_->WriteHeader().ok());
-  ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(BackingSize(3 * kBlockSize))), 0);
+  ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(BackingSize(3 * kBlockSize))),
+            0);
   EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
 }
 
@@ -132,7 +134,8 @@ TEST_F(FileTest, BlocksCannotBeSwapped) {
     EXPECT_TRUE(ReadAt(file_->fd(), static_cast<off_t>(at), bytes).ok());
     return bytes;
   };
-  for (auto [offset_of, size] : {std::pair{&DataOffset, kBlockSize}, {&EntryOffset, kEntrySize}}) {
+  for (auto [offset_of, size] :
+       {std::pair{&DataOffset, kBlockSize}, {&EntryOffset, kEntrySize}}) {
     const Bytes a = copy(offset_of(BlockNo(1)).value, size);
     const Bytes b = copy(offset_of(BlockNo(2)).value, size);
     Poke(static_cast<off_t>(offset_of(BlockNo(1)).value), b);

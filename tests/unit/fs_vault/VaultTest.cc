@@ -1,7 +1,5 @@
 // Does the vault refuse what someone who writes the backing store puts together
 // from genuine parts, and survive what a killed daemon leaves behind?
-#include "fs/vault/Vault.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -15,6 +13,7 @@
 #include <thread>
 
 #include "TestKeys.h"
+#include "fs/vault/Vault.h"
 
 namespace keyfold {
 namespace {
@@ -78,7 +77,8 @@ class VaultTest : public testing::Test, public PageCache {
     return folder + "/" + place.folder->BackingName(place.name).value();
   }
   void Swap(const std::string& a, const std::string& b) {
-    ASSERT_EQ(::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE), 0);
+    ASSERT_EQ(::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE),
+              0);
   }
   void MoveTo(const std::string& from, const std::string& to) {
     ASSERT_EQ(::rename(from.c_str(), to.c_str()), 0);
@@ -88,11 +88,15 @@ class VaultTest : public testing::Test, public PageCache {
   }
   std::vector<std::string> List(const Folder& folder) {
     std::vector<std::string> names;
-    DIR* dir = ::fdopendir(::openat(folder.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    EXPECT_TRUE(vault_->List(folder, dir, 0, [&](const std::string& name, const dirent&) {
-      if (name[0] != '.') names.push_back(name);
-      return true;
-    }).ok());
+    DIR* dir =
+        ::fdopendir(::openat(folder.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    EXPECT_TRUE(vault_
+                    ->List(folder, dir, 0,
+                           [&](const std::string& name, const dirent&) {
+                             if (name[0] != '.') names.push_back(name);
+                             return true;
+                           })
+                    .ok());
     ::closedir(dir);
     return names;
   }
@@ -120,7 +124,8 @@ TEST_F(VaultTest, SwappedFilesAreRefused) {
   Swap(Backing(a), Backing(b));
   EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
   EXPECT_EQ(Read(b).status().error(), Error::kCorrupt);
-  EXPECT_TRUE(keys_.authorized == std::vector<std::string>({"CreateFile", "CreateFile"}));
+  EXPECT_TRUE(keys_.authorized ==
+              std::vector<std::string>({"CreateFile", "CreateFile"}));
   // Neither a rename nor a link gives a good name to what lies at a false one.
   EXPECT_EQ(Rename(a, {root_, "c"}).error(), Error::kCorrupt);
   struct stat st;
@@ -183,7 +188,8 @@ TEST_F(VaultTest, AnotherFoldersDescriptorIsRefused) {
   const Place a{root_, "a"}, b{root_, "b"};
   MakeFolder(a);
   MakeFolder(b);
-  const UniqueFd from(::open(Backing(b).c_str(), O_RDONLY)), to(::open(Backing(a).c_str(), O_RDONLY));
+  const UniqueFd from(::open(Backing(b).c_str(), O_RDONLY)),
+      to(::open(Backing(a).c_str(), O_RDONLY));
   Bytes raw = *GetXattr(from.get(), std::string(kFolderXattr)).value();
   ASSERT_TRUE(SetXattr(to.get(), std::string(kFolderXattr), raw).ok());
   EXPECT_EQ(OpenFolder(a).status().error(), Error::kCorrupt);
@@ -328,7 +334,8 @@ TEST_F(VaultTest, LeftoversDoNotKeepAFolder) {
   std::filesystem::create_directory(backing + "/" + TemporaryName());
   ASSERT_EQ(::symlink("x", (backing + "/" + TemporaryName()).c_str()), 0);
   const std::string long_name(200, 'n');
-  ASSERT_TRUE(folder->KeepLongName(folder->BackingName(long_name).value(), long_name).ok());
+  ASSERT_TRUE(
+      folder->KeepLongName(folder->BackingName(long_name).value(), long_name).ok());
   EXPECT_TRUE(List(*folder).empty());
   MakeFile({folder, "f"}, "x");
   EXPECT_EQ(vault_->RemoveFolder(a).sys_errno(), ENOTEMPTY);
@@ -354,8 +361,10 @@ TEST_F(VaultTest, AReplacedNameNoLongerBindsTheOldFile) {
 
 TEST_F(VaultTest, AFolderOfAnotherKeyIsAnotherDevice) {
   const Place there{MakeFolder({root_, "other"}), "f"};
-  ASSERT_TRUE(vault_->SetFolderKey({root_, "other"}, *there.folder, TestKeys::kKeyTwo, {},
-                                   "/other").ok());
+  ASSERT_TRUE(vault_
+                  ->SetFolderKey({root_, "other"}, *there.folder, TestKeys::kKeyTwo, {},
+                                 "/other")
+                  .ok());
   const Place a{root_, "a"};
   MakeFile(a, "x");
   EXPECT_EQ(Rename(a, there).sys_errno(), EXDEV);
@@ -388,8 +397,10 @@ TEST_F(VaultTest, AFolderKeepsItsNameWhenItsKeyIsSetWhileItIsRenamed) {
   while (!done) {
     const Status status = vault_->SetFolderKey(
         a, *folder, set % 2 == 0 ? TestKeys::kKeyTwo : TestKeys::kKeyOne, {}, "/a");
-    if (status.ok()) ++set;
-    else EXPECT_EQ(status.error(), Error::kCorrupt);  // it was "b" just then
+    if (status.ok())
+      ++set;
+    else
+      EXPECT_EQ(status.error(), Error::kCorrupt);  // it was "b" just then
   }
   renames.join();
   EXPECT_GT(set, 0);

@@ -1,7 +1,5 @@
 // Does the log keep every record it accepted, and does verification name what
 // was done to it?
-#include "kms/audit/AuditLog.h"
-
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "kms/audit/AuditLog.h"
 #include "kms/audit/LineReader.h"
 #include "kms/crypto/Crypto.h"
 
@@ -47,11 +46,11 @@ class AuditLogTest : public testing::Test {
     log_ = std::move(*log);
   }
   Status Add(const std::string& name) {
-    return log_->Append({{"eventName", name},
-                         {"userIdentity",
-                          {{"userName", "cfo"}, {"arn", "arn:aws:iam::0:user/cfo"}}},
-                         {"resources", {{{"ARN", "arn:aws:kms:l:0:key/k-" + name}}}}},
-                        false);
+    return log_->Append(
+        {{"eventName", name},
+         {"userIdentity", {{"userName", "cfo"}, {"arn", "arn:aws:iam::0:user/cfo"}}},
+         {"resources", {{{"ARN", "arn:aws:kms:l:0:key/k-" + name}}}}},
+        false);
   }
   void Fill(int count) {
     for (int i = 1; i <= count; ++i) ASSERT_TRUE(Add(std::to_string(i)).ok());
@@ -131,7 +130,9 @@ TEST_F(AuditLogTest, ChainContinuesAfterReopen) {
 }
 
 TEST_F(AuditLogTest, CallerCannotForgeChainMembers) {
-  ASSERT_TRUE(log_->Append({{"mac", "x"}, {"sequence", 99}, {"previousHash", "y"}}, false).ok());
+  ASSERT_TRUE(
+      log_->Append({{"mac", "x"}, {"sequence", 99}, {"previousHash", "y"}}, false)
+          .ok());
   EXPECT_EQ(*log_->Verify(std::nullopt), 1u);
 }
 
@@ -142,8 +143,9 @@ TEST_F(AuditLogTest, HostileTextIsRecorded) {
 }
 
 TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
-  EXPECT_EQ(log_->Append({{"requestParameters", std::string(70000, 'x')}}, false).error(),
-            Error::kValidation);
+  EXPECT_EQ(
+      log_->Append({{"requestParameters", std::string(70000, 'x')}}, false).error(),
+      Error::kValidation);
   EXPECT_EQ(log_->head().sequence, 0u);
   const std::string probe(1, 'x');
   ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, false).ok());
@@ -354,7 +356,9 @@ TEST_F(AuditLogTest, AppendIsFast) {
   const auto start = std::chrono::steady_clock::now();
   Fill(2000);
   const double each = std::chrono::duration<double, std::micro>(
-                          std::chrono::steady_clock::now() - start).count() / 2000;
+                          std::chrono::steady_clock::now() - start)
+                          .count() /
+                      2000;
   RecordProperty("microseconds_per_append", std::to_string(each));
   std::cout << each << " us per append\n";
 }

@@ -1,6 +1,4 @@
 // Does the root key come back to whoever holds its secret, and to no one else?
-#include "kms/rootkey/RootKeyProvider.h"
-
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -9,6 +7,7 @@
 #include <fstream>
 
 #include "kms/crypto/Crypto.h"
+#include "kms/rootkey/RootKeyProvider.h"
 
 namespace keyfold {
 namespace {
@@ -32,7 +31,8 @@ class RootKeyProviderTest : public testing::Test {
     folder_ = name;
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string File(const std::string& name, const std::string& text, mode_t mode = 0600) {
+  std::string File(const std::string& name, const std::string& text,
+                   mode_t mode = 0600) {
     const std::string path = folder_ + "/" + name;
     std::ofstream(path, std::ios::binary) << text;
     chmod(path.c_str(), mode);
@@ -54,11 +54,13 @@ TEST_F(RootKeyProviderTest, PassphraseRoundTrip) {
                                   Says("correct horse")));
   EXPECT_EQ(UnsealRootKey(made->description, "", Says("wrong")).status().error(),
             Error::kWrongCredential);
-  EXPECT_EQ(UnsealRootKey(made->description, "", Says("")).status().error(), Error::kUsage);
-  EXPECT_EQ(UnsealRootKey(made->description, "", nullptr).status().error(), Error::kUsage);
-  ExpectSame(*made, UnsealRootKey(made->description,
-                                  "passphrase-file:" + File("p", "correct horse\n"),
-                                  nullptr));
+  EXPECT_EQ(UnsealRootKey(made->description, "", Says("")).status().error(),
+            Error::kUsage);
+  EXPECT_EQ(UnsealRootKey(made->description, "", nullptr).status().error(),
+            Error::kUsage);
+  ExpectSame(*made,
+             UnsealRootKey(made->description,
+                           "passphrase-file:" + File("p", "correct horse\n"), nullptr));
 }
 
 TEST_F(RootKeyProviderTest, DefaultCostIsUsed) {
@@ -121,10 +123,12 @@ TEST_F(RootKeyProviderTest, KeyFileIsMadeAndUsed) {
   ExpectSame(*made, UnsealRootKey(made->description, "file:" + path + "2", nullptr));
   File("other", std::string(32, 'k'));
   EXPECT_EQ(UnsealRootKey(made->description, "file:" + folder_ + "/other", nullptr)
-                .status().error(),
+                .status()
+                .error(),
             Error::kWrongCredential);
   EXPECT_EQ(UnsealRootKey(made->description, "file:" + File("s", "short"), nullptr)
-                .status().error(),
+                .status()
+                .error(),
             Error::kWrongCredential);
   EXPECT_EQ(UnsealRootKey(made->description, "passphrase", Says("x")).status().error(),
             Error::kUsage);
@@ -137,28 +141,34 @@ TEST_F(RootKeyProviderTest, ExistingKeyFileIsUsedIfItFits) {
   ExpectSame(*made, UnsealRootKey(made->description, "", nullptr));
   for (size_t size : {0, 31, 33})
     EXPECT_EQ(CreateRootKey("file:" + File("bad", std::string(size, 'k')), nullptr)
-                  .status().error(),
+                  .status()
+                  .error(),
               Error::kUsage);
   EXPECT_EQ(CreateRootKey("file:" + File("open", std::string(32, 'k'), 0644), nullptr)
-                .status().error(),
+                .status()
+                .error(),
             Error::kUsage);
 }
 
 TEST_F(RootKeyProviderTest, UnknownSpecIsUsage) {
-  for (const char* spec : {"", "tpm2", "passphrase:", "file", "file:", "passphrase-file:",
-                           "pkcs11:token=x"})
-    EXPECT_EQ(CreateRootKey(spec, Says("x"), kCheap).status().error(), Error::kUsage) << spec;
+  for (const char* spec : {"", "tpm2", "passphrase:", "file",
+                           "file:", "passphrase-file:", "pkcs11:token=x"})
+    EXPECT_EQ(CreateRootKey(spec, Says("x"), kCheap).status().error(), Error::kUsage)
+        << spec;
 }
 
 TEST_F(RootKeyProviderTest, CostIsBounded) {
   for (const ScryptParameters& cost :
-       {ScryptParameters{9, 8, 1}, ScryptParameters{23, 1, 1}, ScryptParameters{17, 0, 1},
-        ScryptParameters{17, 33, 1}, ScryptParameters{17, 8, 0},
-        ScryptParameters{17, 8, 17}, ScryptParameters{22, 32, 1}}) {
-    EXPECT_EQ(CreateRootKey("passphrase", Says("x"), cost).status().error(), Error::kUsage);
+       {ScryptParameters{9, 8, 1}, ScryptParameters{23, 1, 1},
+        ScryptParameters{17, 0, 1}, ScryptParameters{17, 33, 1},
+        ScryptParameters{17, 8, 0}, ScryptParameters{17, 8, 17},
+        ScryptParameters{22, 32, 1}}) {
+    EXPECT_EQ(CreateRootKey("passphrase", Says("x"), cost).status().error(),
+              Error::kUsage);
     auto made = CreateRootKey("passphrase", Says("x"), kCheap);
     ASSERT_TRUE(made.ok());
-    made->description["scrypt"] = {{"log2_n", cost.log2_n}, {"r", cost.r}, {"p", cost.p}};
+    made->description["scrypt"] = {
+        {"log2_n", cost.log2_n}, {"r", cost.r}, {"p", cost.p}};
     EXPECT_EQ(UnsealRootKey(made->description, "", Says("x")).status().error(),
               Error::kCorrupt);
   }
@@ -171,7 +181,8 @@ TEST_F(RootKeyProviderTest, AlteredDescriptionIsRefused) {
     return UnsealRootKey(description, "", Says("x")).status().error();
   };
   for (const auto& item : made->description.items()) {
-    for (const json& value : {json(), json(5), json("!"), json::array(), json::object()}) {
+    for (const json& value :
+         {json(), json(5), json("!"), json::array(), json::object()}) {
       json bad = made->description;
       bad[item.key()] = value;
       EXPECT_EQ(error(bad), Error::kCorrupt) << item.key() << value;

@@ -30,9 +30,11 @@ class ImportTest : public KmsTest {
     ASSERT_EQ(system(("cd " + folder_ + " && " + command).c_str()), 0) << command;
   }
 
-  json Parameters(const std::string& key, const Wrap& wrap, const char* spec = "RSA_2048") {
+  json Parameters(const std::string& key, const Wrap& wrap,
+                  const char* spec = "RSA_2048") {
     return Must(kCfo, "GetParametersForImport",
-                {{"KeyId", key}, {"WrappingAlgorithm", wrap.algorithm},
+                {{"KeyId", key},
+                 {"WrappingAlgorithm", wrap.algorithm},
                  {"WrappingKeySpec", spec}});
   }
   // Wraps the file "material" with the plain openssl program.
@@ -40,20 +42,26 @@ class ImportTest : public KmsTest {
     const Bytes der = *FromBase64(parameters["PublicKey"].get<std::string>());
     WriteFile("pub.der", der);
     const std::string oaep =
-        std::string(" -pubin -inkey pub.der -keyform DER -pkeyopt rsa_padding_mode:oaep"
-                    " -pkeyopt rsa_oaep_md:") + wrap.digest +
-        " -pkeyopt rsa_mgf1_md:" + wrap.digest;
+        std::string(
+            " -pubin -inkey pub.der -keyform DER -pkeyopt rsa_padding_mode:oaep"
+            " -pkeyopt rsa_oaep_md:") +
+        wrap.digest + " -pkeyopt rsa_mgf1_md:" + wrap.digest;
     if (!wrap.aes) {
       Shell("openssl pkeyutl -encrypt -in material -out wrapped" + oaep);
     } else {
-      Shell("head -c 32 /dev/urandom > aes && openssl pkeyutl -encrypt -in aes -out w1" + oaep +
-            " && openssl enc -id-aes256-wrap-pad -iv A65959A6 -K $(od -An -tx1 aes | tr -d ' \\n')"
-            " -in material -out w2 && cat w1 w2 > wrapped");
+      Shell(
+          "head -c 32 /dev/urandom > aes && openssl pkeyutl -encrypt -in aes -out w1" +
+          oaep +
+          " && openssl enc -id-aes256-wrap-pad -iv A65959A6 -K $(od -An -tx1 aes | tr "
+          "-d ' \\n')"
+          " -in material -out w2 && cat w1 w2 > wrapped");
     }
     return ToBase64(AsBytes(ReadFile("wrapped")));
   }
-  json Request(const std::string& key, const json& parameters, const std::string& wrapped) {
-    return {{"KeyId", key}, {"ImportToken", parameters["ImportToken"]},
+  json Request(const std::string& key, const json& parameters,
+               const std::string& wrapped) {
+    return {{"KeyId", key},
+            {"ImportToken", parameters["ImportToken"]},
             {"EncryptedKeyMaterial", wrapped},
             {"ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE"}};
   }
@@ -75,7 +83,8 @@ TEST_F(ImportTest, EveryAlgorithmAndSizeWorksWithPlainOpenssl) {
       const json parameters = Parameters(key, wrap, spec);
       EXPECT_EQ(Try(kCfo, "ImportKeyMaterial",
                     Request(key, parameters, WrapFor(parameters, wrap))),
-                "ok") << wrap.algorithm << " " << spec;
+                "ok")
+          << wrap.algorithm << " " << spec;
       EXPECT_EQ(State(key), "Enabled");
     }
 }
@@ -143,8 +152,9 @@ TEST_F(ImportTest, OnlyTheSameMaterialComesBack) {
   EXPECT_EQ(Import(key), "IncorrectKeyMaterialException");
   WriteFile("material", AsBytes(first));
   EXPECT_EQ(Import(key, kSha1), "ok");
-  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", blob["CiphertextBlob"]}})["Plaintext"],
-            "aGk=");
+  EXPECT_EQ(
+      Must(kCfo, "Decrypt", {{"CiphertextBlob", blob["CiphertextBlob"]}})["Plaintext"],
+      "aGk=");
 }
 
 TEST_F(ImportTest, MaterialExpires) {

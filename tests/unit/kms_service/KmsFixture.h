@@ -34,7 +34,8 @@ class KmsTest : public testing::Test {
     root_ = RandomSecret(kKeySize);
     auto store = CreateSqliteKeyStore(folder_ + "/keys.db");
     ASSERT_TRUE(store.ok()) << store.status().ToString();
-    const Status created = Kms::Create(**store, RootKey(CopySecret(root_)), account, clock_);
+    const Status created =
+        Kms::Create(**store, RootKey(CopySecret(root_)), account, clock_);
     ASSERT_TRUE(created.ok()) << created.ToString();
     store = Status(Error::kInternal, "closed");
     const Status opened = Open();
@@ -49,7 +50,8 @@ class KmsTest : public testing::Test {
   Status Open() {
     auto store = OpenSqliteKeyStore(folder_ + "/keys.db");
     if (!store.ok()) return store.status();
-    auto kms = Kms::Open(std::move(store).value(), RootKey(CopySecret(root_)), folder_, clock_);
+    auto kms = Kms::Open(std::move(store).value(), RootKey(CopySecret(root_)), folder_,
+                         clock_);
     if (!kms.ok()) return kms.status();
     kms_ = std::move(kms).value();
     return OkStatus();
@@ -71,7 +73,8 @@ class KmsTest : public testing::Test {
                     const char* service = "kms") {
     return kms_->Call(By(uid), service, operation, request);
   }
-  json Must(uid_t uid, const char* service, const char* operation, const json& request) {
+  json Must(uid_t uid, const char* service, const char* operation,
+            const json& request) {
     auto answer = Call(uid, operation, request, service);
     EXPECT_TRUE(answer.ok()) << operation << ": " << answer.status().ToString();
     return answer.ok() ? *answer : json();
@@ -88,7 +91,8 @@ class KmsTest : public testing::Test {
 
   // The cfo's key: cfo administers and uses it, the account may be let in by IAM.
   std::string MakeKey(const char* origin = "AWS_KMS") {
-    const json made = Must(kCfo, "CreateKey", {{"Policy", kPolicy}, {"Origin", origin}});
+    const json made =
+        Must(kCfo, "CreateKey", {{"Policy", kPolicy}, {"Origin", origin}});
     return made.is_null() ? "" : made["KeyMetadata"]["KeyId"].get<std::string>();
   }
   std::string State(const std::string& key) {

@@ -11,24 +11,29 @@ json Wrapped(const char* text) { return ToBase64(AsBytes(text)); }
 
 TEST_F(KmsTest, EncryptsAndDecryptsUnderTheContext) {
   const std::string key = MakeKey();
-  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("salary")},
-                                           {"EncryptionContext", {{"a", "1"}}}});
+  const json made = Must(kCfo, "Encrypt",
+                         {{"KeyId", key},
+                          {"Plaintext", Wrapped("salary")},
+                          {"EncryptionContext", {{"a", "1"}}}});
   const json blob = made["CiphertextBlob"];
-  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", blob},
-                                   {"EncryptionContext", {{"a", "1"}}}})["Plaintext"],
+  EXPECT_EQ(Must(kCfo, "Decrypt",
+                 {{"CiphertextBlob", blob},
+                  {"EncryptionContext", {{"a", "1"}}}})["Plaintext"],
             Wrapped("salary"));
-  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", blob}}), "InvalidCiphertextException");
-  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", blob},
-                                  {"EncryptionContext", {{"a", "2"}}}}),
+  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", blob}}),
             "InvalidCiphertextException");
-  EXPECT_EQ(Try(kAccounts, "Decrypt", {{"CiphertextBlob", blob},
-                                       {"EncryptionContext", {{"a", "1"}}}}),
+  EXPECT_EQ(Try(kCfo, "Decrypt",
+                {{"CiphertextBlob", blob}, {"EncryptionContext", {{"a", "2"}}}}),
+            "InvalidCiphertextException");
+  EXPECT_EQ(Try(kAccounts, "Decrypt",
+                {{"CiphertextBlob", blob}, {"EncryptionContext", {{"a", "1"}}}}),
             kDenied);
 }
 
 TEST_F(KmsTest, EveryChangedByteOfABlobIsRefused) {
   const std::string key = MakeKey();
-  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
+  const json made =
+      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
   const Bytes blob = *FromBase64(made["CiphertextBlob"].get<std::string>());
   for (size_t i = 0; i < blob.size(); ++i) {
     Bytes altered = blob;
@@ -41,11 +46,14 @@ TEST_F(KmsTest, EveryChangedByteOfABlobIsRefused) {
 
 TEST_F(KmsTest, ABlobOfOneKeyIsRefusedByAnother) {
   const std::string a = MakeKey(), b = MakeKey();
-  const json made = Must(kCfo, "GenerateDataKey", {{"KeyId", a}, {"KeySpec", "AES_256"}});
-  EXPECT_EQ(Try(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}, {"KeyId", b}}),
-            "IncorrectKeyException");
-  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}})["Plaintext"],
-            made["Plaintext"]);
+  const json made =
+      Must(kCfo, "GenerateDataKey", {{"KeyId", a}, {"KeySpec", "AES_256"}});
+  EXPECT_EQ(
+      Try(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}, {"KeyId", b}}),
+      "IncorrectKeyException");
+  EXPECT_EQ(
+      Must(kCfo, "Decrypt", {{"CiphertextBlob", made["CiphertextBlob"]}})["Plaintext"],
+      made["Plaintext"]);
   // The key id in the blob rewritten to the other key's.
   Bytes forged = *FromBase64(made["CiphertextBlob"].get<std::string>());
   const json other = Must(kCfo, "Encrypt", {{"KeyId", b}, {"Plaintext", Wrapped("x")}});
@@ -58,16 +66,20 @@ TEST_F(KmsTest, ABlobOfOneKeyIsRefusedByAnother) {
 TEST_F(KmsTest, ReEncryptMovesABlobToAnotherKey) {
   const std::string a = MakeKey(), b = MakeKey();
   const json first = Must(kCfo, "Encrypt", {{"KeyId", a}, {"Plaintext", Wrapped("x")}});
-  const json second = Must(kCfo, "ReEncrypt", {{"CiphertextBlob", first["CiphertextBlob"]},
-                                               {"DestinationKeyId", b}});
-  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", second["CiphertextBlob"]},
-                                   {"KeyId", b}})["Plaintext"], Wrapped("x"));
+  const json second =
+      Must(kCfo, "ReEncrypt",
+           {{"CiphertextBlob", first["CiphertextBlob"]}, {"DestinationKeyId", b}});
+  EXPECT_EQ(
+      Must(kCfo, "Decrypt",
+           {{"CiphertextBlob", second["CiphertextBlob"]}, {"KeyId", b}})["Plaintext"],
+      Wrapped("x"));
   EXPECT_FALSE(second.contains("Plaintext"));
 }
 
 TEST_F(KmsTest, OldVersionsDecryptAfterRotation) {
   const std::string key = MakeKey();
-  const json old = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("old")}});
+  const json old =
+      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("old")}});
   Must(kCfo, "EnableKeyRotation", {{"KeyId", key}, {"RotationPeriodInDays", 90}});
   clock_.Advance(days(91));
   ASSERT_TRUE(kms_->Tick().ok());
@@ -76,15 +88,17 @@ TEST_F(KmsTest, OldVersionsDecryptAfterRotation) {
   const json rotations = Must(kCfo, "ListKeyRotations", {{"KeyId", key}})["Rotations"];
   ASSERT_EQ(rotations.size(), 2u);
   EXPECT_EQ(rotations[0]["RotationType"], "AUTOMATIC");
-  EXPECT_EQ(Must(kCfo, "Decrypt", {{"CiphertextBlob", old["CiphertextBlob"]}})["Plaintext"],
-            Wrapped("old"));
+  EXPECT_EQ(
+      Must(kCfo, "Decrypt", {{"CiphertextBlob", old["CiphertextBlob"]}})["Plaintext"],
+      Wrapped("old"));
 }
 
 TEST_F(KmsTest, DeletionWaitsAndThenDestroys) {
   const std::string key = MakeKey();
   Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
   for (int days_ : {0, 6, 31})
-    EXPECT_EQ(Try(kCfo, "ScheduleKeyDeletion", {{"KeyId", key}, {"PendingWindowInDays", days_}}),
+    EXPECT_EQ(Try(kCfo, "ScheduleKeyDeletion",
+                  {{"KeyId", key}, {"PendingWindowInDays", days_}}),
               "ValidationException");
   const json scheduled = Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", "alias/cfo"}});
   EXPECT_EQ(scheduled["PendingWindowInDays"], 30);
@@ -96,7 +110,8 @@ TEST_F(KmsTest, DeletionWaitsAndThenDestroys) {
   EXPECT_EQ(Try(kSysadmin, "CancelKeyDeletion", {{"KeyId", key}}), "NotFoundException");
   ASSERT_TRUE(kms_->Tick().ok());
   EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
-  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", "alias/cfo"}}), "NotFoundException");
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", "alias/cfo"}}),
+            "NotFoundException");
   EXPECT_EQ(Try(kCfo, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
   ASSERT_TRUE(Reopen().ok());
   EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "NotFoundException");
@@ -114,7 +129,8 @@ TEST_F(KmsTest, DestructionAlsoHappensAtTheNextStart) {
 
 TEST_F(KmsTest, CancellingGivesADisabledKey) {
   const std::string key = MakeKey();
-  const json made = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
+  const json made =
+      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", Wrapped("x")}});
   Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", key}});
   Must(kCfo, "CancelKeyDeletion", {{"KeyId", key}});
   EXPECT_EQ(State(key), "Disabled");
@@ -138,8 +154,9 @@ TEST_F(KmsTest, AliasesHaveRules) {
   EXPECT_EQ(create("alias/" + std::string(251, 'x')), "ValidationException");
   EXPECT_EQ(create("alias/" + std::string(250, 'x')), "ok");
   // Not by somebody who may not administer the key.
-  EXPECT_EQ(Try(kAccounts, "CreateAlias", {{"AliasName", "alias/z"}, {"TargetKeyId", key}}),
-            kDenied);
+  EXPECT_EQ(
+      Try(kAccounts, "CreateAlias", {{"AliasName", "alias/z"}, {"TargetKeyId", key}}),
+      kDenied);
   EXPECT_EQ(Try(kAccounts, "DeleteAlias", {{"AliasName", "alias/cfo"}}), kDenied);
   EXPECT_EQ(Try(kCfo, "DeleteAlias", {{"AliasName", "alias/cfo"}}), "ok");
 }
@@ -149,10 +166,14 @@ TEST_F(KmsTest, AccountsMayLookButNotTouch) {
   EXPECT_EQ(Try(kAccounts, "DescribeKey", {{"KeyId", key}}), "ok");
   EXPECT_EQ(Try(kAccounts, "ListKeys", json::object()), "ok");
   for (const auto& [operation, extra] : std::map<const char*, json>{
-           {"DisableKey", json::object()}, {"ScheduleKeyDeletion", json::object()},
-           {"PutKeyPolicy", {{"Policy", "{}"}}}, {"TagResource", {{"Tags", json::array()}}},
-           {"Encrypt", {{"Plaintext", "aGk="}}}, {"GenerateDataKey", {{"KeySpec", "AES_256"}}},
-           {"CreateGrant", {{"GranteePrincipal", "user:uid:60002"}, {"Operations", {"Decrypt"}}}}}) {
+           {"DisableKey", json::object()},
+           {"ScheduleKeyDeletion", json::object()},
+           {"PutKeyPolicy", {{"Policy", "{}"}}},
+           {"TagResource", {{"Tags", json::array()}}},
+           {"Encrypt", {{"Plaintext", "aGk="}}},
+           {"GenerateDataKey", {{"KeySpec", "AES_256"}}},
+           {"CreateGrant",
+            {{"GranteePrincipal", "user:uid:60002"}, {"Operations", {"Decrypt"}}}}}) {
     json request = extra;
     request["KeyId"] = key;
     EXPECT_EQ(Try(kAccounts, operation, request), kDenied) << operation;
@@ -175,10 +196,12 @@ TEST_F(KmsTest, WhoMayNotKnowLearnsNothing) {
 TEST_F(KmsTest, AdministratorAccessMayUseAndJoinThroughTheAccountStatement) {
   const std::string key = MakeKey();
   EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), "ok");
-  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), "ok");
+  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}),
+            "ok");
   // The account's root user is nobody special to a key.
   EXPECT_EQ(Try(kRootUid, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), kDenied);
-  EXPECT_EQ(Try(kRootUid, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), kDenied);
+  EXPECT_EQ(Try(kRootUid, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}),
+            kDenied);
 }
 
 TEST_F(KmsTest, ADowngradedAdministratorCannotTakeItBack) {
@@ -186,8 +209,10 @@ TEST_F(KmsTest, ADowngradedAdministratorCannotTakeItBack) {
   std::string iam = kIam;
   iam.replace(iam.find("AdministratorAccess"), 19, "SystemAdministrator");
   Must(kRootUid, "iam", "ApplyIam", {{"Document", iam}});
-  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), kDenied);
-  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}), kDenied);
+  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}),
+            kDenied);
+  EXPECT_EQ(Try(kSysadmin, "PutKeyPolicy", {{"KeyId", key}, {"Policy", kPolicy}}),
+            kDenied);
   EXPECT_EQ(Try(kSysadmin, "ApplyIam", {{"Document", kIam}}, "iam"), kDenied);
   EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}}), "ok");
 }
@@ -198,8 +223,10 @@ TEST_F(KmsTest, APolicyThatLocksOutItsAuthorIsRefused) {
     "Principal": {"AWS": "arn:aws:iam::000000000000:user/other"}, "Resource": "*"}]})";
   EXPECT_EQ(Try(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", nobody}}),
             "MalformedPolicyDocumentException");
-  EXPECT_EQ(Try(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", nobody},
-                                       {"BypassPolicyLockoutSafetyCheck", true}}),
+  EXPECT_EQ(Try(kCfo, "PutKeyPolicy",
+                {{"KeyId", key},
+                 {"Policy", nobody},
+                 {"BypassPolicyLockoutSafetyCheck", true}}),
             "ok");
   // Without the account statement IAM policies give nothing on the key.
   EXPECT_EQ(Try(kCfo, "DescribeKey", {{"KeyId", key}}), kDenied);
@@ -207,25 +234,33 @@ TEST_F(KmsTest, APolicyThatLocksOutItsAuthorIsRefused) {
 
 TEST_F(KmsTest, GrantsLetAndStopLetting) {
   const std::string key = MakeKey();
-  const json blob =
-      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
-                             {"EncryptionContext", {{"dept", "hr"}, {"n", "1"}}}});
+  const json blob = Must(kCfo, "Encrypt",
+                         {{"KeyId", key},
+                          {"Plaintext", "aGk="},
+                          {"EncryptionContext", {{"dept", "hr"}, {"n", "1"}}}});
   const json decrypt = {{"CiphertextBlob", blob["CiphertextBlob"]},
                         {"EncryptionContext", {{"dept", "hr"}, {"n", "1"}}}};
   EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
-  const json wrong = Must(kCfo, "CreateGrant",
-                          {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
-                           {"Operations", {"Decrypt"}},
-                           {"Constraints", {{"EncryptionContextSubset", {{"dept", "it"}}}}}});
+  const json wrong =
+      Must(kCfo, "CreateGrant",
+           {{"KeyId", key},
+            {"GranteePrincipal", "user:uid:60004"},
+            {"Operations", {"Decrypt"}},
+            {"Constraints", {{"EncryptionContextSubset", {{"dept", "it"}}}}}});
   EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
-  const json request = {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
-                        {"Operations", {"Decrypt"}}, {"Name", "payroll"},
-                        {"Constraints", {{"EncryptionContextSubset", {{"dept", "hr"}}}}}};
+  const json request = {
+      {"KeyId", key},
+      {"GranteePrincipal", "user:uid:60004"},
+      {"Operations", {"Decrypt"}},
+      {"Name", "payroll"},
+      {"Constraints", {{"EncryptionContextSubset", {{"dept", "hr"}}}}}};
   const json grant = Must(kCfo, "CreateGrant", request);
   EXPECT_EQ(Must(kCfo, "CreateGrant", request)["GrantId"], grant["GrantId"]);
   EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), "ok");
   EXPECT_EQ(Must(kCfo, "ListGrants", {{"KeyId", key}})["Grants"].size(), 2u);
-  EXPECT_EQ(Try(kNobody, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}}), kDenied);
+  EXPECT_EQ(
+      Try(kNobody, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}}),
+      kDenied);
   Must(kCfo, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}});
   EXPECT_EQ(Try(kNobody, "Decrypt", decrypt), kDenied);
   EXPECT_EQ(Try(kCfo, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant["GrantId"]}}),
@@ -234,22 +269,31 @@ TEST_F(KmsTest, GrantsLetAndStopLetting) {
 
 TEST_F(KmsTest, AGranteePassesOnOnlyWhatItHolds) {
   const std::string key = MakeKey();
-  Must(kCfo, "CreateGrant", {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
-                             {"Operations", {"Decrypt", "CreateGrant"}}});
+  Must(kCfo, "CreateGrant",
+       {{"KeyId", key},
+        {"GranteePrincipal", "user:uid:60004"},
+        {"Operations", {"Decrypt", "CreateGrant"}}});
   auto pass_on = [&](const char* operation) {
-    return Try(kNobody, "CreateGrant", {{"KeyId", key}, {"GranteePrincipal", "user:uid:60002"},
-                                        {"Operations", {operation}}});
+    return Try(kNobody, "CreateGrant",
+               {{"KeyId", key},
+                {"GranteePrincipal", "user:uid:60002"},
+                {"Operations", {operation}}});
   };
   EXPECT_EQ(pass_on("Decrypt"), "ok");
   EXPECT_EQ(pass_on("Encrypt"), kDenied);
 }
 
 TEST_F(KmsTest, ServiceKeysAreSeenButNotAdministered) {
-  const json key = Must(kSysadmin, "DescribeKey", {{"KeyId", "alias/aws/fs"}})["KeyMetadata"];
+  const json key =
+      Must(kSysadmin, "DescribeKey", {{"KeyId", "alias/aws/fs"}})["KeyMetadata"];
   EXPECT_EQ(key["KeyManager"], "AWS");
-  for (const char* operation : {"DisableKey", "ScheduleKeyDeletion", "EnableKeyRotation"})
-    EXPECT_EQ(Try(kSysadmin, operation, {{"KeyId", "alias/aws/fs"}}), kDenied) << operation;
-  EXPECT_EQ(Try(kSysadmin, "Encrypt", {{"KeyId", "alias/aws/fs"}, {"Plaintext", "aGk="}}), kDenied);
+  for (const char* operation :
+       {"DisableKey", "ScheduleKeyDeletion", "EnableKeyRotation"})
+    EXPECT_EQ(Try(kSysadmin, operation, {{"KeyId", "alias/aws/fs"}}), kDenied)
+        << operation;
+  EXPECT_EQ(
+      Try(kSysadmin, "Encrypt", {{"KeyId", "alias/aws/fs"}, {"Plaintext", "aGk="}}),
+      kDenied);
 }
 
 TEST_F(KmsTest, FilesUseKeysThroughTheSameDecision) {
@@ -259,16 +303,19 @@ TEST_F(KmsTest, FilesUseKeysThroughTheSameDecision) {
   ASSERT_TRUE(wrapped.ok()) << wrapped.status().ToString();
   const FileEvent open{"OpenFile", "/reports/a", KeyUse::kRead};
   EXPECT_TRUE(kms_->Authorize(By(kCfo), key, context, open).ok());
-  EXPECT_EQ(kms_->Authorize(By(kNobody), key, context, open).error(), Error::kAccessDenied);
+  EXPECT_EQ(kms_->Authorize(By(kNobody), key, context, open).error(),
+            Error::kAccessDenied);
   json record = LastRecord();
   EXPECT_EQ(record["errorCode"], kDenied);
   EXPECT_EQ(record["resources"][1]["path"], "/reports/a");
   EXPECT_EQ(record["userIdentity"]["uid"], kNobody);
-  EXPECT_EQ(kms_->UnwrapDataKey(By(kNobody), wrapped->blob, context, "").status().error(),
-            Error::kAccessDenied);
+  EXPECT_EQ(
+      kms_->UnwrapDataKey(By(kNobody), wrapped->blob, context, "").status().error(),
+      Error::kAccessDenied);
   EXPECT_TRUE(kms_->UnwrapDataKey(By(kCfo), wrapped->blob, context, "").ok());
   Must(kCfo, "DisableKey", {{"KeyId", key}});
-  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, context, KeyUse::kRead).error(), Error::kDisabled);
+  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, context, KeyUse::kRead).error(),
+            Error::kDisabled);
   auto service = kms_->ResolveKey("alias/aws/fs");
   EXPECT_TRUE(kms_->Authorize(By(kNobody), *service, context, open).ok());
 }
@@ -288,14 +335,20 @@ TEST_F(KmsTest, ChangesAreNotifiedAndGrowTheGeneration) {
 
 TEST_F(KmsTest, RequestsAreCheckedAgainstTheSchema) {
   const std::string key = MakeKey();
-  for (const json& request : std::vector<json>{
-           json::array(), json::object(), {{"KeyId", 7}}, {{"KeyId", key}, {"Typo", 1}}})
+  for (const json& request : std::vector<json>{json::array(),
+                                               json::object(),
+                                               {{"KeyId", 7}},
+                                               {{"KeyId", key}, {"Typo", 1}}})
     EXPECT_EQ(Try(kCfo, "DescribeKey", request), "ValidationException") << request;
-  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "not base64!"}}), "ValidationException");
-  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", ToBase64(Bytes(4097))}}), "ValidationException");
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "not base64!"}}),
+            "ValidationException");
+  EXPECT_EQ(
+      Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", ToBase64(Bytes(4097))}}),
+      "ValidationException");
   EXPECT_EQ(Try(kCfo, "ListKeys", {{"Limit", 0}}), "ValidationException");
   EXPECT_EQ(Try(kCfo, "ListKeys", {{"Marker", "x"}}), "InvalidMarkerException");
-  EXPECT_EQ(Try(kCfo, "NoSuchThing", {{"KeyId", key}}), "UnsupportedOperationException");
+  EXPECT_EQ(Try(kCfo, "NoSuchThing", {{"KeyId", key}}),
+            "UnsupportedOperationException");
 }
 
 TEST_F(KmsTest, ListsArePaged) {
@@ -313,7 +366,9 @@ TEST_F(KmsTest, ListsArePaged) {
 
 TEST_F(KmsTest, TagsHaveRules) {
   const std::string key = MakeKey();
-  auto tag = [&](json tags) { return Try(kCfo, "TagResource", {{"KeyId", key}, {"Tags", tags}}); };
+  auto tag = [&](json tags) {
+    return Try(kCfo, "TagResource", {{"KeyId", key}, {"Tags", tags}});
+  };
   const json a = {{"TagKey", "a"}, {"TagValue", "1"}};
   EXPECT_EQ(tag({a}), "ok");
   EXPECT_EQ(tag({a, a}), "TagException");
@@ -334,21 +389,27 @@ TEST_F(KmsTest, ATextThatChangesNothingIsNotStored) {
 
 TEST_F(KmsTest, SimulateTellsWhyToWhoMayKnow) {
   const std::string key = MakeKey();
-  const json request = {{"User", "user:uid:60002"}, {"Action", "Decrypt"}, {"KeyId", key}};
+  const json request = {
+      {"User", "user:uid:60002"}, {"Action", "Decrypt"}, {"KeyId", key}};
   const json told = Must(kAccounts, "iam", "Simulate", request);
   EXPECT_EQ(told["Decision"], "implicitDeny");
   EXPECT_TRUE(told.contains("Reason"));
-  EXPECT_EQ(Try(kAccounts, "Simulate", {{"User", "nobody-of-this-name"}, {"Action", "Decrypt"}},
-                "iam"), "ValidationException");
+  EXPECT_EQ(Try(kAccounts, "Simulate",
+                {{"User", "nobody-of-this-name"}, {"Action", "Decrypt"}}, "iam"),
+            "ValidationException");
   // Who may not describe the key learns neither that it is there nor that it isn't.
-  for (const std::string& given : {key, std::string("01234567-89ab-4cde-8f01-23456789abcd")})
-    EXPECT_EQ(Try(kNobody, "Simulate", {{"Action", "Decrypt"}, {"KeyId", given}}, "iam"), kDenied);
+  for (const std::string& given :
+       {key, std::string("01234567-89ab-4cde-8f01-23456789abcd")})
+    EXPECT_EQ(
+        Try(kNobody, "Simulate", {{"Action", "Decrypt"}, {"KeyId", given}}, "iam"),
+        kDenied);
   EXPECT_EQ(Try(kNobody, "Simulate", request, "iam"), kDenied);
 }
 
 TEST_F(KmsTest, ReadingTheLogIsOnRecordUnlessItGoesOn) {
   auto last = [&](const json& request) {
-    return Must(kAccounts, "audit", "LookupEvents", request)["LastSequence"].get<uint64_t>();
+    return Must(kAccounts, "audit", "LookupEvents", request)["LastSequence"]
+        .get<uint64_t>();
   };
   const uint64_t first = last({{"AfterSequence", 0}});
   EXPECT_EQ(LastRecord()["userIdentity"]["uid"], kAccounts);
@@ -374,30 +435,38 @@ TEST_F(KmsTest, OnlyWhatHappenedRaisesAlerts) {
   auto wrapped = kms_->GenerateDataKey(By(kCfo), key, {}, "/a");
   ASSERT_TRUE(wrapped.ok());
   const Status damaged{Error::kInvalidCiphertext, "another file's key"};
-  ASSERT_TRUE(kms_->RecordFileEvent(By(kCfo), key, {"OpenFile", "/a", KeyUse::kRead}, damaged).ok());
+  ASSERT_TRUE(
+      kms_->RecordFileEvent(By(kCfo), key, {"OpenFile", "/a", KeyUse::kRead}, damaged)
+          .ok());
   EXPECT_EQ(alerts(), before + 2);
 }
 
 TEST_F(KmsTest, EveryOperationOfTheSchemaIsServed) {
   for (const Operation& operation : Operations())
-    EXPECT_NE(FindDispatch(operation.service, operation.name), nullptr) << operation.name;
+    EXPECT_NE(FindDispatch(operation.service, operation.name), nullptr)
+        << operation.name;
 }
 
 TEST_F(KmsTest, ReEncryptIsDecidedOnTheContextOfEachSide) {
   const std::string key = MakeKey();
-  const json blob = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
-                                           {"EncryptionContext", {{"file", "hr"}}}});
+  const json blob = Must(
+      kCfo, "Encrypt",
+      {{"KeyId", key}, {"Plaintext", "aGk="}, {"EncryptionContext", {{"file", "hr"}}}});
   Must(kCfo, "CreateGrant",
-       {{"KeyId", key}, {"GranteePrincipal", "user:uid:60004"},
+       {{"KeyId", key},
+        {"GranteePrincipal", "user:uid:60004"},
         {"Operations", {"Decrypt", "ReEncryptFrom", "ReEncryptTo"}},
         {"Constraints", {{"EncryptionContextEquals", {{"file", "public"}}}}}});
-  json request = {{"CiphertextBlob", blob["CiphertextBlob"]}, {"DestinationKeyId", key},
+  json request = {{"CiphertextBlob", blob["CiphertextBlob"]},
+                  {"DestinationKeyId", key},
                   {"SourceEncryptionContext", {{"file", "hr"}}},
                   {"DestinationEncryptionContext", {{"file", "public"}}}};
   EXPECT_EQ(Try(kNobody, "ReEncrypt", request), kDenied);
   EXPECT_EQ(Try(kCfo, "ReEncrypt", request), "ok");
-  const json open = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
-                                           {"EncryptionContext", {{"file", "public"}}}});
+  const json open = Must(kCfo, "Encrypt",
+                         {{"KeyId", key},
+                          {"Plaintext", "aGk="},
+                          {"EncryptionContext", {{"file", "public"}}}});
   request["CiphertextBlob"] = open["CiphertextBlob"];
   request["SourceEncryptionContext"] = {{"file", "public"}};
   EXPECT_EQ(Try(kNobody, "ReEncrypt", request), "ok");
@@ -408,24 +477,31 @@ TEST_F(KmsTest, ReEncryptIsDecidedOnTheContextOfEachSide) {
 TEST_F(KmsTest, OnlyTheFilesystemMakesItsOwnContexts) {
   const std::string key = MakeKey();
   const json context = {{"keyfold:file", "f"}};
-  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
-                                  {"EncryptionContext", context}}), "ValidationException");
-  EXPECT_EQ(Try(kCfo, "GenerateDataKey", {{"KeyId", key}, {"KeySpec", "AES_256"},
-                                          {"EncryptionContext", context}}),
-            "ValidationException");
+  EXPECT_EQ(
+      Try(kCfo, "Encrypt",
+          {{"KeyId", key}, {"Plaintext", "aGk="}, {"EncryptionContext", context}}),
+      "ValidationException");
+  EXPECT_EQ(
+      Try(kCfo, "GenerateDataKey",
+          {{"KeyId", key}, {"KeySpec", "AES_256"}, {"EncryptionContext", context}}),
+      "ValidationException");
   const json blob = Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}});
-  EXPECT_EQ(Try(kCfo, "ReEncrypt", {{"CiphertextBlob", blob["CiphertextBlob"]},
-                                    {"DestinationKeyId", key},
-                                    {"DestinationEncryptionContext", context}}),
+  EXPECT_EQ(Try(kCfo, "ReEncrypt",
+                {{"CiphertextBlob", blob["CiphertextBlob"]},
+                 {"DestinationKeyId", key},
+                 {"DestinationEncryptionContext", context}}),
             "ValidationException");
 }
 
 TEST_F(KmsTest, ARecordAlwaysFits) {
   const std::string key = MakeKey();
   json context = json::object();
-  for (int i = 0; i < 3000; ++i) context["name-" + std::to_string(i)] = std::string(30, 'x');
-  EXPECT_EQ(Try(kNobody, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="},
-                                     {"EncryptionContext", context}}), kDenied);
+  for (int i = 0; i < 3000; ++i)
+    context["name-" + std::to_string(i)] = std::string(30, 'x');
+  EXPECT_EQ(
+      Try(kNobody, "Encrypt",
+          {{"KeyId", key}, {"Plaintext", "aGk="}, {"EncryptionContext", context}}),
+      kDenied);
   EXPECT_EQ(LastRecord()["errorCode"], kDenied);
 }
 
@@ -444,16 +520,20 @@ TEST_F(KmsTest, PoliciesThatLookAtTheClockAreAskedAgain) {
   const int before = notified;
   ASSERT_TRUE(kms_->Tick().ok());
   EXPECT_EQ(notified, before + 1);
-  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).error(), Error::kAccessDenied);
+  EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).error(),
+            Error::kAccessDenied);
   kms_->SetChangeListener({});
 }
 
 TEST_F(KmsTest, RandomBytesAndDryRuns) {
   const std::string key = MakeKey();
-  EXPECT_EQ(Try(kSysadmin, "GenerateRandom", {{"NumberOfBytes", 1025}}), "ValidationException");
-  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
-            "DryRunOperationException");
-  EXPECT_EQ(Try(kAccounts, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
+  EXPECT_EQ(Try(kSysadmin, "GenerateRandom", {{"NumberOfBytes", 1025}}),
+            "ValidationException");
+  EXPECT_EQ(
+      Try(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
+      "DryRunOperationException");
+  EXPECT_EQ(Try(kAccounts, "Encrypt",
+                {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
             kDenied);
 }
 

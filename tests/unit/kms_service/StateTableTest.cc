@@ -4,7 +4,8 @@
 namespace keyfold {
 namespace {
 
-constexpr char kOk[] = "ok", kD[] = "DisabledException", kS[] = "KMSInvalidStateException",
+constexpr char kOk[] = "ok", kD[] = "DisabledException",
+               kS[] = "KMSInvalidStateException",
                kU[] = "UnsupportedOperationException";
 
 struct TableRow {
@@ -32,12 +33,15 @@ class StateTableTest : public KmsTest, public testing::WithParamInterface<TableR
   }
   void ImportRandom(const std::string& key) {
     const json p = Must(kCfo, "GetParametersForImport",
-                        {{"KeyId", key}, {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
+                        {{"KeyId", key},
+                         {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
                          {"WrappingKeySpec", "RSA_2048"}});
-    const std::string pub = folder_ + "/pub.der", raw = folder_ + "/raw", out = folder_ + "/wrapped";
+    const std::string pub = folder_ + "/pub.der", raw = folder_ + "/raw",
+                      out = folder_ + "/wrapped";
     const Bytes der = *FromBase64(p["PublicKey"].get<std::string>());
-    std::ofstream(pub, std::ios::binary).write(reinterpret_cast<const char*>(der.data()),
-                                               static_cast<std::streamsize>(der.size()));
+    std::ofstream(pub, std::ios::binary)
+        .write(reinterpret_cast<const char*>(der.data()),
+               static_cast<std::streamsize>(der.size()));
     const std::string command =
         "head -c 32 /dev/urandom > " + raw + " && openssl pkeyutl -encrypt -in " + raw +
         " -out " + out + " -pubin -inkey " + pub +
@@ -47,7 +51,8 @@ class StateTableTest : public KmsTest, public testing::WithParamInterface<TableR
     std::ifstream in(out, std::ios::binary);
     const std::string wrapped((std::istreambuf_iterator<char>(in)), {});
     Must(kCfo, "ImportKeyMaterial",
-         {{"KeyId", key}, {"ImportToken", p["ImportToken"]},
+         {{"KeyId", key},
+          {"ImportToken", p["ImportToken"]},
           {"EncryptedKeyMaterial", ToBase64(AsBytes(wrapped))},
           {"ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE"}});
   }
@@ -74,32 +79,67 @@ TEST_P(StateTableTest, AnswersAsTheTableSays) {
 
 const json kNone = json::object();
 const json kDataKey = {{"KeySpec", "AES_256"}};
-const json kGrant = {{"GranteePrincipal", "user:uid:60002"}, {"Operations", {"Decrypt"}}};
+const json kGrant = {{"GranteePrincipal", "user:uid:60002"},
+                     {"Operations", {"Decrypt"}}};
 const json kImport = {{"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
                       {"WrappingKeySpec", "RSA_2048"}};
 
 INSTANTIATE_TEST_SUITE_P(
     Table, StateTableTest,
     testing::Values(
-        TableRow{"Encrypt", "AWS_KMS", {{"Plaintext", "aGk="}}, "KeyId", kOk, kD, kS, kS},
+        TableRow{
+            "Encrypt", "AWS_KMS", {{"Plaintext", "aGk="}}, "KeyId", kOk, kD, kS, kS},
         TableRow{"GenerateDataKey", "AWS_KMS", kDataKey, "KeyId", kOk, kD, kS, kS},
-        TableRow{"GenerateDataKeyWithoutPlaintext", "AWS_KMS", kDataKey, "KeyId", kOk, kD, kS, kS},
+        TableRow{"GenerateDataKeyWithoutPlaintext", "AWS_KMS", kDataKey, "KeyId", kOk,
+                 kD, kS, kS},
         TableRow{"DescribeKey", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"GetKeyPolicy", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListKeyPolicies", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListGrants", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListResourceTags", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListAliases", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
-        TableRow{"PutKeyPolicy", "AWS_KMS", {{"Policy", R"({"Statement": [{"Effect": "Allow",
+        TableRow{"PutKeyPolicy",
+                 "AWS_KMS",
+                 {{"Policy", R"({"Statement": [{"Effect": "Allow",
                  "Principal": "*", "Action": "kms:*", "Resource": "*"}]})"}},
-                 "KeyId", kOk, kOk, kOk, kOk},
+                 "KeyId",
+                 kOk,
+                 kOk,
+                 kOk,
+                 kOk},
         TableRow{"CreateGrant", "AWS_KMS", kGrant, "KeyId", kOk, kD, kS, kS},
-        TableRow{"CreateAlias", "AWS_KMS", {{"AliasName", "alias/x"}}, "TargetKeyId", kOk,
-                 "AlreadyExistsException", "AlreadyExistsException", kS},
-        TableRow{"UpdateKeyDescription", "AWS_KMS", {{"Description", "d"}}, "KeyId", kOk, kOk, kOk, kS},
-        TableRow{"TagResource", "AWS_KMS", {{"Tags", {{{"TagKey", "a"}, {"TagValue", "b"}}}}},
-                 "KeyId", kOk, kOk, kOk, kS},
-        TableRow{"UntagResource", "AWS_KMS", {{"TagKeys", {"a"}}}, "KeyId", kOk, kOk, kOk, kS},
+        TableRow{"CreateAlias",
+                 "AWS_KMS",
+                 {{"AliasName", "alias/x"}},
+                 "TargetKeyId",
+                 kOk,
+                 "AlreadyExistsException",
+                 "AlreadyExistsException",
+                 kS},
+        TableRow{"UpdateKeyDescription",
+                 "AWS_KMS",
+                 {{"Description", "d"}},
+                 "KeyId",
+                 kOk,
+                 kOk,
+                 kOk,
+                 kS},
+        TableRow{"TagResource",
+                 "AWS_KMS",
+                 {{"Tags", {{{"TagKey", "a"}, {"TagValue", "b"}}}}},
+                 "KeyId",
+                 kOk,
+                 kOk,
+                 kOk,
+                 kS},
+        TableRow{"UntagResource",
+                 "AWS_KMS",
+                 {{"TagKeys", {"a"}}},
+                 "KeyId",
+                 kOk,
+                 kOk,
+                 kOk,
+                 kS},
         TableRow{"EnableKey", "AWS_KMS", kNone, "KeyId", kOk, kOk, kS, kS},
         TableRow{"DisableKey", "AWS_KMS", kNone, "KeyId", kOk, kOk, kS, kS},
         TableRow{"EnableKeyRotation", "AWS_KMS", kNone, "KeyId", kOk, kD, kU, kS},
@@ -109,10 +149,14 @@ INSTANTIATE_TEST_SUITE_P(
         TableRow{"DisableKeyRotation", "EXTERNAL", kNone, "KeyId", kU, kU, kU, kU},
         TableRow{"GetKeyRotationStatus", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListKeyRotations", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
-        TableRow{"GetParametersForImport", "AWS_KMS", kImport, "KeyId", kU, kU, kOk, kU},
-        TableRow{"GetParametersForImport", "EXTERNAL", kImport, "KeyId", kOk, kOk, kOk, kS},
-        TableRow{"DeleteImportedKeyMaterial", "AWS_KMS", kNone, "KeyId", kU, kU, kOk, kU},
-        TableRow{"DeleteImportedKeyMaterial", "EXTERNAL", kNone, "KeyId", kOk, kOk, kOk, kOk},
+        TableRow{"GetParametersForImport", "AWS_KMS", kImport, "KeyId", kU, kU, kOk,
+                 kU},
+        TableRow{"GetParametersForImport", "EXTERNAL", kImport, "KeyId", kOk, kOk, kOk,
+                 kS},
+        TableRow{"DeleteImportedKeyMaterial", "AWS_KMS", kNone, "KeyId", kU, kU, kOk,
+                 kU},
+        TableRow{"DeleteImportedKeyMaterial", "EXTERNAL", kNone, "KeyId", kOk, kOk, kOk,
+                 kOk},
         TableRow{"ScheduleKeyDeletion", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kS},
         TableRow{"CancelKeyDeletion", "AWS_KMS", kNone, "KeyId", kS, kS, kS, kOk}),
     [](const auto& row) {

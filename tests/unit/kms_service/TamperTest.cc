@@ -12,7 +12,8 @@ class TamperTest : public KmsTest {
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open((folder_ + "/keys.db").c_str(), &db), SQLITE_OK);
     char* error = nullptr;
-    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
+    EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &error), SQLITE_OK)
+        << error;
     sqlite3_free(error);
     sqlite3_close(db);
   }
@@ -25,12 +26,15 @@ class TamperTest : public KmsTest {
 TEST_F(TamperTest, EveryTableIsAuthenticated) {
   const std::string key = MakeKey();
   Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
-  Must(kCfo, "CreateGrant", {{"KeyId", key}, {"GranteePrincipal", "user:uid:60002"},
-                             {"Operations", {"Decrypt"}}});
+  Must(kCfo, "CreateGrant",
+       {{"KeyId", key},
+        {"GranteePrincipal", "user:uid:60002"},
+        {"Operations", {"Decrypt"}}});
   const std::string external = MakeKey("EXTERNAL");
-  Must(kCfo, "GetParametersForImport", {{"KeyId", external},
-                                        {"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
-                                        {"WrappingKeySpec", "RSA_2048"}});
+  Must(kCfo, "GetParametersForImport",
+       {{"KeyId", external},
+        {"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
+        {"WrappingKeySpec", "RSA_2048"}});
   kms_.reset();
   Snapshot("good");
   for (Table table : kAllTables) {
@@ -39,7 +43,8 @@ TEST_F(TamperTest, EveryTableIsAuthenticated) {
          {"UPDATE " + name + " SET body = body || ' ' WHERE rowid_or_first;",
           "DELETE FROM " + name + " WHERE rowid_or_first;",
           "UPDATE " + name + " SET mac = zeroblob(32) WHERE rowid_or_first;",
-          "INSERT INTO " + name + " SELECT id || 'x', body, mac FROM " + name + " LIMIT 1;"}) {
+          "INSERT INTO " + name + " SELECT id || 'x', body, mac FROM " + name +
+              " LIMIT 1;"}) {
       std::string filled = sql;
       const std::string first = "id = (SELECT min(id) FROM " + name + ")";
       if (const size_t at = filled.find("rowid_or_first"); at != std::string::npos)
@@ -59,8 +64,10 @@ TEST_F(TamperTest, AnOldRowPutBackIsNoticed) {
   ASSERT_TRUE(Open().ok());
   Must(kCfo, "DisableKey", {{"KeyId", key}});
   kms_.reset();
-  Sql("ATTACH '" + folder_ + "/old/keys.db' AS old;"
-      "REPLACE INTO keys SELECT * FROM old.keys WHERE id = '" + key + "';");
+  Sql("ATTACH '" + folder_ +
+      "/old/keys.db' AS old;"
+      "REPLACE INTO keys SELECT * FROM old.keys WHERE id = '" +
+      key + "';");
   ExpectCorrupt();
 }
 

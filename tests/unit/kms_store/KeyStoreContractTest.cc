@@ -20,7 +20,9 @@ struct StoreKind {
 Change Put(Table table, std::string id, std::string body, Bytes mac = {1, 2, 3}) {
   return {table, {std::move(id), std::move(body), std::move(mac)}, false};
 }
-Change Remove(Table table, std::string id) { return {table, {std::move(id), "", {}}, true}; }
+Change Remove(Table table, std::string id) {
+  return {table, {std::move(id), "", {}}, true};
+}
 
 class KeyStoreContractTest : public testing::TestWithParam<StoreKind> {
  protected:
@@ -58,9 +60,10 @@ TEST_P(KeyStoreContractTest, NewStoreIsEmpty) {
 }
 
 TEST_P(KeyStoreContractTest, RowsSurviveReopenOrderedById) {
-  ASSERT_TRUE(store_->Commit({Put(Table::kKeys, "b", "{\"n\":1}", {9}),
-                              Put(Table::kKeys, "a", "{}", {}),
-                              Put(Table::kGrants, "a", "other")})
+  ASSERT_TRUE(store_
+                  ->Commit({Put(Table::kKeys, "b", "{\"n\":1}", {9}),
+                            Put(Table::kKeys, "a", "{}", {}),
+                            Put(Table::kGrants, "a", "other")})
                   .ok());
   Reopen();
   const auto rows = All(Table::kKeys);
@@ -85,8 +88,9 @@ TEST_P(KeyStoreContractTest, PutReplacesAndRemoveRemoves) {
 }
 
 TEST_P(KeyStoreContractTest, ChangesApplyInOrder) {
-  ASSERT_TRUE(store_->Commit({Put(Table::kKeys, "x", "1"), Remove(Table::kKeys, "x"),
-                              Put(Table::kKeys, "x", "3")})
+  ASSERT_TRUE(store_
+                  ->Commit({Put(Table::kKeys, "x", "1"), Remove(Table::kKeys, "x"),
+                            Put(Table::kKeys, "x", "3")})
                   .ok());
   EXPECT_EQ(All(Table::kKeys)[0].body, "3");
 }
@@ -135,9 +139,11 @@ TEST_P(KeyStoreContractTest, ConcurrentCommitsAllArrive) {
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([this, t] {
       for (int i = 0; i < 10; ++i) {
-        EXPECT_TRUE(store_->Commit({Put(Table::kGrants,
-                                        std::to_string(t) + "-" + std::to_string(i), "{}")})
-                        .ok());
+        EXPECT_TRUE(
+            store_
+                ->Commit({Put(Table::kGrants,
+                              std::to_string(t) + "-" + std::to_string(i), "{}")})
+                .ok());
         EXPECT_TRUE(store_->ReadAll(Table::kGrants).ok());
       }
     });

@@ -33,8 +33,9 @@ class SqliteKeyStoreTest : public testing::Test {
     ASSERT_TRUE(store.ok()) << store.status().ToString();
     std::vector<Change> changes;
     for (int i = 0; i < 100; ++i)
-      changes.push_back({Table::kKeys,
-                         {"key-" + std::to_string(i), std::string(200, 'b'), Bytes(32, 5)}});
+      changes.push_back(
+          {Table::kKeys,
+           {"key-" + std::to_string(i), std::string(200, 'b'), Bytes(32, 5)}});
     ASSERT_TRUE((*store)->Commit(changes).ok());
   }
   void Raw(const std::string& sql) {
@@ -160,9 +161,9 @@ TEST_F(SqliteKeyStoreTest, FullDiskKeepsWhatWasThere) {
   getrlimit(RLIMIT_FSIZE, &old);
   const rlimit small{std::filesystem::file_size(path_) + 20000, old.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  const Status full = (*store)->Commit(
-      {{Table::kKeys, {"key-1", "changed", {}}, false},
-       {Table::kKeys, {"big", std::string(1 << 20, 'x'), {}}, false}});
+  const Status full =
+      (*store)->Commit({{Table::kKeys, {"key-1", "changed", {}}, false},
+                        {Table::kKeys, {"big", std::string(1 << 20, 'x'), {}}, false}});
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
   EXPECT_EQ(full.error(), Error::kSystem) << full.ToString();
   auto rows = (*store)->ReadAll(Table::kKeys);

@@ -78,8 +78,8 @@ class NewFile {
   ~NewFile();
   int fd() const { return fd_.get(); }
   UniqueFd TakeFd() { return std::move(fd_); }
-  // Publish names it; kSystem/EEXIST when the name is taken. `fd` is the
-  // file's, wherever it is owned by now.
+  // Publish names it; kSystem/EEXIST when the name is taken. `fd` is any
+  // descriptor of the file, wherever it is owned by now.
   Status Publish(int fd, const std::string& name);
 
  private:

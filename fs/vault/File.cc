@@ -1,8 +1,6 @@
 #include "fs/vault/File.h"
 
 #include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -19,9 +17,9 @@ constexpr uint64_t kSettleAtOpen = 64 << 20;
 
 }  // namespace
 
-Result<std::shared_ptr<File>> File::Create(UniqueFd fd, ino_t ino, HeaderSlot header,
-                                           DataKey dek) {
-  auto file = std::make_shared<File>(std::move(fd), ino);
+Result<std::shared_ptr<File>> File::Create(std::unique_ptr<DataFile> data, ino_t ino,
+                                           HeaderSlot header, DataKey dek) {
+  auto file = std::make_shared<File>(std::move(data), ino);
   file->dek_ = dek.Release();
   file->header_key_ = Hkdf(file->dek_, {}, AsBytes(kHeaderKeyLabel));
   const Bytes commitment = HkdfPublic(file->dek_, {}, AsBytes(kCommitmentLabel));
@@ -37,7 +35,7 @@ Result<std::shared_ptr<File>> File::Create(UniqueFd fd, ino_t ino, HeaderSlot he
 Result<File::ClaimedHeader> File::Inspect() const {
   ClaimedHeader claimed;
   claimed.raw.resize(kHeaderSlots * kHeaderSlotSize);
-  KF_ASSIGN_OR_RETURN(const size_t n, ReadAt(fd_.get(), 0, claimed.raw));
+  KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(0, claimed.raw));
   if (n != claimed.raw.size()) return Damaged("the file is shorter than its header");
   Status first = OkStatus();
   for (size_t i = 0; i < kHeaderSlots; ++i) {
@@ -60,9 +58,7 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   if (!ConstantTimeEqual(commitment, claimed.slot.commitment))
     return Damaged("the key is not the one the file was committed to");
   SecretBytes header_key = Hkdf(dek.bytes(), {}, AsBytes(kHeaderKeyLabel));
-  struct stat st;
-  if (::fstat(fd_.get(), &st) != 0) return Status::FromErrno(errno, "stat");
-  const uint64_t backing = static_cast<uint64_t>(st.st_size);
+  KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
   std::optional<HeaderSlot> newest;
   for (size_t i = 0; i < kHeaderSlots; ++i) {
     const ByteView raw =
@@ -76,7 +72,7 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
       newest = std::move(*slot);
   }
   if (!newest) return Damaged("the file's header does not authenticate");
-  if (BackingSize(newest->length) > backing)
+  if (BackingSize(newest->length) > info.size)
     return Damaged("the file was cut short in the backing store");
   header_ = std::move(*newest);
   seals_used_ = header_.seals_in_epoch;
@@ -88,8 +84,8 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   Status ready = OkStatus();
   if (torn_ && header_.length <= kSettleAtOpen) ready = SettleFile();
   // A killed daemon may leave more behind the end than the header knows of.
-  if (ready.ok() && backing > BackingSize(header_.length))
-    ready = CutExcess(PlainSize(backing));
+  if (ready.ok() && info.size > BackingSize(header_.length))
+    ready = CutExcess(PlainSize(info.size));
   if (!ready.ok()) unlocked_ = false;
   return ready;
 }
@@ -119,7 +115,7 @@ Status File::WriteHeaderLocked(size_t size) {
   Bytes both = slot;
   both.insert(both.end(), slot.begin(), slot.end());
   if (size > both.size()) both.resize(size);
-  KF_RETURN_IF_ERROR(WriteAt(fd_.get(), 0, both));
+  KF_RETURN_IF_ERROR(data_->WriteAt(0, both));
   dirty_ = false;
   return OkStatus();
 }
@@ -133,24 +129,19 @@ Status File::WriteHeader() {
 
 Status File::Sync(bool data_only) {
   KF_RETURN_IF_ERROR(WriteHeader());
-  if ((data_only ? ::fdatasync(fd_.get()) : ::fsync(fd_.get())) != 0)
-    return Status::FromErrno(errno, "fsync");
-  return OkStatus();
+  return data_->Sync(data_only);
 }
 
 Status File::Rewrap(std::string key_id, Bytes blob) {
   std::unique_lock lock(mutex_);
   if (!unlocked_) return Gone();
-  struct stat st;
-  if (::fstat(fd_.get(), &st) != 0) return Status::FromErrno(errno, "stat");
+  KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
   header_.key_id = std::move(key_id);
   header_.blob = std::move(blob);
   dirty_ = true;
   KF_RETURN_IF_ERROR(WriteHeaderLocked());
-  const timespec times[2] = {st.st_atim, st.st_mtim};
-  if (::futimens(fd_.get(), times) != 0 || ::fdatasync(fd_.get()) != 0)
-    return Status::FromErrno(errno, "rewrap");
-  return OkStatus();
+  KF_RETURN_IF_ERROR(data_->SetTimes(before.accessed, before.modified));
+  return data_->Sync(true);
 }
 
 void File::Wipe() {

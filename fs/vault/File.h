@@ -16,7 +16,7 @@
 #include <shared_mutex>
 #include <string>
 
-#include "fs/backend/Backend.h"
+#include "fs/backend/DataFile.h"
 #include "fs/format/Geometry.h"
 #include "fs/format/Header.h"
 #include "kms/crypto/Crypto.h"
@@ -46,10 +46,10 @@ class File {
     HeaderSlot slot;  // the first that parses: enough to ask the KMS
   };
 
-  File(UniqueFd fd, ino_t ino) : fd_(std::move(fd)), ino_(ino) {}
-  // Create writes the header of a new, empty file to `fd`.
-  static Result<std::shared_ptr<File>> Create(UniqueFd fd, ino_t ino, HeaderSlot header,
-                                              DataKey dek);
+  File(std::unique_ptr<DataFile> data, ino_t ino) : data_(std::move(data)), ino_(ino) {}
+  // Create writes the header of a new, empty file to `data`.
+  static Result<std::shared_ptr<File>> Create(std::unique_ptr<DataFile> data, ino_t ino,
+                                              HeaderSlot header, DataKey dek);
   // Inspect reads the header of a file that is not unlocked. kCorrupt,
   // kNewerFormat.
   Result<ClaimedHeader> Inspect() const;
@@ -62,7 +62,6 @@ class File {
   // The header in use; empty before Unlock.
   HeaderSlot header() const;
   ino_t ino() const { return ino_; }
-  int fd() const { return fd_.get(); }
   uint64_t length() const;
 
   // Read decrypts up to out.size() bytes at `offset`; fewer only at the end.
@@ -107,7 +106,7 @@ class File {
 
   Status WriteHeaderLocked(size_t size = 0);
 
-  const UniqueFd fd_;
+  const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
   mutable std::shared_mutex mutex_;
   HeaderSlot header_;   // in use

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,8 +16,6 @@ MutableBytes Scratch(size_t size) {
   if (buffer.size() < size) buffer.resize(size);
   return MutableBytes(buffer.data(), size);
 }
-
-off_t Off(CipherOffset offset) { return static_cast<off_t>(offset.value); }
 
 Status DoesNotOpen(uint64_t block) {
   return Damaged("block " + std::to_string(block) + " does not authenticate");
@@ -87,10 +84,10 @@ void File::SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
 Status File::ReadBlock(BlockNo block, MutableBytes plain) {
   std::array<uint8_t, kEntrySize> raw{};
   std::array<uint8_t, kBlockSize> cipher;
-  KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd_.get(), Off(EntryOffset(block)), raw));
+  KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(block).value, raw));
   if (n != raw.size()) return Damaged("a block's entry is missing");
-  KF_ASSIGN_OR_RETURN(n, ReadAt(fd_.get(), Off(DataOffset(block)),
-                                MutableBytes(cipher).first(plain.size())));
+  KF_ASSIGN_OR_RETURN(n, data_->ReadAt(DataOffset(block).value,
+                                       MutableBytes(cipher).first(plain.size())));
   if (!OpenBlock(BlockEntry::Parse(raw), block, ByteView(cipher).first(n), plain))
     return DoesNotOpen(block.value);
   return OkStatus();
@@ -134,9 +131,9 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
             : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
-  KF_ASSIGN_OR_RETURN(size_t n, ReadAt(fd_.get(), Off(EntryOffset(first)), entries));
+  KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(first).value, entries));
   if (n != entries.size()) return Damaged("block entries are missing");
-  KF_ASSIGN_OR_RETURN(n, ReadAt(fd_.get(), static_cast<off_t>(begin), disk));
+  KF_ASSIGN_OR_RETURN(n, data_->ReadAt(begin, disk));
   if (n != disk.size()) return Damaged("data is missing");
   for (uint64_t i = 0; i < count; ++i) {
     const BlockNo block(first.value + i);
@@ -178,7 +175,7 @@ Status File::StoreNewGroups(BlockNo first, ByteView plain) {
               disk.subspan(DataOffset(block).value - begin, bytes), &entry.seals[0]);
     entry.Serialize(raw);
   }
-  return WriteAt(fd_.get(), static_cast<off_t>(begin), disk);
+  return data_->WriteAt(begin, disk);
 }
 
 // StoreBlocks seals `count` blocks of one group and stores their entries, the
@@ -196,7 +193,7 @@ Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t coun
   KF_RETURN_IF_ERROR(ReserveSeals(count));
   Bytes entries(count * kEntrySize);
   if (!fresh) {
-    KF_RETURN_IF_ERROR(ReadAt(fd_.get(), Off(EntryOffset(first)), entries).status());
+    KF_RETURN_IF_ERROR(data_->ReadAt(EntryOffset(first).value, entries).status());
     bool changed = false;
     if (torn_) KF_RETURN_IF_ERROR(SettleEntries(first, entries, &changed));
   }
@@ -215,8 +212,8 @@ Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t coun
               hole ? MutableBytes() : cipher.subspan(at, bytes), &entry.seals[0]);
     entry.Serialize(raw);
   }
-  Status stored = WriteAt(fd_.get(), Off(EntryOffset(first)), entries);
-  if (stored.ok() && !hole) stored = WriteAt(fd_.get(), Off(DataOffset(first)), cipher);
+  Status stored = data_->WriteAt(EntryOffset(first).value, entries);
+  if (stored.ok() && !hole) stored = data_->WriteAt(DataOffset(first).value, cipher);
   if (!stored.ok() && !fresh) torn_ = true;
   return stored;
 }
@@ -230,8 +227,9 @@ Status File::SettleEntries(BlockNo first, MutableBytes entries, bool* changed) {
     BlockEntry entry = BlockEntry::Parse(raw);
     const size_t bytes = BlockBytes(block, header_.length);
     if (entry.seals[1].IsAbsent() || bytes == 0) continue;
-    KF_ASSIGN_OR_RETURN(const size_t n, ReadAt(fd_.get(), Off(DataOffset(block)),
-                                               MutableBytes(cipher).first(bytes)));
+    KF_ASSIGN_OR_RETURN(
+        const size_t n,
+        data_->ReadAt(DataOffset(block).value, MutableBytes(cipher).first(bytes)));
     const auto current = OpenBlock(entry, block, ByteView(cipher).first(n),
                                    MutableBytes(plain).first(bytes));
     // A block that neither opens stays as it is: reading it must fail.
@@ -252,11 +250,11 @@ Status File::SettleFile() {
     const uint64_t end = std::min(LastBlockOf(group).value + 1, blocks);
     if (!header_.holes.Contains(group)) {
       Bytes entries((end - block) * kEntrySize);
-      const off_t at = Off(EntryOffset(BlockNo(block)));
-      KF_RETURN_IF_ERROR(ReadAt(fd_.get(), at, entries).status());
+      const uint64_t at = EntryOffset(BlockNo(block)).value;
+      KF_RETURN_IF_ERROR(data_->ReadAt(at, entries).status());
       bool changed = false;
       KF_RETURN_IF_ERROR(SettleEntries(BlockNo(block), entries, &changed));
-      if (changed) KF_RETURN_IF_ERROR(WriteAt(fd_.get(), at, entries));
+      if (changed) KF_RETURN_IF_ERROR(data_->WriteAt(at, entries));
     }
     block = end;
   }

@@ -1,6 +1,4 @@
 #include <errno.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -47,19 +45,16 @@ Status File::CutExcess(uint64_t disk_length) {
       KF_RETURN_IF_ERROR(ReadBlock(last, MutableBytes(plain).first(keep)));
     KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), header_.length));
   }
-  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(header_.length))) != 0)
-    return Status::FromErrno(errno, "truncate");
-  return OkStatus();
+  return data_->Truncate(BackingSize(header_.length));
 }
 
 // Undo leaves the file as long as it is known to be after a write that failed
 // half-way (a full disk), and returns the failure.
 Status File::Undo(Status failure) {
   header_.holes.TruncateTo(header_.length);
-  struct stat st;
-  if (::fstat(fd_.get(), &st) == 0 &&
-      static_cast<uint64_t>(st.st_size) > BackingSize(header_.length))
-    (void)CutExcess(PlainSize(static_cast<uint64_t>(st.st_size)));
+  const auto info = data_->Stat();
+  if (info.ok() && info->size > BackingSize(header_.length))
+    (void)CutExcess(PlainSize(info->size));
   return failure;
 }
 
@@ -159,8 +154,7 @@ Status File::Extend(uint64_t length) {
       }
     }
   }
-  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(length))) != 0)
-    return Status::FromErrno(errno, "truncate");
+  KF_RETURN_IF_ERROR(data_->Truncate(BackingSize(length)));
   header_.length = length;
   dirty_ = true;
   return OkStatus();
@@ -229,9 +223,7 @@ Status File::Truncate(uint64_t length) {
   KF_RETURN_IF_ERROR(WriteHeaderLocked());
   if (reseal)
     KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), length));
-  if (::ftruncate(fd_.get(), static_cast<off_t>(BackingSize(length))) != 0)
-    return Status::FromErrno(errno, "truncate");
-  return OkStatus();
+  return data_->Truncate(BackingSize(length));
 }
 
 }  // namespace keyfold

@@ -5,15 +5,15 @@
 namespace keyfold {
 
 Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
-                       const std::function<Result<UniqueFd>()>& open) {
-  UniqueFd fd;  // closed after the lock is released
+                       const std::function<Result<std::unique_ptr<DataFile>>()>& open) {
+  std::unique_ptr<DataFile> data;  // closed after the lock is released
   for (;;) {
     {
       std::lock_guard lock(mutex_);
       auto it = entries_.find(ino);
-      if (it == entries_.end() && fd.valid()) {
+      if (it == entries_.end() && data != nullptr) {
         handle->first = true;
-        Entry entry{std::make_shared<File>(std::move(fd), ino), {}};
+        Entry entry{std::make_shared<File>(std::move(data), ino), {}};
         it = entries_.emplace(ino, std::move(entry)).first;
       }
       if (it != entries_.end()) {
@@ -23,7 +23,7 @@ Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
         return OkStatus();
       }
     }
-    KF_ASSIGN_OR_RETURN(fd, open());
+    KF_ASSIGN_OR_RETURN(data, open());
   }
 }
 

@@ -23,7 +23,7 @@ class OpenFiles {
   // none is open, and sets its `file` and `first`. kSystem/EAGAIN while the file
   // is being revoked: the caller asks again after that.
   Status Join(ino_t ino, const std::shared_ptr<Handle>& handle,
-              const std::function<Result<UniqueFd>()>& open);
+              const std::function<Result<std::unique_ptr<DataFile>>()>& open);
   // Add registers a new file and its first handle.
   void Add(const std::shared_ptr<File>& file, const std::shared_ptr<Handle>& handle);
   // Leave forgets the handle, and the file with its last one.

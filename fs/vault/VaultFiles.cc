@@ -4,6 +4,18 @@
 #include "fs/vault/Vault.h"
 
 namespace keyfold {
+namespace {
+
+Result<std::unique_ptr<DataFile>> OpenData(int path_fd) {
+  // Reading must not move the access time of the encrypted file.
+  auto fd = Reopen(path_fd, O_RDWR | O_NOATIME | O_NONBLOCK);
+  if (!fd.ok()) fd = Reopen(path_fd, O_RDWR | O_NONBLOCK);
+  if (!fd.ok()) fd = Reopen(path_fd, O_RDONLY | O_NONBLOCK);
+  if (!fd.ok()) return fd.status();
+  return std::unique_ptr<DataFile>(new PosixDataFile(std::move(*fd)));
+}
+
+}  // namespace
 
 EncryptionContext Vault::ContextOf(const HeaderSlot& header) const {
   return {{std::string(kContextStore), options_.store_id},
@@ -47,16 +59,16 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   KF_RETURN_IF_ERROR(WriteFileNames(made.fd(), names));
   struct stat st;
   if (::fstat(made.fd(), &st) != 0) return Status::FromErrno(errno, "stat");
-  KF_ASSIGN_OR_RETURN(auto file,
-                      File::Create(made.TakeFd(), st.st_ino, std::move(header),
-                                   std::move(wrapped.key)));
+  KF_ASSIGN_OR_RETURN(out.fd, Reopen(made.fd(), O_PATH));
+  KF_ASSIGN_OR_RETURN(
+      auto file, File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
+                              std::move(header), std::move(wrapped.key)));
   files_.Add(file, out.handle);
   auto finish = [&]() -> Status {
     // From here on a right that ends is noticed; what ended before is asked for.
     if (keys_.Generation() != generation)
       KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
-    KF_RETURN_IF_ERROR(made.Publish(file->fd(), backing));
-    KF_ASSIGN_OR_RETURN(out.fd, Reopen(file->fd(), O_PATH));
+    KF_RETURN_IF_ERROR(made.Publish(out.fd.get(), backing));
     return Stat(out.fd.get(), &out.st);
   };
   const Status finished = finish();
@@ -86,14 +98,7 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   handle->use = use;
   handle->path = path;
   // Registered before the checks, so that a right lost meanwhile is noticed.
-  KF_RETURN_IF_ERROR(files_.Join(st.st_ino, handle, [fd]() -> Result<UniqueFd> {
-    // Reading must not move the access time of the encrypted file.
-    for (int flags : {O_RDWR | O_NOATIME, O_RDWR}) {
-      auto real = Reopen(fd, flags | O_NONBLOCK);
-      if (real.ok()) return real;
-    }
-    return Reopen(fd, O_RDONLY | O_NONBLOCK);
-  }));
+  KF_RETURN_IF_ERROR(files_.Join(st.st_ino, handle, [fd] { return OpenData(fd); }));
   const Status admitted = Admit(handle, place, fd, st.st_nlink > 0, {event, path, use});
   if (admitted.ok()) return handle;
   Close(handle);
@@ -151,7 +156,8 @@ Result<std::string> Vault::FileKey(int fd) {
   if (const auto file = files_.Find(st.st_ino); file != nullptr && file->unlocked())
     return file->header().key_id;
   KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
-  KF_ASSIGN_OR_RETURN(const auto claimed, File(std::move(real), st.st_ino).Inspect());
+  const File file(std::make_unique<PosixDataFile>(std::move(real)), st.st_ino);
+  KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
   return claimed.slot.key_id;
 }
 

@@ -26,7 +26,8 @@ class FileTest : public testing::Test {
     header.key_id = RandomUuid();
     header.blob = RandomBytes(97);
     dek_ = RandomSecret(kKeySize);
-    auto file = File::Create(UniqueFd(fd), 1, header, DataKey(CopySecret(dek_)));
+    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1, header,
+                             DataKey(CopySecret(dek_)));
     ASSERT_TRUE(file.ok()) << file.status().ToString();
     file_ = *file;
   }
@@ -38,8 +39,8 @@ class FileTest : public testing::Test {
       EXPECT_TRUE(file_->WriteHeader().ok());
     }
     file_.reset();
-    file_ =
-        std::make_shared<File>(UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)), 1);
+    UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+    file_ = std::make_shared<File>(std::make_unique<PosixDataFile>(std::move(fd)), 1);
     KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
     return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
   }
@@ -52,6 +53,13 @@ class FileTest : public testing::Test {
     return out;
   }
 
+  // Peek reads the backing file itself.
+  void Peek(uint64_t at, MutableBytes out) {
+    const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto n = ReadAt(fd.get(), static_cast<off_t>(at), out);
+    ASSERT_TRUE(n.ok());
+    ASSERT_EQ(*n, out.size());
+  }
   void Poke(off_t at, ByteView data) {
     const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
     ASSERT_TRUE(WriteAt(fd.get(), at, data).ok());
@@ -131,7 +139,7 @@ TEST_F(FileTest, BlocksCannotBeSwapped) {
   ASSERT_TRUE(file_->WriteHeader().ok());
   auto copy = [&](uint64_t at, size_t size) {
     Bytes bytes(size);
-    EXPECT_TRUE(ReadAt(file_->fd(), static_cast<off_t>(at), bytes).ok());
+    Peek(at, bytes);
     return bytes;
   };
   for (auto [offset_of, size] :
@@ -149,7 +157,7 @@ TEST_F(FileTest, EveryHeaderByteMatters) {
   ASSERT_TRUE(file_->Write(0, AsBytes("pay slip")).ok());
   ASSERT_TRUE(file_->WriteHeader().ok());
   Bytes header(kHeaderSlotSize);
-  ASSERT_TRUE(ReadAt(file_->fd(), 0, header).ok());
+  Peek(0, header);
   for (size_t i = 0; i < header.size(); ++i) {
     Bytes altered = header;
     altered[i] ^= 1;
@@ -199,7 +207,7 @@ TEST_F(FileTest, ABlockSurvivesBeingCutOffTwice) {
   ASSERT_TRUE(file_->WriteHeader().ok());
   const off_t at = static_cast<off_t>(DataOffset(BlockNo(1)).value);
   Bytes before(kBlockSize);
-  ASSERT_TRUE(ReadAt(file_->fd(), at, before).ok());
+  Peek(DataOffset(BlockNo(1)).value, before);
   for (int round = 0; round < 3; ++round) {
     ASSERT_TRUE(file_->Write(kBlockSize, RandomBytes(kBlockSize)).ok());
     Poke(at, before);  // the entry arrived, the data did not
@@ -224,7 +232,7 @@ TEST_F(FileTest, TheSealCountOnDiskIsNeverBehind) {
 TEST_F(FileTest, AHeaderThatAuthenticatesAgainOpensAgain) {
   ASSERT_TRUE(file_->WriteHeader().ok());
   Bytes header(2 * kHeaderSlotSize);
-  ASSERT_TRUE(ReadAt(file_->fd(), 0, header).ok());
+  Peek(0, header);
   Bytes altered = header;
   altered[500] ^= 1;
   altered[500 + kHeaderSlotSize] ^= 1;

@@ -1,106 +1,263 @@
-#!/usr/bin/env python3
-"""Measures the same workloads on several folders in turn, round after round, so
-that a machine's drift meets all alike; prints medians, and ratios to the last.
-
-  workloads.py --work DIR [--rounds N] [--size MIB] LABEL=FOLDER ..."""
-import argparse
+"""The workloads, and what Keyfold is to reach in each."""
+import dataclasses
 import json
 import os
 import pathlib
+import pwd
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 
-# name, unit, whether more is better
-WORKLOADS = {
-    'sequential write': ('MB/s', True), 'sequential read, cold': ('MB/s', True),
-    'sequential read, cached': ('MB/s', True), 'random read 4k': ('IOPS', True),
-    'random read 4k x4': ('IOPS', True), 'random write 4k': ('IOPS', True),
-    'two sequential readers': ('MB/s', True), 'unpack small files': ('s', False),
-    'stat all': ('s', False), 'grep all, cold': ('s', False), 'remove all': ('s', False)}
+import filesystems
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# Of the mixed workload: enough to keep a compiler busy, and soon done.
+BUILD_TARGETS = ('kms_base', 'fs_format')
+# What one user writes and reads alone, and all together share among them.
+USER_FILES, USER_FILE_SIZE = 1600, 64 * 1024
+
+# Writes, then reads, the files of one user, on a word each from the parent.
+USER = r'''
+import os, sys
+folder, count, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+block = os.urandom(size)
+print('ready', flush=True)
+sys.stdin.readline()
+for number in range(count):
+    with open(f'{folder}/{number}', 'wb', 0) as file:
+        file.write(block)
+os.sync()
+print('written', flush=True)
+sys.stdin.readline()
+for number in range(count):
+    with open(f'{folder}/{number}', 'rb', 0) as file:
+        if file.read() != block:
+            sys.exit('read something else than was written')
+print('read', flush=True)
+'''
 
 
-def shell(command):
+def shell(command, **options):
     subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+                   stderr=subprocess.DEVNULL, **options)
 
 
-def seconds(command):
+def seconds(command, **options):
     start = time.monotonic()
-    shell(command)
+    shell(command, **options)
     return time.monotonic() - start
 
 
-def drop_caches():
-    os.sync()
-    pathlib.Path('/proc/sys/vm/drop_caches').write_text('3\n')
+class Inputs:
+    """What is written, made once on the backing disk and the same for all."""
+
+    def __init__(self, work, size, files):
+        self.size, self.data, self.tree = size, work / 'data', work / 'tree.tar'
+        self.files = files
+        shell(f'dd if=/dev/urandom of={self.data} bs=1M count={size}')
+        # Headers of the system's libraries: real small files of real sizes.
+        names = subprocess.run(['find', 'include', '-type', 'f'], cwd='/usr', check=True, text=True,
+                               stdout=subprocess.PIPE).stdout.splitlines()
+        self.files = min(files, len(names))
+        subprocess.run(['tar', '-cf', self.tree, '-C', '/usr', '--no-recursion', '-T', '-'],
+                       check=True, text=True, input='\n'.join(sorted(names)[:files]))
+        self.repository = work / 'repository'
+        if (ROOT / '.git').exists():
+            shell(f'git -c safe.directory="*" clone --bare --no-hardlinks {ROOT} {self.repository}')
 
 
-def fio(path, size, **options):
-    drop_caches()
-    command = ['fio', '--name=job', '--output-format=json', '--ioengine=psync',
-               '--group_reporting=1', f'--filename={path}']
-    options = {'size': f'{size}m', **options}
-    out = subprocess.run(command + [f'--{k}={v}' for k, v in options.items()], check=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
-    return json.loads(out[out.index('{'):])['jobs'][0]
+class Bench:
+    """One round on one filesystem. Files that a workload needs and none before it made
+    are made now."""
+
+    def __init__(self, filesystem, inputs, users):
+        self.fs, self.inputs, self.users = filesystem, inputs, users
+        self.base = filesystem.folder / 'bench'
+        self.big, self.tree = self.base / 'big', self.base / 'tree'
+        self.base.mkdir()
+
+    def clean(self):
+        shutil.rmtree(self.base)
+
+    def need_big(self):
+        if not self.big.exists():
+            shell(f'dd if={self.inputs.data} of={self.big} bs=1M conv=fsync')
+
+    def need_tree(self):
+        if not self.tree.exists():
+            self.tree.mkdir()
+            shell(f'tar -xf {self.inputs.tree} -C {self.tree}')
+            os.sync()
+
+    def fio(self, **options):
+        self.fs.cool()
+        options = {'size': f'{self.inputs.size}m', 'filename': self.big, 'ioengine': 'psync',
+                   'output-format': 'json', 'group_reporting': 1, 'name': 'job', **options}
+        out = subprocess.run(['fio', *(f'--{k}={v}' for k, v in options.items())], check=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        return json.loads(out[out.index('{'):])['jobs'][0]
+
+    def sequential_write(self):
+        self.big.unlink(missing_ok=True)
+        self.fs.cool()
+        return self.inputs.size / seconds(f'dd if={self.inputs.data} of={self.big} bs=1M conv=fsync')
+
+    def read_big(self):
+        return self.inputs.size / seconds(f'dd if={self.big} of=/dev/null bs=1M')
+
+    def sequential_read_cold(self):
+        self.need_big()
+        self.fs.cool()
+        return self.read_big()
+
+    def sequential_read_cached(self):
+        self.need_big()
+        self.read_big()
+        return self.read_big()
+
+    def random_read(self, jobs=1):
+        self.need_big()
+        return self.fio(rw='randread', bs='4k', io_size=f'{48 // jobs}m', numjobs=jobs,
+                        randseed=7)['read']['iops']
+
+    def random_read_by_four(self):
+        return self.random_read(4)
+
+    def random_write(self):
+        self.need_big()
+        job = self.fio(rw='randwrite', bs='4k', io_size='32m', end_fsync=1, randseed=8)
+        return 32 * 256 / (job['job_runtime'] / 1000)
+
+    def unpack(self):
+        shutil.rmtree(self.tree, ignore_errors=True)
+        self.tree.mkdir()
+        self.fs.cool()
+        return seconds(f'tar -xf {self.inputs.tree} -C {self.tree} && sync -f {self.tree}')
+
+    def stat_all(self):
+        self.need_tree()
+        self.fs.cool()
+        return seconds(f'find {self.tree} -type f -printf "%s\\n"')
+
+    def grep_all(self):
+        self.need_tree()
+        self.fs.cool()
+        return seconds(f'grep -rc zzzqqq {self.tree} || true')
+
+    def remove_all(self):
+        self.need_tree()
+        self.fs.cool()
+        return seconds(f'rm -rf {self.tree} && sync -f {self.base}')
+
+    def develop(self):
+        """git clone, status and a build. None without a repository to clone."""
+        if not self.inputs.repository.exists():
+            return None
+        project = self.base / 'project'
+        shutil.rmtree(project, ignore_errors=True)
+        self.fs.cool()
+        targets = ' '.join(BUILD_TARGETS)
+        environment = dict(os.environ, CCACHE_DISABLE='1')
+        return seconds(
+            f'git clone -q {self.inputs.repository} {project} && cd {project} && git status && '
+            'cmake -B build -G Ninja -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Debug && '
+            f'ninja -C build {targets} && git status', env=environment)
+
+    def share(self):
+        """How the sum of all users' throughput relates to that of one. None where only
+        the one who mounted may work."""
+        if not self.fs.serves_users:
+            return None
+        alone = self.throughput(self.users[:1])
+        return self.throughput(self.users) / alone
+
+    def throughput(self, names):
+        folders = []
+        for name in names:
+            path = self.fs.folder / name
+            if not path.exists():
+                self.fs.folder_of(name)
+            folders.append(path)
+        self.fs.cool()
+        count = USER_FILES // len(names)
+        workers = [self.worker(name, path, count) for name, path in zip(names, folders)]
+        try:
+            self.expect(workers, 'ready')
+            writing = self.together(workers, 'written')
+            filesystems.drop_caches()
+            reading = self.together(workers, 'read')
+        finally:
+            for worker in workers:
+                worker.stdin.close()
+                worker.wait(timeout=60)
+        for path in folders:
+            shell(f'rm -rf {path}/*')
+        return len(names) * count * 2 * USER_FILE_SIZE / 1e6 / (writing + reading)
+
+    def worker(self, name, path, count):
+        user = pwd.getpwnam(name)
+        return subprocess.Popen(
+            ['setpriv', f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--clear-groups', '--',
+             '/usr/bin/python3', '-c', USER, str(path), str(count), str(USER_FILE_SIZE)],
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd='/')
+
+    def together(self, workers, word):
+        start = time.monotonic()
+        for worker in workers:
+            worker.stdin.write('go\n')
+            worker.stdin.flush()
+        self.expect(workers, word)
+        return time.monotonic() - start
+
+    def expect(self, workers, word):
+        for worker in workers:
+            if worker.stdout.readline().strip() != word:
+                raise RuntimeError('a user could not read or write')
 
 
-def measure(folder, tree, data, size):
-    base = pathlib.Path(folder) / 'bench'
-    shutil.rmtree(base, ignore_errors=True)
-    base.mkdir()
-    big, result = base / 'big', {}
-    result['sequential write'] = size / seconds(f'dd if={data} of={big} bs=1M conv=fsync')
-    drop_caches()
-    result['sequential read, cold'] = size / seconds(f'dd if={big} of=/dev/null bs=1M')
-    result['sequential read, cached'] = size / seconds(f'dd if={big} of=/dev/null bs=1M')
-    for name, jobs in (('random read 4k', 1), ('random read 4k x4', 4)):
-        result[name] = fio(big, size, rw='randread', bs='4k', io_size=f'{48 // jobs}m',
-                           numjobs=jobs, randseed=7)['read']['iops']
-    job = fio(big, size, rw='randwrite', bs='4k', io_size='32m', end_fsync=1, randseed=8)
-    result['random write 4k'] = 32 * 256 / (job['job_runtime'] / 1000)
-    job = fio(big, size // 2, rw='read', bs='1m', numjobs=2, offset_increment=f'{size // 2}m')
-    result['two sequential readers'] = job['read']['bw_bytes'] / 1e6
-    result['unpack small files'] = seconds(f'tar -xf {tree} -C {base} && sync -f {base}')
-    drop_caches()
-    result['stat all'] = seconds(f'find {base} -type f -printf "%s\\n"')
-    drop_caches()
-    result['grep all, cold'] = seconds(f'grep -rc zzzqqq {base} --exclude=big || true')
-    result['remove all'] = seconds(f'rm -rf {base}')
-    return result
+@dataclasses.dataclass
+class Workload:
+    name: str
+    unit: str
+    more_is_better: bool
+    measure: object
+    # How many times as good as another filesystem Keyfold has to be; 'value' is a
+    # number to reach by itself.
+    targets: dict
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work', type=pathlib.Path, required=True)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--size', type=int, default=256)
-    parser.add_argument('targets', nargs='+', metavar='LABEL=FOLDER')
-    args = parser.parse_args()
-    tree, data = args.work / 'tree.tar', args.work / 'data'
-    shell(f'tar -cf {tree} -C /usr include; true')
-    shell(f'dd if=/dev/urandom of={data} bs=1M count={args.size}')
-    targets = [target.split('=', 1) for target in args.targets]
-    results = {label: [] for label, _ in targets}
-    for number in range(args.rounds):
-        for label, folder in targets:
-            results[label].append(measure(folder, tree, data, args.size))
-            print(f'round {number + 1} of {args.rounds}: {label}', file=sys.stderr, flush=True)
-    last = targets[-1][0]
-    print('| workload | ' + ' | '.join(label for label, _ in targets) +
-          ' | ' + ' | '.join(f'{label} : {last}' for label, _ in targets[:-1]) + ' |')
-    print('|---' * (2 * len(targets)) + '|')
-    for name, (unit, more) in WORKLOADS.items():
-        median = {label: statistics.median(r[name] for r in results[label]) for label in results}
-        ratio = [median[label] / median[last] if more else median[last] / median[label]
-                 for label, _ in targets[:-1]]
-        print(f'| {name}, {unit} | ' + ' | '.join(f'{v:,.2f}' if v < 10 else f'{v:,.0f}'
-                                                   for v in median.values()) +
-              ' | ' + ' | '.join(f'{r:.2f}' for r in ratio) + ' |')
+WORKLOADS = [
+    Workload('sequential write', 'MB/s', True, Bench.sequential_write,
+             {'passthrough': 0.9, 'gocryptfs': 1.3}),
+    Workload('sequential read, cold', 'MB/s', True, Bench.sequential_read_cold,
+             {'passthrough': 0.85, 'gocryptfs': 2}),
+    Workload('sequential read, cached', 'MB/s', True, Bench.sequential_read_cached,
+             {'passthrough': 0.95, 'gocryptfs': 4}),
+    Workload('random read 4k', 'IOPS', True, Bench.random_read,
+             {'passthrough': 0.95, 'gocryptfs': 1.15}),
+    Workload('random read 4k, 4 jobs', 'IOPS', True, Bench.random_read_by_four,
+             {'passthrough': 0.95, 'gocryptfs': 1.15}),
+    Workload('random write 4k', 'IOPS', True, Bench.random_write,
+             {'passthrough': 0.7, 'gocryptfs': 6}),
+    Workload('unpack small files', 's', False, Bench.unpack, {'passthrough_ll': 1, 'gocryptfs': 4}),
+    Workload('stat all, cold', 's', False, Bench.stat_all, {'gocryptfs': 1.5}),
+    Workload('grep all, cold', 's', False, Bench.grep_all, {'gocryptfs': 1.5}),
+    Workload('remove all', 's', False, Bench.remove_all, {'gocryptfs': 1.5}),
+    Workload('git clone, status, build', 's', False, Bench.develop, {'ext4': 0.8}),
+    Workload('8 users : one user', 'x', True, Bench.share, {'value': 1}),
+]
 
 
-if __name__ == '__main__':
-    main()
+def run_round(filesystem, inputs, users, wanted):
+    """{workload name: value} for one filesystem; a workload that it cannot do has none,
+    and says so."""
+    bench, values = Bench(filesystem, inputs, users), {}
+    for workload in wanted:
+        try:
+            values[workload.name] = workload.measure(bench)
+        except (subprocess.CalledProcessError, RuntimeError, OSError) as failure:
+            print(f'{workload.name}: {failure}', file=sys.stderr)
+    bench.clean()
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,28 @@
+// TempFolder: a folder of a test's own, gone with the object.
+#pragma once
+
+#include <stdlib.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+namespace keyfold {
+
+class TempFolder {
+ public:
+  explicit TempFolder(const std::string& parent = "/var/tmp") {
+    path_ = parent + "/keyfold-backend-XXXXXX";
+    if (::mkdtemp(path_.data()) == nullptr) std::abort();
+  }
+  ~TempFolder() { std::filesystem::remove_all(path_); }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace keyfold

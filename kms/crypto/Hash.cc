@@ -1,0 +1,56 @@
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "kms/crypto/Crypto.h"
+#include "kms/crypto/Internal.h"
+
+namespace keyfold {
+namespace {
+
+const EVP_MD* Sha256Md() {
+  static const EVP_MD* md = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return md;
+}
+
+}  // namespace
+
+Sha256Digest Sha256(ByteView data) {
+  Sha256Digest out;
+  Must(EVP_Digest(data.data(), data.size(), out.data(), nullptr, Sha256Md(), nullptr));
+  return out;
+}
+
+Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
+  // Fetching the algorithm costs more than a short MAC, so each thread keeps a
+  // context; a key of zeros takes the place of the secret one after use.
+  static EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+  static constexpr uint8_t kNoKey[kKeySize] = {};
+  thread_local MacCtx ctx;
+  if (!ctx) {
+    ctx.reset(EVP_MAC_CTX_new(algorithm));
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end()};
+    if (!ctx) std::abort();
+    Must(EVP_MAC_CTX_set_params(ctx.get(), params));
+  }
+  Sha256Digest out;
+  size_t size = 0;
+  const ByteView raw = Raw(key);
+  Must(EVP_MAC_init(ctx.get(), raw.data(), raw.size(), nullptr));
+  Must(EVP_MAC_update(ctx.get(), data.data(), data.size()));
+  Must(EVP_MAC_final(ctx.get(), out.data(), &size, out.size()));
+  Must(EVP_MAC_init(ctx.get(), kNoKey, sizeof kNoKey, nullptr));
+  return out;
+}
+
+bool ConstantTimeEqual(ByteView a, ByteView b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+bool ConstantTimeEqual(const SecretBytes& a, const SecretBytes& b) {
+  return ConstantTimeEqual(Raw(a), Raw(b));
+}
+
+}  // namespace keyfold

@@ -1,0 +1,51 @@
+// What the sources of kms/crypto share: access to raw key bytes, owners of OpenSSL
+// objects. Nothing outside includes it but tests of secrets.
+#pragma once
+
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+
+#include <cstdlib>
+#include <memory>
+
+#include "kms/base/SecretBytes.h"
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+// CryptoInternal is the one maker of SecretAccess.
+class CryptoInternal {
+ public:
+  static SecretAccess Access() { return SecretAccess(); }
+};
+
+inline ByteView Raw(const SecretBytes& secret) {
+  return secret.Expose(CryptoInternal::Access());
+}
+inline MutableBytes RawMutable(SecretBytes& secret) {
+  return secret.ExposeMutable(CryptoInternal::Access());
+}
+
+// Must aborts when OpenSSL fails at what cannot fail but for want of memory.
+inline void Must(int result) {
+  if (result <= 0) std::abort();
+}
+
+inline Status BadCiphertext() {
+  return Status(Error::kInvalidCiphertext, "the ciphertext does not authenticate");
+}
+
+template <auto Free>
+struct Deleter {
+  template <typename T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using CipherCtx = std::unique_ptr<EVP_CIPHER_CTX, Deleter<EVP_CIPHER_CTX_free>>;
+using MacCtx = std::unique_ptr<EVP_MAC_CTX, Deleter<EVP_MAC_CTX_free>>;
+using KdfCtx = std::unique_ptr<EVP_KDF_CTX, Deleter<EVP_KDF_CTX_free>>;
+using Pkey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using PkeyCtx = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
+
+}  // namespace keyfold

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "fs/cli/Names.h"
+#include "kms/base/Spelling.h"
 
 namespace keyfold {
 namespace {

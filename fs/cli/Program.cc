@@ -6,8 +6,8 @@
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
-#include "fs/cli/Names.h"
 #include "fs/cli/Version.h"
+#include "kms/base/Spelling.h"
 
 namespace keyfold {
 namespace {

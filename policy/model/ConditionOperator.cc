@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "kms/base/IsoTime.h"
 #include "policy/model/Model.h"
 
 namespace keyfold::policy {
@@ -46,58 +47,6 @@ bool Consume(std::string_view* text, std::string_view prefix) {
   if (!text->starts_with(prefix)) return false;
   text->remove_prefix(prefix.size());
   return true;
-}
-
-// Digits takes exactly `count` decimal digits from the front.
-std::optional<int> Digits(std::string_view* text, size_t count) {
-  if (text->size() < count) return std::nullopt;
-  int value = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const char c = (*text)[i];
-    if (c < '0' || c > '9') return std::nullopt;
-    value = value * 10 + (c - '0');
-  }
-  text->remove_prefix(count);
-  return value;
-}
-
-// Offset reads "Z" or "+hh:mm" at the end of a date, into seconds.
-std::optional<int> Offset(std::string_view text) {
-  if (text == "Z") return 0;
-  if (text.empty() || (text[0] != '+' && text[0] != '-')) return std::nullopt;
-  const int sign = text[0] == '+' ? 1 : -1;
-  text.remove_prefix(1);
-  auto hours = Digits(&text, 2);
-  if (!hours || *hours > 23 || !Consume(&text, ":")) return std::nullopt;
-  auto minutes = Digits(&text, 2);
-  if (!minutes || *minutes > 59 || !text.empty()) return std::nullopt;
-  return sign * (*hours * 3600 + *minutes * 60);
-}
-
-// Time reads "hh:mm[:ss[.fraction]]" and the zone behind it, into seconds.
-std::optional<double> Time(std::string_view text) {
-  auto hours = Digits(&text, 2);
-  if (!hours || *hours > 23 || !Consume(&text, ":")) return std::nullopt;
-  auto minutes = Digits(&text, 2);
-  if (!minutes || *minutes > 59) return std::nullopt;
-  double seconds = *hours * 3600 + *minutes * 60;
-  if (Consume(&text, ":")) {
-    auto whole = Digits(&text, 2);
-    if (!whole || *whole > 60) return std::nullopt;
-    seconds += *whole;
-    if (Consume(&text, ".")) {
-      double scale = 0.1;
-      size_t digits = 0;
-      for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9';
-           ++digits, scale /= 10)
-        seconds += (text[digits] - '0') * scale;
-      if (digits == 0) return std::nullopt;
-      text.remove_prefix(digits);
-    }
-  }
-  auto offset = Offset(text);
-  if (!offset) return std::nullopt;
-  return seconds - *offset;
 }
 
 }  // namespace
@@ -167,25 +116,9 @@ std::optional<double> ParseNumber(std::string_view text) {
 }
 
 std::optional<double> ParseDate(std::string_view text) {
-  std::string_view rest = text;
-  auto year = Digits(&rest, 4);
-  if (!year || !Consume(&rest, "-")) return ParseNumber(text);
-  auto month = Digits(&rest, 2);
-  if (!month || !Consume(&rest, "-")) return std::nullopt;
-  auto day = Digits(&rest, 2);
-  if (!day) return std::nullopt;
-  const std::chrono::year_month_day date{
-      std::chrono::year(*year), std::chrono::month(static_cast<unsigned>(*month)),
-      std::chrono::day(static_cast<unsigned>(*day))};
-  if (!date.ok()) return std::nullopt;
-  const double midnight =
-      static_cast<double>(std::chrono::sys_days(date).time_since_epoch().count()) *
-      86400;
-  if (rest.empty()) return midnight;
-  if (!Consume(&rest, "T")) return std::nullopt;
-  auto time = Time(rest);
-  if (!time) return std::nullopt;
-  return midnight + *time;
+  const auto time = ParseIso8601(text, TimeZone::kRequired);
+  if (!time) return ParseNumber(text);
+  return std::chrono::duration<double>(time->time_since_epoch()).count();
 }
 
 std::optional<bool> ParseBool(std::string_view text) {

@@ -2,6 +2,7 @@
 
 #include <unordered_set>
 
+#include "kms/base/Spelling.h"
 #include "policy/model/ConditionOperator.h"
 #include "policy/model/KmsActions.h"
 #include "policy/model/Wildcard.h"
@@ -51,7 +52,7 @@ Status CheckKmsAction(const Source& source, const Item& item) {
     if (MatchWildcardIgnoreCase(pattern, action)) return OkStatus();
     known.push_back(action);
   }
-  const std::string_view near = Nearest(pattern, known);
+  const std::string near = Nearest(pattern, known);
   return ErrorAt(
       source, *item.node,
       "found " + Quote(text) + ", which is no KMS action" +

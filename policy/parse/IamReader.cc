@@ -1,6 +1,7 @@
 #include <map>
 #include <set>
 
+#include "kms/base/Spelling.h"
 #include "policy/model/ManagedPolicies.h"
 #include "policy/parse/DocumentReader.h"
 
@@ -233,7 +234,7 @@ class IamReader {
                  const std::vector<std::string_view>& known) {
     const std::string message =
         "found " + noun + " " + Quote(item.text) + ", which is not declared";
-    const std::string_view near = Nearest(item.text, known);
+    const std::string near = Nearest(item.text, known);
     if (!near.empty())
       return ErrorAt(source_, *item.node,
                      message + "; did you mean " + Quote(near) + "?");

@@ -1,31 +1,12 @@
 #include "policy/parse/Reader.h"
 
-#include <algorithm>
-
+#include "kms/base/Spelling.h"
 #include "policy/model/Model.h"
 
 namespace keyfold::policy {
 namespace {
 
 constexpr size_t kMaxText = 2048;
-
-// EditDistance counts insertions, removals and replacements, letters of either
-// case alike.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const bool same = EqualsIgnoreCase(a.substr(i - 1, 1), b.substr(j - 1, 1));
-      const size_t replaced = diagonal + (same ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
 
 }  // namespace
 
@@ -89,7 +70,7 @@ Status UnknownKey(const Source& source, const Node& key, std::string_view of_wha
                   const std::vector<std::string_view>& known) {
   std::string message =
       "found " + Quote(key.text) + ", which is no key of " + std::string(of_what);
-  const std::string_view near = Nearest(key.text, known);
+  const std::string near = Nearest(key.text, known);
   if (!near.empty())
     return ErrorAt(source, key, message + "; did you mean " + Quote(near) + "?");
   message += "; expected ";
@@ -98,20 +79,6 @@ Status UnknownKey(const Source& source, const Node& key, std::string_view of_wha
     message += known[i];
   }
   return ErrorAt(source, key, message);
-}
-
-std::string_view Nearest(std::string_view text,
-                         const std::vector<std::string_view>& known) {
-  constexpr size_t kSlips = 2;
-  constexpr size_t kLongest = 64;
-  if (text.size() > kLongest) return "";
-  std::string_view best;
-  size_t best_distance = std::min(kSlips, text.size() / 2) + 1;
-  for (std::string_view candidate : known) {
-    const size_t distance = EditDistance(text, candidate);
-    if (distance < best_distance) best = candidate, best_distance = distance;
-  }
-  return best;
 }
 
 }  // namespace keyfold::policy

@@ -45,8 +45,5 @@ Result<std::vector<Item>> ReadItems(const Source& source, const Node& node,
 // nearest of them when it looks like a slip.
 Status UnknownKey(const Source& source, const Node& key, std::string_view of_what,
                   const std::vector<std::string_view>& known);
-// Nearest is the entry of `known` that is at most two slips away; else empty.
-std::string_view Nearest(std::string_view text,
-                         const std::vector<std::string_view>& known);
 
 }  // namespace keyfold::policy

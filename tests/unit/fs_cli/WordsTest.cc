@@ -10,6 +10,7 @@
 #include "fs/cli/Parameters.h"
 #include "fs/cli/Shorthand.h"
 #include "fs/cli/Times.h"
+#include "kms/base/Spelling.h"
 
 namespace keyfold {
 namespace {

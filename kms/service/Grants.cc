@@ -136,11 +136,7 @@ json Describe(const GrantRecord& record, const Account& account) {
   return out;
 }
 
-template <typename Wanted>
-Answer PageOfGrants(Invocation& call, Wanted&& wanted) {
-  std::vector<json> items;
-  for (const auto& [id, record] : call.state->grants)
-    if (wanted(*record)) items.push_back(Describe(*record, call.account));
+Answer PageOfGrants(Invocation& call, std::vector<json> items) {
   KF_ASSIGN_OR_RETURN(const PageRequest page,
                       RequestedPage(call.parameters, items.size(), 50));
   return Page("Grants", std::move(items), page.from, page.limit);
@@ -179,10 +175,11 @@ Answer ListGrants(Invocation& call) {
         grantee,
         PrincipalArn(call.account, call.parameters.String("GranteePrincipal")));
   }
-  return PageOfGrants(call, [&](const GrantRecord& record) {
-    return record.key_id == call.key->id && (id.empty() || record.grant.id == id) &&
-           (grantee.empty() || record.grant.grantee == grantee);
-  });
+  std::vector<json> items;
+  for (const policy::Grant& grant : call.state->GrantsOf(call.key->id))
+    if ((id.empty() || grant.id == id) && (grantee.empty() || grant.grantee == grantee))
+      items.push_back(Describe(*call.state->grants.at(grant.id), call.account));
+  return PageOfGrants(call, std::move(items));
 }
 
 Answer ListRetirableGrants(Invocation& call) {
@@ -190,9 +187,11 @@ Answer ListRetirableGrants(Invocation& call) {
   KF_ASSIGN_OR_RETURN(
       const std::string retiring,
       PrincipalArn(call.account, call.parameters.String("RetiringPrincipal")));
-  return PageOfGrants(call, [&](const GrantRecord& record) {
-    return record.grant.retiring_principal == retiring;
-  });
+  std::vector<json> items;
+  for (const auto& [id, record] : call.state->grants)
+    if (record->grant.retiring_principal == retiring)
+      items.push_back(Describe(*record, call.account));
+  return PageOfGrants(call, std::move(items));
 }
 
 Answer RevokeGrant(Invocation& call) {

@@ -58,15 +58,17 @@ void Transaction::RemoveKey(const std::string& id) {
   if (!key) return;
   for (const MaterialVersion& version : key->versions)
     Remove(Table::kKeyVersions, VersionRowId(id, version.version));
-  std::vector<std::string> aliases, grants, imports;
+  std::vector<std::string> aliases, imports;
   for (const auto& [name, alias] : next_.aliases)
     if (alias.target == id) aliases.push_back(name);
-  for (const auto& [grant_id, grant] : next_.grants)
-    if (grant->key_id == id) grants.push_back(grant_id);
   for (const auto& [import_id, import] : next_.imports)
     if (import.key_id == id) imports.push_back(import_id);
   for (const std::string& name : aliases) RemoveAlias(name);
-  for (const std::string& grant : grants) RemoveGrant(grant);
+  for (const policy::Grant& grant : next_.GrantsOf(id)) {
+    Remove(Table::kGrants, grant.id);
+    next_.grants.erase(grant.id);
+  }
+  next_.grants_by_key.erase(id);
   for (const std::string& import : imports) RemoveImport(import);
   Remove(Table::kKeys, id);
   next_.keys.erase(id);
@@ -84,9 +86,11 @@ void Transaction::RemoveAlias(const std::string& name) {
 
 void Transaction::PutGrant(GrantRecord grant) {
   Put(Table::kGrants, grant.grant.id, ToJson(grant));
+  std::vector<policy::Grant> list = next_.GrantsOf(grant.key_id);
+  list.push_back(grant.grant);
+  SetGrantsOf(grant.key_id, std::move(list));
   auto shared = std::make_shared<const GrantRecord>(std::move(grant));
-  next_.grants[shared->grant.id] = shared;
-  IndexGrants(shared->key_id);
+  next_.grants[shared->grant.id] = std::move(shared);
 }
 
 void Transaction::RemoveGrant(const std::string& id) {
@@ -95,13 +99,13 @@ void Transaction::RemoveGrant(const std::string& id) {
   const std::string key_id = it->second->key_id;
   Remove(Table::kGrants, id);
   next_.grants.erase(it);
-  IndexGrants(key_id);
+  std::vector<policy::Grant> list = next_.GrantsOf(key_id);
+  std::erase_if(list, [&](const policy::Grant& grant) { return grant.id == id; });
+  SetGrantsOf(key_id, std::move(list));
 }
 
-void Transaction::IndexGrants(const std::string& key_id) {
-  std::vector<policy::Grant> list;
-  for (const auto& [id, grant] : next_.grants)
-    if (grant->key_id == key_id) list.push_back(grant->grant);
+void Transaction::SetGrantsOf(const std::string& key_id,
+                              std::vector<policy::Grant> list) {
   if (list.empty())
     next_.grants_by_key.erase(key_id);
   else

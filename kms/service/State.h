@@ -52,6 +52,7 @@ class Transaction {
   void RemoveKey(const std::string& id);
   void PutAlias(AliasRecord alias);
   void RemoveAlias(const std::string& name);
+  // PutGrant adds one that is not there.
   void PutGrant(GrantRecord grant);
   void RemoveGrant(const std::string& id);
   void PutImport(ImportRecord import);
@@ -62,7 +63,7 @@ class Transaction {
  private:
   void Put(Table table, const std::string& id, const nlohmann::json& body);
   void Remove(Table table, const std::string& id);
-  void IndexGrants(const std::string& key_id);
+  void SetGrantsOf(const std::string& key_id, std::vector<policy::Grant> list);
 
   State next_;
   std::vector<Change> changes_;

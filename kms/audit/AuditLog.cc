@@ -11,6 +11,8 @@
 #include <exception>
 #include <mutex>
 
+#include "kms/audit/AuditChain.h"
+#include "kms/audit/AuditRecord.h"
 #include "kms/audit/LineReader.h"
 #include "kms/crypto/Crypto.h"
 
@@ -20,103 +22,11 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFileName[] = "audit.log";
-constexpr int kMaxDepth = 64;
 constexpr int kMaxTornFiles = 10000;
-constexpr std::string_view kMacStart = ",\"mac\":\"";
-constexpr std::string_view kMacEnd = "\"}";
-constexpr size_t kMacHexSize = 2 * kSha256Size;
-constexpr size_t kMacMemberSize = kMacStart.size() + kMacHexSize + kMacEnd.size();
-
-std::string HashOfLine(std::string_view line) { return ToHex(Sha256(AsBytes(line))); }
-
-// A record this deep is refused: writing it out recurses.
-bool DepthWithin(const json& value, int limit) {
-  if (!value.is_structured()) return true;
-  if (limit == 0) return false;
-  return std::all_of(value.begin(), value.end(), [limit](const json& member) {
-    return DepthWithin(member, limit - 1);
-  });
-}
-
-// AddMac puts the mac of `text`, a JSON object, into it as the last member.
-std::string AddMac(const SecretBytes& key, std::string text) {
-  const std::string mac = ToHex(HmacSha256(key, AsBytes(text)));
-  text.pop_back();
-  text += kMacStart;
-  text += mac;
-  text += kMacEnd;
-  return text;
-}
-
-// HasValidMac undoes AddMac on the text itself: nothing is parsed before it is
-// known to be ours.
-bool HasValidMac(const SecretBytes& key, std::string_view line) {
-  if (line.size() <= kMacMemberSize) return false;
-  const std::string_view member = line.substr(line.size() - kMacMemberSize);
-  if (!member.starts_with(kMacStart) || !member.ends_with(kMacEnd)) return false;
-  std::string text(line.substr(0, line.size() - kMacMemberSize));
-  text += '}';
-  const std::string mac = ToHex(HmacSha256(key, AsBytes(text)));
-  return ConstantTimeEqual(AsBytes(mac),
-                           AsBytes(member.substr(kMacStart.size(), kMacHexSize)));
-}
-
-struct ParsedRecord {
-  json value;
-  uint64_t sequence = 0;
-};
-
-std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view line) {
-  if (!HasValidMac(key, line)) return std::nullopt;
-  ParsedRecord record;
-  record.value = json::parse(line, nullptr, false);
-  if (!record.value.is_object()) return std::nullopt;
-  const auto sequence = record.value.find("sequence");
-  const auto previous = record.value.find("previousHash");
-  if (sequence == record.value.end() || !sequence->is_number_unsigned() ||
-      previous == record.value.end() || !previous->is_string())
-    return std::nullopt;
-  record.sequence = sequence->get<uint64_t>();
-  return record;
-}
-
-std::string_view Member(const json& object, const char* name) {
-  if (!object.is_object()) return {};
-  const auto it = object.find(name);
-  if (it == object.end() || !it->is_string()) return {};
-  return it->get_ref<const std::string&>();
-}
-
-bool NamesKey(const json& record, const std::string& key) {
-  const auto resources = record.find("resources");
-  if (resources == record.end() || !resources->is_array()) return false;
-  const std::string tail = "/" + key;
-  for (const json& resource : *resources) {
-    const std::string_view arn = Member(resource, "ARN");
-    if (arn == key || arn.ends_with(tail)) return true;
-  }
-  return false;
-}
-
-bool Selects(const AuditFilter& filter, const ParsedRecord& record) {
-  if (record.sequence <= filter.after_sequence) return false;
-  if (!filter.since.empty() && Member(record.value, "eventTime") < filter.since)
-    return false;
-  if (!filter.user.empty()) {
-    const auto identity = record.value.find("userIdentity");
-    if (identity == record.value.end()) return false;
-    if (Member(*identity, "userName") != filter.user &&
-        Member(*identity, "arn") != filter.user)
-      return false;
-  }
-  return filter.key.empty() || NamesKey(record.value, filter.key);
-}
-
+// Room on the disk that the log has before it needs it; half of it may be gone
+// when more is asked for.
+constexpr uint64_t kRoomAhead = 1 << 20;
 Status Corrupt(std::string message) { return {Error::kCorrupt, std::move(message)}; }
-
-std::string Place(uint64_t sequence, uint64_t line) {
-  return "record " + std::to_string(sequence) + " (line " + std::to_string(line) + ")";
-}
 
 Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
   char buffer[16384];
@@ -151,6 +61,7 @@ struct AuditLog::Impl {
   Status OpenFile(const std::string& directory);
   Status KeepTornEnd(uint64_t from, uint64_t size);
   Status LoadEnd();
+  Status TakeRoom(size_t size, AuditRoom room);
   Status WriteLine(const std::string& line);
   Status SyncUpTo(uint64_t wanted);
   Status CheckFileUnchanged() const;
@@ -164,6 +75,7 @@ struct AuditLog::Impl {
   mutable std::mutex mutex;  // guards what follows, up to sync_mutex
   AuditHead head{0, std::string(2 * kSha256Size, '0')};
   uint64_t end = 0;       // the file's size
+  uint64_t room_end = 0;  // the file has its blocks up to here, as far as known
   std::string poison;     // why no append may follow
   AuditHead read_head;    // the last record of an earlier Read
   uint64_t read_end = 0;  // and the offset after it
@@ -254,6 +166,22 @@ Status AuditLog::Impl::CheckFileUnchanged() const {
   return OkStatus();
 }
 
+// TakeRoom lets a full disk stop uses of keys before it stops changes: what
+// revokes a right must still find room for its record.
+Status AuditLog::Impl::TakeRoom(size_t size, AuditRoom room) {
+  if (end + size + kRoomAhead / 2 <= room_end) return OkStatus();
+  const uint64_t wanted = size + kRoomAhead;
+  if (fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end),
+                static_cast<off_t>(wanted)) == 0) {
+    room_end = end + wanted;
+    return OkStatus();
+  }
+  // A filesystem that cannot set room aside is asked anew for each record.
+  if (room == AuditRoom::kReserved || (errno != ENOSPC && errno != EDQUOT))
+    return OkStatus();
+  return Status::FromErrno(errno, "writing the audit log");
+}
+
 Status AuditLog::Impl::WriteLine(const std::string& line) {
   ssize_t put;
   do {
@@ -262,6 +190,7 @@ Status AuditLog::Impl::WriteLine(const std::string& line) {
   if (put == static_cast<ssize_t>(line.size())) return OkStatus();
   // A short write means that the rest had no room.
   const int failed = put < 0 ? errno : ENOSPC;
+  room_end = 0;
   if (put > 0 && ftruncate(fd, static_cast<off_t>(end)) != 0)
     (void)Poison(
         "The audit log ends in a partial record that could not be removed. "
@@ -306,12 +235,9 @@ Result<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& directory,
   return log;
 }
 
-Status AuditLog::Append(json record, bool durable) {
-  if (!record.is_object() || !DepthWithin(record, kMaxDepth))
-    return {Error::kInternal, "An audit record must be an object of bounded depth."};
-  uint64_t wanted;
+Status AuditLog::Append(json record, AuditRoom room) {
+  if (!record.is_object()) return {Error::kInternal, "An audit record is an object."};
   try {
-    record.erase("mac");
     record["eventVersion"] = "1.11";
     record["eventID"] = RandomUuid();
     std::lock_guard lock(impl_->mutex);
@@ -321,22 +247,18 @@ Status AuditLog::Append(json record, bool durable) {
     record["eventTime"] = FormatUtc(impl_->clock.Now());
     record["sequence"] = sequence;
     record["previousHash"] = impl_->head.hash;
-    // File names need not be UTF-8; what isn't is replaced.
-    std::string line =
-        AddMac(impl_->key, record.dump(-1, ' ', false, json::error_handler_t::replace));
-    if (line.size() > kMaxLineSize)
-      return {Error::kValidation, "The request is too large to be recorded."};
+    KF_ASSIGN_OR_RETURN(std::string line, FormatRecord(impl_->key, std::move(record)));
     std::string hash = HashOfLine(line);
     line += '\n';
+    KF_RETURN_IF_ERROR(impl_->TakeRoom(line.size(), room));
     KF_RETURN_IF_ERROR(impl_->WriteLine(line));
     impl_->end += line.size();
     impl_->head.sequence = sequence;
     impl_->head.hash = std::move(hash);
-    wanted = impl_->end;
+    return OkStatus();
   } catch (const std::exception&) {
     return {Error::kInternal, "An audit record could not be built."};
   }
-  return durable ? impl_->SyncUpTo(wanted) : OkStatus();
 }
 
 Status AuditLog::Sync() {
@@ -400,70 +322,6 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
   }
 }
 
-namespace {
-
-// ChainWalk judges one line after another.
-class ChainWalk {
- public:
-  ChainWalk(const SecretBytes& key, const std::optional<AuditHead>& at_least)
-      : key_(key), at_least_(at_least) {}
-
-  uint64_t count() const { return line_; }
-  uint64_t last() const { return line_; }
-  const std::string& last_hash() const { return hash_; }
-
-  Status Take(std::string_view line) {
-    const uint64_t expected = ++line_;
-    const auto record = ParseRecord(key_, line);
-    if (!record) return Corrupt("Audit " + Place(expected, line_) + " was changed.");
-    if (record->sequence < expected)
-      return Corrupt("Audit " + Place(record->sequence, line_) +
-                     " was moved or repeated; record " + std::to_string(expected) +
-                     " belongs there.");
-    if (record->sequence > expected) {
-      gap_ = expected;
-      return OkStatus();
-    }
-    if (Member(record->value, "previousHash") != hash_)
-      return Corrupt("Audit " + Place(expected, line_) +
-                     " was changed: it does not continue the record before it.");
-    hash_ = HashOfLine(line);
-    if (at_least_ && at_least_->sequence == expected && at_least_->hash != hash_)
-      return Corrupt("Audit " + Place(expected, line_) +
-                     " was changed: it is not the record that was sealed.");
-    return OkStatus();
-  }
-
-  // TakeAfterGap looks for the record that did not stand in its place.
-  bool TakeAfterGap(std::string_view line, uint64_t at_line) {
-    const auto record = ParseRecord(key_, line);
-    if (!record || record->sequence != *gap_) return false;
-    found_at_ = at_line;
-    return true;
-  }
-  bool has_gap() const { return gap_.has_value(); }
-  Status GapStatus() const {
-    std::string text = "Audit " + Place(*gap_, *gap_);
-    if (found_at_)
-      return Corrupt(text + " was moved to line " + std::to_string(*found_at_) + ".");
-    return Corrupt(text + " is missing.");
-  }
-
- private:
-  const SecretBytes& key_;
-  const std::optional<AuditHead>& at_least_;
-  uint64_t line_ = 0;  // a good chain's line and sequence numbers are equal
-  std::string hash_ = std::string(2 * kSha256Size, '0');
-  std::optional<uint64_t> gap_, found_at_;
-};
-
-Status Truncated(uint64_t next, uint64_t known) {
-  return Corrupt("Audit " + Place(next, next) + " is missing: the log was truncated; " +
-                 std::to_string(known) + " records were written.");
-}
-
-}  // namespace
-
 Result<uint64_t> AuditLog::Verify(const std::optional<AuditHead>& at_least) const {
   AuditHead known;
   uint64_t end;
@@ -482,28 +340,12 @@ Result<uint64_t> AuditLog::Verify(const std::optional<AuditHead>& at_least) cons
     return Corrupt("The audit log was replaced by another file.");
   const auto size = static_cast<uint64_t>(info.st_size);
   try {
-    ChainWalk walk(impl_->key, at_least);
-    LineReader reader(impl_->fd, 0, size);
-    for (uint64_t line_number = 1;; ++line_number) {
-      auto next = reader.Next();
-      if (!next.ok() && next.status().error() != Error::kCorrupt) return next.status();
-      if (walk.has_gap()) {
-        if (!next.ok() || !*next || walk.TakeAfterGap(**next, line_number))
-          return walk.GapStatus();
-        continue;
-      }
-      if (!next.ok())
-        return Corrupt("Audit " + Place(line_number, line_number) + " was changed.");
-      if (!*next) break;
-      KF_RETURN_IF_ERROR(walk.Take(**next));
-    }
-    if (at_least && walk.last() < at_least->sequence)
-      return Truncated(walk.last() + 1, at_least->sequence);
-    if (walk.last() < known.sequence) return Truncated(walk.last() + 1, known.sequence);
-    if (size != end || (known.sequence != 0 && walk.last_hash() != known.hash))
-      return Corrupt("Audit " + Place(walk.last(), walk.count()) +
-                     " was not written by this log.");
-    return walk.count();
+    LineReader lines(impl_->fd, 0, size);
+    KF_ASSIGN_OR_RETURN(const AuditHead found,
+                        VerifyChain(impl_->key, lines, at_least));
+    KF_RETURN_IF_ERROR(CheckChainEnd(found, known));
+    if (size != end) return Corrupt("The audit log was changed by another program.");
+    return found.sequence;
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The audit log could not be verified.");
   }

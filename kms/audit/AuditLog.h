@@ -33,6 +33,10 @@ struct AuditFilter {
   size_t max_bytes = 0;         // 0: no limit; else the last ones of this size in all
 };
 
+// On a full disk some room is left for records of changes, so that a right can
+// still be revoked when uses are refused already.
+enum class AuditRoom { kOrdinary, kReserved };
+
 class AuditLog {
  public:
   // Open opens or creates DIRECTORY/audit.log (0600) and finds its end. A torn
@@ -45,9 +49,10 @@ class AuditLog {
   ~AuditLog();
 
   // Append completes `record` with eventVersion, eventID, eventTime, sequence,
-  // previousHash and mac, and writes it with one write(2); with `durable` it
-  // is synced too. On failure nothing may be done that the record was to tell.
-  Status Append(nlohmann::json record, bool durable);
+  // previousHash and mac, and writes it with one write(2). On failure nothing may
+  // be done that the record was to tell.
+  Status Append(nlohmann::json record, AuditRoom room);
+  // Sync makes what was appended survive power loss.
   Status Sync();
   AuditHead head() const;
 

@@ -42,7 +42,8 @@ Answer LookupEvents(Invocation& call) {
 
 Answer VerifyLog(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(kLookup, "*"));
-  KF_ASSIGN_OR_RETURN(const uint64_t records, call.audit.Verify(call.sealed_head));
+  KF_ASSIGN_OR_RETURN(const uint64_t records,
+                      call.audit.Verify(call.catalog.sealed_head()));
   return json{{"Records", records}};
 }
 

@@ -102,7 +102,7 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
     if (!key_id.empty()) recorder_->AddKey(record, KeyArn(account(), key_id));
     Recorder::AddFile(record, event.path);
     Recorder::AddOutcome(record, outcome);
-    return recorder_->Append(std::move(record), false);
+    return recorder_->Append(std::move(record));
   } catch (const std::exception&) {
     return {Error::kInternal, "The record of a file's use could not be built."};
   }
@@ -142,7 +142,7 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use,
     recorder_->AddKey(record, KeyArn(account(), key_id));
     if (!path.empty()) Recorder::AddFile(record, path);
     Recorder::AddOutcome(record, outcome);
-    return recorder_->Append(std::move(record), false);
+    return recorder_->Append(std::move(record));
   } catch (const std::exception&) {
     return {Error::kInternal, "The record of a key's use could not be built."};
   }

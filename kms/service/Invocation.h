@@ -13,6 +13,7 @@
 
 #include "kms/audit/AuditLog.h"
 #include "kms/crypto/Crypto.h"
+#include "kms/service/Catalog.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
 #include "kms/service/Material.h"
@@ -28,6 +29,7 @@ struct Invocation {
   const Account& account;
   const RootSecrets& secrets;
   AuditLog& audit;
+  const Catalog& catalog;  // knows the sealed end of the audit log
   Identity& identity;
   const Caller& caller;
 
@@ -39,7 +41,6 @@ struct Invocation {
   std::optional<RsaPrivateKey> import_key;  // made before the state is locked
   std::optional<Transaction> change;        // to be committed when the call succeeds
   std::vector<std::string> resources;       // ARNs of the keys concerned
-  AuditHead sealed_head;                    // for verifying the audit log
   // The parameter whose encryption context decisions see now: ReEncrypt has two.
   const char* context_parameter = "EncryptionContext";
 

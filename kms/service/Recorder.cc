@@ -136,11 +136,11 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
   return record;
 }
 
-Status Recorder::Append(json record, bool durable) {
+Status Recorder::Append(json record, AuditRoom room) {
   // Most records raise nothing, and need not be kept.
   json cause;
   if (MayRaise(record)) cause = record;
-  const Status status = log_.Append(std::move(record), durable);
+  const Status status = log_.Append(std::move(record), room);
   if (!status.ok())
     return status.error() == Error::kSystem
                ? Status::FromErrno(status.sys_errno(),
@@ -194,7 +194,7 @@ void Recorder::Raise(const json& cause, const char* name, const std::string& mes
       {"requestParameters", {{"cause", cause["eventName"]}, {"message", message}}},
       {"resources", cause["resources"]}};
   // The record that caused it is written; losing the alert must not undo that.
-  (void)log_.Append(std::move(alert), false);
+  (void)log_.Append(std::move(alert), AuditRoom::kReserved);
   const std::string resources = ResourcesOf(cause);
   if (sink_)
     sink_(std::string(name) + ": " + message +

@@ -41,7 +41,7 @@ class Recorder {
 
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.
-  Status Append(nlohmann::json record, bool durable);
+  Status Append(nlohmann::json record, AuditRoom room = AuditRoom::kOrdinary);
   // TakeUrgent tells whether a refusal or failure was recorded since it was last
   // asked: that evidence should soon be on disk.
   bool TakeUrgent() { return urgent_.exchange(false); }

@@ -110,7 +110,8 @@ Status Service::CheckAgainstLog() {
   if (!lost) return OkStatus();
   json record = OwnRecord("store.keyfold", "RecoverKeyStore");
   record["additionalEventData"] = {{kSequenceFailed, next}};
-  return recorder_->Append(std::move(record), true);
+  KF_RETURN_IF_ERROR(recorder_->Append(std::move(record), AuditRoom::kReserved));
+  return audit_->Sync();
 }
 
 json Service::OwnRecord(std::string_view source, std::string_view event) {
@@ -154,9 +155,9 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     auto parameters = Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,  account(),    secrets_, *audit_, identity_,
-                    caller,  clock_.Now(), {},       {},      state,
-                    nullptr, {},           {},       {},      catalog_->sealed_head()};
+    Invocation call{*known,    account(), secrets_,     *audit_, *catalog_,
+                    identity_, caller,    clock_.Now(), {},      {},
+                    state,     nullptr,   {},           {},      {}};
     if (principal.ok()) {
       call.principal = *principal;
     } else {
@@ -169,8 +170,8 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                           : entry->writes    ? RunWrite(*entry, call)
                                              : RunRead(*entry, call);
     if (!answer.ok()) {
-      const Status recorded = recorder_->Append(
-          recorder_->CallRecord(call, nullptr, answer.status()), false);
+      const Status recorded =
+          recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()));
       if (!recorded.ok()) return recorded;
     }
     return answer;
@@ -193,7 +194,7 @@ Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
   KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
   if (!IsFollowing(call, answer))
     KF_RETURN_IF_ERROR(
-        recorder_->Append(recorder_->CallRecord(call, &answer, OkStatus()), false));
+        recorder_->Append(recorder_->CallRecord(call, &answer, OkStatus())));
   return answer;
 }
 
@@ -231,7 +232,7 @@ Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
     if (!answer.ok()) return answer;
     json record = recorder_->CallRecord(call, &*answer, OkStatus());
     if (!call.change) {
-      KF_RETURN_IF_ERROR(recorder_->Append(std::move(record), false));
+      KF_RETURN_IF_ERROR(recorder_->Append(std::move(record)));
       return answer;
     }
     KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), *std::move(call.change)));
@@ -244,7 +245,7 @@ Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
 Status Service::CommitRecorded(json record, Transaction transaction) {
   const uint64_t sequence = transaction.next().sequence;
   record["additionalEventData"][kKeyStoreSequence] = sequence;
-  KF_RETURN_IF_ERROR(recorder_->Append(record, false));
+  KF_RETURN_IF_ERROR(recorder_->Append(record, AuditRoom::kReserved));
   // Only what is on disk may be sealed.
   const AuditHead head = audit_->head();
   KF_RETURN_IF_ERROR(audit_->Sync());
@@ -256,7 +257,8 @@ Status Service::CommitRecorded(json record, Transaction transaction) {
   record["additionalEventData"] = {{kSequenceFailed, sequence}};
   record["responseElements"] = nullptr;
   Recorder::AddOutcome(record, status);
-  (void)recorder_->Append(std::move(record), true);
+  (void)recorder_->Append(std::move(record), AuditRoom::kReserved);
+  (void)audit_->Sync();
   return status;
 }
 

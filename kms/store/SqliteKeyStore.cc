@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "kms/store/KeyStore.h"
+#include "kms/store/SpareRoom.h"
 
 namespace keyfold {
 
@@ -286,9 +287,11 @@ Status CheckStructure(sqlite3* db, const std::string& path) {
 
 class SqliteKeyStore : public KeyStore {
  public:
-  static Result<std::unique_ptr<KeyStore>> Make(Db db) {
-    std::unique_ptr<SqliteKeyStore> store(new SqliteKeyStore(std::move(db)));
+  static Result<std::unique_ptr<KeyStore>> Make(Db db, const std::string& path) {
+    std::unique_ptr<SqliteKeyStore> store(
+        new SqliteKeyStore(std::move(db), path + "-spare"));
     KF_RETURN_IF_ERROR(store->PrepareAll());
+    store->spare_.Take();
     return std::unique_ptr<KeyStore>(std::move(store));
   }
 
@@ -320,13 +323,9 @@ class SqliteKeyStore : public KeyStore {
         return {Error::kValidation, "A key store row is too large."};
     }
     std::lock_guard lock(mutex_);
-    KF_RETURN_IF_ERROR(Execute(db_.get(), "BEGIN IMMEDIATE"));
-    Status status = ApplyAll(changes);
-    if (status.ok()) status = Execute(db_.get(), "COMMIT");
-    if (!status.ok() && sqlite3_get_autocommit(db_.get()) == 0)
-      // A rollback that fails leaves the journal for the next open; SQLite
-      // refuses to write until then.
-      (void)sqlite3_exec(db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    Status status = TryCommit(changes);
+    if (status.sys_errno() == ENOSPC && spare_.Give()) status = TryCommit(changes);
+    if (status.ok()) spare_.Take();
     return status;
   }
 
@@ -335,7 +334,8 @@ class SqliteKeyStore : public KeyStore {
     Statement select, put, remove;
   };
 
-  explicit SqliteKeyStore(Db db) : db_(std::move(db)) {}
+  SqliteKeyStore(Db db, std::string spare)
+      : db_(std::move(db)), spare_(std::move(spare)) {}
 
   Statements& For(Table table) { return statements_[static_cast<size_t>(table)]; }
 
@@ -359,6 +359,17 @@ class SqliteKeyStore : public KeyStore {
                                   SQLITE_PREPARE_PERSISTENT));
     }
     return OkStatus();
+  }
+
+  Status TryCommit(const std::vector<Change>& changes) {
+    KF_RETURN_IF_ERROR(Execute(db_.get(), "BEGIN IMMEDIATE"));
+    Status status = ApplyAll(changes);
+    if (status.ok()) status = Execute(db_.get(), "COMMIT");
+    if (!status.ok() && sqlite3_get_autocommit(db_.get()) == 0)
+      // A rollback that fails leaves the journal for the next open; SQLite
+      // refuses to write until then.
+      (void)sqlite3_exec(db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+    return status;
   }
 
   Status ApplyAll(const std::vector<Change>& changes) {
@@ -390,6 +401,7 @@ class SqliteKeyStore : public KeyStore {
 
   std::mutex mutex_;  // guards all below
   Db db_;
+  SpareRoom spare_;
   std::array<Statements, std::size(kAllTables)> statements_;
 };
 
@@ -404,7 +416,7 @@ Result<std::unique_ptr<KeyStore>> FillNew(const std::string& path) {
   const int code = sqlite3_exec(db.get(), sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return DbStatus(db.get(), code, "creating " + path);
   KF_RETURN_IF_ERROR(SyncFolderOf(path));
-  return SqliteKeyStore::Make(std::move(db));
+  return SqliteKeyStore::Make(std::move(db), path);
 }
 
 }  // namespace
@@ -421,6 +433,7 @@ Result<std::unique_ptr<KeyStore>> CreateSqliteKeyStore(const std::string& path) 
       failed != 0 ? Status::FromErrno(failed, path) : FillNew(resolved);
   if (!store.ok()) {
     unlink((resolved + "-journal").c_str());
+    unlink((resolved + "-spare").c_str());
     unlink(resolved.c_str());
   }
   return store;
@@ -440,7 +453,7 @@ Result<std::unique_ptr<KeyStore>> OpenSqliteKeyStore(const std::string& path) {
   KF_RETURN_IF_ERROR(CheckStructure(db.get(), resolved));
   KF_RETURN_IF_ERROR(CheckSchema(db.get()));
   KF_RETURN_IF_ERROR(UseTruncatedJournal(db.get()));
-  return SqliteKeyStore::Make(std::move(db));
+  return SqliteKeyStore::Make(std::move(db), resolved);
 }
 
 }  // namespace keyfold

@@ -50,7 +50,7 @@ class AuditLogTest : public testing::Test {
         {{"eventName", name},
          {"userIdentity", {{"userName", "cfo"}, {"arn", "arn:aws:iam::0:user/cfo"}}},
          {"resources", {{{"ARN", "arn:aws:kms:l:0:key/k-" + name}}}}},
-        false);
+        AuditRoom::kOrdinary);
   }
   void Fill(int count) {
     for (int i = 1; i <= count; ++i) ASSERT_TRUE(Add(std::to_string(i)).ok());
@@ -125,42 +125,45 @@ TEST_F(AuditLogTest, ChainContinuesAfterReopen) {
   EXPECT_EQ(log_->head().hash, head.hash);
   Fill(2);
   EXPECT_EQ(*log_->Verify(head), 5u);
-  EXPECT_TRUE(log_->Append({{"eventName", "x"}}, true).ok());
+  EXPECT_TRUE(log_->Append({{"eventName", "x"}}, AuditRoom::kOrdinary).ok());
   EXPECT_TRUE(log_->Sync().ok());
 }
 
 TEST_F(AuditLogTest, CallerCannotForgeChainMembers) {
-  ASSERT_TRUE(
-      log_->Append({{"mac", "x"}, {"sequence", 99}, {"previousHash", "y"}}, false)
-          .ok());
+  ASSERT_TRUE(log_->Append({{"mac", "x"}, {"sequence", 99}, {"previousHash", "y"}},
+                           AuditRoom::kOrdinary)
+                  .ok());
   EXPECT_EQ(*log_->Verify(std::nullopt), 1u);
 }
 
 TEST_F(AuditLogTest, HostileTextIsRecorded) {
-  ASSERT_TRUE(log_->Append({{"path", "a\nb\xff\"}\r"}}, false).ok());
+  ASSERT_TRUE(log_->Append({{"path", "a\nb\xff\"}\r"}}, AuditRoom::kOrdinary).ok());
   ASSERT_EQ(Lines().size(), 1u);
   EXPECT_EQ(*log_->Verify(std::nullopt), 1u);
 }
 
 TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
-  EXPECT_EQ(
-      log_->Append({{"requestParameters", std::string(70000, 'x')}}, false).error(),
-      Error::kValidation);
+  EXPECT_EQ(log_->Append({{"requestParameters", std::string(70000, 'x')}},
+                         AuditRoom::kOrdinary)
+                .error(),
+            Error::kValidation);
   EXPECT_EQ(log_->head().sequence, 0u);
   const std::string probe(1, 'x');
-  ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, false).ok());
+  ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, AuditRoom::kOrdinary).ok());
   const size_t fixed = Lines()[0].size() - 1;
   const std::string largest(kMaxLineSize - fixed, 'x');
-  ASSERT_TRUE(log_->Append({{"requestParameters", largest}}, false).ok());
-  EXPECT_FALSE(log_->Append({{"requestParameters", largest + "x"}}, false).ok());
-  ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, false).ok());
+  ASSERT_TRUE(
+      log_->Append({{"requestParameters", largest}}, AuditRoom::kOrdinary).ok());
+  EXPECT_FALSE(
+      log_->Append({{"requestParameters", largest + "x"}}, AuditRoom::kOrdinary).ok());
+  ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, AuditRoom::kOrdinary).ok());
   EXPECT_EQ(*log_->Verify(std::nullopt), 3u);
   Open();
   EXPECT_EQ(log_->Read({})->size(), 3u);
   json deep;
   for (int i = 0; i < 100; ++i) deep = json{{"d", deep}};
-  EXPECT_EQ(log_->Append(deep, false).error(), Error::kInternal);
-  EXPECT_EQ(log_->Append("text", false).error(), Error::kInternal);
+  EXPECT_EQ(log_->Append(deep, AuditRoom::kOrdinary).error(), Error::kInternal);
+  EXPECT_EQ(log_->Append("text", AuditRoom::kOrdinary).error(), Error::kInternal);
 }
 
 TEST_F(AuditLogTest, ReadFilters) {
@@ -315,7 +318,7 @@ TEST_F(AuditLogTest, ConcurrentAppendsMakeOneChain) {
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([this, t] {
       for (int i = 0; i < 250; ++i) {
-        EXPECT_TRUE(log_->Append({{"t", t}, {"i", i}}, i % 50 == 0).ok());
+        EXPECT_TRUE(log_->Append({{"t", t}, {"i", i}}, AuditRoom::kOrdinary).ok());
         if (i % 100 == 0) {
           EXPECT_TRUE(log_->Verify(std::nullopt).ok());
         }
@@ -338,12 +341,13 @@ TEST_F(AuditLogTest, FullDiskRefusesAndLeavesAWholeLog) {
     const rlim_t old = limit.rlim_cur;
     limit.rlim_cur = std::filesystem::file_size(path_) + 100;
     setrlimit(RLIMIT_FSIZE, &limit);
-    if ((*log)->Append({{"a", 1}}, false).error() != Error::kSystem) _exit(2);
+    if ((*log)->Append({{"a", 1}}, AuditRoom::kOrdinary).error() != Error::kSystem)
+      _exit(2);
     if ((*log)->head().sequence != 2) _exit(3);
     if (!(*log)->Verify(std::nullopt).ok()) _exit(4);
     limit.rlim_cur = old;
     setrlimit(RLIMIT_FSIZE, &limit);
-    _exit((*log)->Append({{"a", 1}}, true).ok() ? 0 : 5);
+    _exit((*log)->Append({{"a", 1}}, AuditRoom::kOrdinary).ok() ? 0 : 5);
   }
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);

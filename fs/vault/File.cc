@@ -136,10 +136,16 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
   std::unique_lock lock(mutex_);
   if (!unlocked_) return Gone();
   KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
-  header_.key_id = std::move(key_id);
-  header_.blob = std::move(blob);
+  std::swap(header_.key_id, key_id);
+  std::swap(header_.blob, blob);
   dirty_ = true;
-  KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  const Status written = WriteHeaderLocked();
+  if (!written.ok()) {
+    // What was refused must not take effect with a later header.
+    header_.key_id = std::move(key_id);
+    header_.blob = std::move(blob);
+    return written;
+  }
   KF_RETURN_IF_ERROR(data_->SetTimes(before.accessed, before.modified));
   return data_->Sync(true);
 }

@@ -35,16 +35,23 @@ const Aead& File::ContentKey(uint32_t epoch) {
 // daemon has never made more than the header says.
 Status File::ReserveSeals(uint64_t count) {
   if (seals_used_ + count > header_.seals_in_epoch) {
-    uint64_t bound = seals_used_ + count + kSealReserve;
-    if (bound > kMaxSealsPerEpoch) {
-      if (header_.key_epoch >= kMaxKeyEpoch) return Status::FromErrno(EFBIG, "write");
+    const uint32_t epoch = header_.key_epoch;
+    const uint64_t reserved = header_.seals_in_epoch;
+    uint64_t used = seals_used_;
+    if (used + count + kSealReserve > kMaxSealsPerEpoch) {
+      if (epoch >= kMaxKeyEpoch) return Status::FromErrno(EFBIG, "write");
       ++header_.key_epoch;
-      seals_used_ = 0;
-      bound = count + kSealReserve;
+      used = 0;
     }
-    header_.seals_in_epoch = bound;
+    header_.seals_in_epoch = used + count + kSealReserve;
     dirty_ = true;
-    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+    const Status written = WriteHeaderLocked();
+    if (!written.ok()) {
+      header_.key_epoch = epoch;
+      header_.seals_in_epoch = reserved;
+      return written;
+    }
+    seals_used_ = used;
   }
   seals_used_ += count;
   return OkStatus();
@@ -188,7 +195,11 @@ Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t coun
     // Until the data is written, entries hold seals of two states.
     header_.torn = true;
     dirty_ = true;
-    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+    const Status flagged = WriteHeaderLocked();
+    if (!flagged.ok()) {
+      header_.torn = false;
+      return flagged;
+    }
   }
   KF_RETURN_IF_ERROR(ReserveSeals(count));
   Bytes entries(count * kEntrySize);

@@ -52,6 +52,7 @@ Status File::CutExcess(uint64_t disk_length) {
 // half-way (a full disk), and returns the failure.
 Status File::Undo(Status failure) {
   header_.holes.TruncateTo(header_.length);
+  dirty_ = true;
   const auto info = data_->Stat();
   if (info.ok() && info->size > BackingSize(header_.length))
     (void)CutExcess(PlainSize(info->size));
@@ -117,7 +118,10 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
     plain = plain.subspan(bytes);
     block = end;
     const uint64_t reached = std::min(new_length, end * kBlockSize);
-    if (!plain.empty() && reached > header_.length) header_.length = reached;
+    if (!plain.empty() && reached > header_.length) {
+      header_.length = reached;
+      dirty_ = true;
+    }
   }
   if (new_length > header_.length) header_.length = new_length;
   dirty_ = true;
@@ -216,13 +220,25 @@ Status File::Truncate(uint64_t length) {
     KF_RETURN_IF_ERROR(
         ReadBlock(last, MutableBytes(plain).first(BlockBytes(last, header_.length))));
   // The header goes first: it says what is cut before anything is.
+  const uint64_t old_length = header_.length;
+  const HoleList old_holes = header_.holes;
   header_.length = length;
   header_.holes.TruncateTo(length);
-  if (length == 0) torn_ = header_.torn = false;
   dirty_ = true;
-  KF_RETURN_IF_ERROR(WriteHeaderLocked());
-  if (reseal)
-    KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), length));
+  Status cut = WriteHeaderLocked();
+  if (cut.ok() && reseal) {
+    cut = WriteBlocks(last, ByteView(plain).first(keep), length);
+    // The write failed; if the shorter block is stored all the same, it counts.
+    if (!cut.ok() && ReadBlock(last, MutableBytes(plain).first(keep)).ok()) return cut;
+  }
+  explicit_bzero(plain.data(), plain.size());
+  if (!cut.ok()) {
+    header_.length = old_length;
+    header_.holes = old_holes;
+    dirty_ = true;
+    return cut;
+  }
+  if (length == 0) torn_ = header_.torn = false;
   return data_->Truncate(BackingSize(length));
 }
 

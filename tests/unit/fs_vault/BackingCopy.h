@@ -1,0 +1,84 @@
+// BackingCopy: an encrypted file whose backing file a test can put back to what
+// it was, and open through any DataFile.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fs/vault/File.h"
+#include "fs/vault/VaultKeys.h"
+
+namespace keyfold {
+
+class BackingCopy {
+ public:
+  using Wrap = std::function<std::unique_ptr<DataFile>(std::unique_ptr<DataFile>)>;
+
+  // Makes a file that holds what `fill` wrote, synced.
+  explicit BackingCopy(const std::function<Status(File&)>& fill) {
+    char name[] = "/var/tmp/keyfold-fault-XXXXXX";
+    const int fd = ::mkstemp(name);
+    if (fd < 0) std::abort();
+    path_ = name;
+    HeaderSlot header;
+    header.file_id = NewId<FileId>();
+    header.home_folder = NewId<FolderId>();
+    header.key_id = RandomUuid();
+    header.blob = RandomBytes(97);
+    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1,
+                             std::move(header), DataKey(CopySecret(dek_)));
+    EXPECT_TRUE(file.ok()) << file.status().ToString();
+    EXPECT_TRUE(fill(**file).ok());
+    EXPECT_TRUE((*file)->WriteHeader().ok());
+    original_ = Snapshot();
+  }
+  ~BackingCopy() { ::unlink(path_.c_str()); }
+  BackingCopy(const BackingCopy&) = delete;
+  BackingCopy& operator=(const BackingCopy&) = delete;
+
+  const std::string& path() const { return path_; }
+  const Bytes& original() const { return original_; }
+
+  Bytes Snapshot() const {
+    Bytes all(16 << 20);
+    const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto n = ReadAt(fd.get(), 0, all);
+    EXPECT_TRUE(n.ok() && *n < all.size());
+    all.resize(n.ok() ? *n : 0);
+    return all;
+  }
+  void Restore(const Bytes& snapshot) const {
+    const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+    EXPECT_TRUE(WriteAt(fd.get(), 0, snapshot).ok());
+  }
+  // Open opens and unlocks it, through what `wrap` puts around the real file.
+  Result<std::shared_ptr<File>> Open(const Wrap& wrap = {}) const {
+    std::unique_ptr<DataFile> data = std::make_unique<PosixDataFile>(
+        UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)));
+    if (wrap) data = wrap(std::move(data));
+    auto file = std::make_shared<File>(std::move(data), 1);
+    KF_ASSIGN_OR_RETURN(const auto claimed, file->Inspect());
+    KF_RETURN_IF_ERROR(file->Unlock(DataKey(CopySecret(dek_)), claimed));
+    return file;
+  }
+
+ private:
+  const SecretBytes dek_ = RandomSecret(kKeySize);
+  std::string path_;
+  Bytes original_;
+};
+
+inline Result<Bytes> Contents(File& file) {
+  Bytes out(file.length());
+  KF_ASSIGN_OR_RETURN(const size_t n, file.Read(0, out));
+  out.resize(n);
+  return out;
+}
+
+}  // namespace keyfold

@@ -51,8 +51,9 @@ def as_user(name):
 
 
 @contextlib.contextmanager
-def new_share(kind):
-    """A Share with its users and the account's IAM; all is removed afterwards."""
+def new_share(kind, disk=None):
+    """A Share with its users and the account's IAM; all is removed afterwards. Its
+    store lies in `disk`, if that is given."""
     if not os.path.exists('/dev/fuse'):
         pytest.fail('no /dev/fuse: the mount tests cannot run')
     folder = tempfile.mkdtemp(prefix=f'keyfold-{kind}-', dir=os.environ.get('TMPDIR', '/var/tmp'))
@@ -61,7 +62,7 @@ def new_share(kind):
     try:
         remove_users()
         make_users()
-        made = Share(folder)
+        made = Share(folder, disk)
         made.apply_iam(IAM % 'AdministratorAccess')
         os.chmod(made.mnt, 0o1777)
         yield made
@@ -75,9 +76,9 @@ def new_share(kind):
 class Share:
     """One store and its mount. `folder` is a scratch folder on the backing disk."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, disk=None):
         self.folder = pathlib.Path(folder)
-        self.store, self.mnt = self.folder / 'store', self.folder / 'mnt'
+        self.store, self.mnt = pathlib.Path(disk or folder) / 'store', self.folder / 'mnt'
         # Users may not be able to reach the build folder.
         self.keyfold = self.folder / 'keyfold'
         subprocess.run(['cp', KEYFOLD, self.keyfold], check=True)

@@ -1,0 +1,107 @@
+"""When the disk is full: is that told to who writes, is nothing lost, and can a
+right still be revoked?
+
+The store lies on a small ext4 of its own, in a file mounted through a loop device."""
+import os
+import subprocess
+
+import pytest
+
+from share import Failed, new_share
+
+FILL = r'''
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_EXCL)
+written = 0
+try:
+    while True:
+        written += os.write(fd, os.urandom(1 << 20))
+        os.fsync(fd)
+except OSError as e:
+    print(errno.errorcode[e.errno])
+'''
+
+READ_UNTIL_REFUSED = r'''
+import errno, os, sys
+for _ in range(10000):
+    try:
+        os.close(os.open(sys.argv[1], os.O_RDONLY))
+    except OSError as e:
+        print(errno.errorcode[e.errno])
+        break
+'''
+
+
+@pytest.fixture
+def share(tmp_path_factory):
+    """A Share whose backing filesystem has room for some 40 MB, 5 % of them kept
+    for root."""
+    if os.geteuid() != 0:
+        pytest.skip('needs root to mount a loop device')
+    base = tmp_path_factory.mktemp('disk')
+    image, disk = base / 'image', base / 'disk'
+    disk.mkdir()
+    with open(image, 'wb') as f:
+        f.truncate(48 << 20)
+    subprocess.run(['mkfs.ext4', '-q', '-m', '5', image], check=True)
+    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
+    try:
+        with new_share('full-disk', disk) as made:
+            yield made
+    finally:
+        subprocess.run(['umount', disk], check=True)
+
+
+def fill_for_root(folder):
+    """Takes all that is left, the reserve too; returns what to remove again."""
+    path = folder / 'ballast'
+    with open(path, 'wb') as f:
+        for size in (1 << 20, 4096):
+            try:
+                while True:
+                    f.write(bytes(size))
+                    f.flush()
+            except OSError:
+                pass
+    return path
+
+
+def test_users_leave_the_reserve_alone(share):
+    os.chmod(share.mnt, 0o777)
+    kept = share.mnt / 'kept'
+    kept.write_bytes(b'before')
+    assert share.python('kfcfo', FILL, share.mnt / 'big') == 'ENOSPC'
+    space = os.statvfs(share.store)
+    assert space.f_bavail * space.f_frsize < 2 << 20
+    assert space.f_bfree * space.f_frsize > 2 << 20
+    # Reading and the records it makes go on.
+    os.chmod(kept, 0o644)
+    assert share.attempt('kfcfo', 'read', kept) == 'ok'
+    share.kms(None, 'create-key')
+    (share.mnt / 'big').unlink()
+    assert kept.read_bytes() == b'before'
+    assert share.attempt('kfcfo', 'create', share.mnt / 'again') == 'ok'
+
+
+def test_a_right_can_be_revoked_when_nothing_is_left(share):
+    os.chmod(share.mnt, 0o777)
+    key = share.kms('kfsysadmin', 'create-key')['KeyMetadata']['KeyId']
+    file = share.mnt / 'file'
+    assert share.attempt('kfcfo', 'create', file) == 'ok'
+    ballast = fill_for_root(share.store.parent)
+    # Uses stop when they can't be recorded any more, with a word of why ...
+    assert share.python('kfcfo', READ_UNTIL_REFUSED, file) == 'ENOSPC'
+    with pytest.raises(Failed) as refused:
+        share.kms('kfsysadmin', 'describe-key', '--key-id', key)
+    assert 'audit log cannot be written' in refused.value.text
+    # ... and changes do not.
+    share.kms('kfsysadmin', 'disable-key', '--key-id', key)
+    ballast.unlink()
+    assert share.kms('kfsysadmin', 'describe-key',
+                     '--key-id', key)['KeyMetadata']['KeyState'] == 'Disabled'
+    assert share.attempt('kfcfo', 'read', file) == 'ok'
+    share.run('kfcfo', 'audit', 'verify')
+    share.unmount()
+    share.mount()
+    assert share.kms('kfsysadmin', 'describe-key',
+                     '--key-id', key)['KeyMetadata']['KeyState'] == 'Disabled'

@@ -28,7 +28,6 @@ sys.stdin.readline()
 for number in range(count):
     with open(f'{folder}/{number}', 'wb', 0) as file:
         file.write(block)
-os.sync()
 print('written', flush=True)
 sys.stdin.readline()
 for number in range(count):
@@ -185,9 +184,14 @@ class Bench:
         workers = [self.worker(name, path, count) for name, path in zip(names, folders)]
         try:
             self.expect(workers, 'ready')
-            writing = self.together(workers, 'written')
+            start = time.monotonic()
+            self.together(workers, 'written')
+            os.sync()
+            writing = time.monotonic() - start
             filesystems.drop_caches()
-            reading = self.together(workers, 'read')
+            start = time.monotonic()
+            self.together(workers, 'read')
+            reading = time.monotonic() - start
         finally:
             for worker in workers:
                 worker.stdin.close()
@@ -204,12 +208,10 @@ class Bench:
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd='/')
 
     def together(self, workers, word):
-        start = time.monotonic()
         for worker in workers:
             worker.stdin.write('go\n')
             worker.stdin.flush()
         self.expect(workers, word)
-        return time.monotonic() - start
 
     def expect(self, workers, word):
         for worker in workers:

@@ -24,15 +24,16 @@ def arguments():
                         help='a folder on the disk to be measured')
     parser.add_argument('--only', action='append', metavar='WORKLOAD',
                         help='only workloads whose name has this in it; may be repeated')
-    parser.add_argument('--filesystems', default=','.join(filesystems.KINDS), metavar='A,B,...',
+    available = [name for name, kind in filesystems.KINDS.items() if kind.available()]
+    parser.add_argument('--filesystems', default=','.join(available), metavar='A,B,...',
                         help='of %(default)s')
     parser.add_argument('--output', type=pathlib.Path, default=here,
                         help='folder for results.csv and results.svg')
     args = parser.parse_args()
     args.names = args.filesystems.split(',')
     for name in args.names:
-        if name not in filesystems.KINDS:
-            parser.error(f'no filesystem {name}: choose of ' + ', '.join(filesystems.KINDS))
+        if name not in available:
+            parser.error(f'no filesystem {name}: choose of ' + ', '.join(available))
     args.wanted = [w for w in workloads.WORKLOADS
                    if not args.only or any(part in w.name for part in args.only)]
     if not args.wanted:

@@ -22,6 +22,10 @@ class Filesystem:
     """A folder to work in. Subclasses mount something on it."""
     serves_users = True  # others than the one who mounted may use it
 
+    @staticmethod
+    def available():
+        return True
+
     def __init__(self, work):
         self.work = work
         self.folder = work / 'mnt'
@@ -109,10 +113,15 @@ class Passthrough(Filesystem):
 
 
 class PassthroughLl(Passthrough):
-    """libfuse's own example, as it comes."""
+    """libfuse's own example, as it comes; some systems leave out the package's examples."""
+    program = BUILD / 'tests/bench/passthrough_ll'
+
+    @staticmethod
+    def available():
+        return PassthroughLl.program.exists()
 
     def command(self):
-        return [BUILD / 'tests/bench/passthrough_ll', '-f', '-o',
+        return [self.program, '-f', '-o',
                 f'allow_other,default_permissions,source={self.work}/source', self.folder]
 
 

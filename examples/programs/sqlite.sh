@@ -28,6 +28,7 @@ for journal in delete wal; do
     "$(sql "$db" 'SELECT count(DISTINCT writer), count(*) FROM t')"
 
   # A cache of ten pages makes the transaction reach the file before its end.
+  : >"$scratch/$journal.out"
   mkfifo "$scratch/$journal"
   sql "$db" <"$scratch/$journal" >"$scratch/$journal.out" & killed=$!
   exec 3>"$scratch/$journal"

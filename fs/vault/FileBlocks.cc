@@ -63,6 +63,9 @@ std::optional<size_t> File::OpenBlock(const BlockEntry& entry, BlockNo block,
   for (size_t i = 0; i < entry.seals.size(); ++i) {
     const Seal& seal = entry.seals[i];
     if (seal.IsAbsent()) continue;
+    // Zeros that were replaced come back only where a write may not have ended:
+    // a hole's seal opens whatever the data is.
+    if (i > 0 && seal.hole && !torn_) continue;
     const auto aad = BlockAad(header_.file_id, block, seal.hole);
     const Aead& key = ContentKey(*seal.epoch);
     if (seal.hole) {

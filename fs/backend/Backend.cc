@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/fsuid.h>
 #include <sys/resource.h>
@@ -148,7 +149,14 @@ NewFile::~NewFile() {
   if (!temporary_.empty()) (void)::unlinkat(folder_, temporary_.c_str(), 0);
 }
 
+Status OwnUmask() {
+  thread_local const int error = ::unshare(CLONE_FS) == 0 ? 0 : errno;
+  return error == 0 ? OkStatus() : Status::FromErrno(error, "unshare");
+}
+
 AsCaller::AsCaller(const FsIdentity& identity, Groups groups) {
+  if (!OwnUmask().ok()) std::abort();
+  ::umask(identity.umask);
   if (::geteuid() != 0) return;
   active_ = true;
   if (groups == Groups::kSupplementary && identity.groups) {
@@ -164,6 +172,7 @@ AsCaller::AsCaller(const FsIdentity& identity, Groups groups) {
 }
 
 AsCaller::~AsCaller() {
+  ::umask(0);
   if (!active_) return;
   ::setfsuid(0);
   ::setfsgid(0);

@@ -115,11 +115,15 @@ struct FsIdentity {
   uid_t uid = 0;
   gid_t gid = 0;
   std::function<std::vector<gid_t>()> groups;
+  mode_t umask = 0;
 };
 
 // AsCaller lets the calling thread act with a user's filesystem identity until
-// it goes out of scope; does nothing in a daemon without the privilege. Raw
+// it goes out of scope; only the umask in a daemon without the privilege. Raw
 // system calls: glibc's would change every thread.
+//
+// The umask is left to the backing filesystem, as a folder's default access
+// control list takes its place there.
 class AsCaller {
  public:
   enum class Groups { kNone, kSupplementary };
@@ -132,6 +136,10 @@ class AsCaller {
   bool active_ = false;
   bool groups_ = false;
 };
+
+// OwnUmask gives the calling thread, and those it starts later, a umask that no
+// other thread shares. kSystem where a sandbox forbids that.
+Status OwnUmask();
 
 // DropSupplementaryGroups takes from the whole process the groups it was started
 // with, which must not count for what AsCaller does. Nothing without privilege.

@@ -48,12 +48,15 @@ ssize_t WriteReply(int fd, iovec* iov, int count, void*) {
   return ::writev(fd, iov, count);
 }
 
-void Init(void*, fuse_conn_info* conn) {
+void Init(void* data, fuse_conn_info* conn) {
   for (unsigned wanted :
        {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS,
-        FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_ASYNC_READ, FUSE_CAP_CACHE_SYMLINKS})
+        FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_ASYNC_READ, FUSE_CAP_CACHE_SYMLINKS,
+        FUSE_CAP_DONT_MASK})
     if (conn->capable & wanted) conn->want |= wanted;
   // Locks stay in the kernel: the vault keeps none. Bytes are transformed, so
+  if (static_cast<FuseMount::Impl*>(data)->vault.HasAcls())
+    conn->want |= conn->capable & FUSE_CAP_POSIX_ACL;
   // splicing them gains nothing.
   conn->want &=
       ~(FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_SPLICE_READ |
@@ -231,6 +234,7 @@ Status FuseMount::Run() {
   impl.vault.keys().SetChangeListener([&impl] { impl.Changed(); });
   impl.keeper = std::thread([&impl] { impl.Keep(); });
   fuse_loop_config* config = fuse_loop_cfg_create();
+  KF_RETURN_IF_ERROR(OwnUmask());
   fuse_loop_cfg_set_clone_fd(config, 1);
   // More threads than that only wake each other on small requests.
   const unsigned threads = std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);

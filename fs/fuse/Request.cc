@@ -14,17 +14,17 @@ Caller Request::caller() const {
 }
 
 User Request::user() const {
-  return {caller(), [req = req_] {
-            std::vector<gid_t> groups(64);
-            int count =
-                fuse_req_getgroups(req, static_cast<int>(groups.size()), groups.data());
-            if (count > static_cast<int>(groups.size())) {
-              groups.resize(static_cast<size_t>(count));
-              count = fuse_req_getgroups(req, count, groups.data());
-            }
-            groups.resize(count > 0 ? static_cast<size_t>(count) : 0);
-            return groups;
-          }};
+  auto groups = [req = req_] {
+    std::vector<gid_t> list(64);
+    int count = fuse_req_getgroups(req, static_cast<int>(list.size()), list.data());
+    if (count > static_cast<int>(list.size())) {
+      list.resize(static_cast<size_t>(count));
+      count = fuse_req_getgroups(req, count, list.data());
+    }
+    list.resize(count > 0 ? static_cast<size_t>(count) : 0);
+    return list;
+  };
+  return {caller(), std::move(groups), fuse_req_ctx(req_)->umask};
 }
 
 void Request::RecordDamage(const Status& status, const Caller& caller,

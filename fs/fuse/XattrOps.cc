@@ -14,6 +14,8 @@ constexpr char kSocketXattr[] = "user.keyfold.socket";
 constexpr std::string_view kOwnPrefix = "user.keyfold.";
 constexpr std::string_view kUserPrefix = "user.";
 
+bool IsAcl(std::string_view name) { return name == kAccessAcl || name == kDefaultAcl; }
+
 // KeyfoldXattr answers the attributes by which the mount describes itself.
 Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode,
                                  std::string_view name) {
@@ -38,6 +40,7 @@ Result<Bytes> GetAnyXattr(Request& r, const InodeRef& inode, const std::string& 
     KF_ASSIGN_OR_RETURN(std::string value, KeyfoldXattr(r, inode, name));
     return Bytes(value.begin(), value.end());
   }
+  if (IsAcl(name)) return r.vault().GetAcl(inode->fd.get(), name);
   if (!name.starts_with(kUserPrefix)) return Status::FromErrno(ENODATA, "xattr");
   return r.vault().GetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()));
 }
@@ -104,11 +107,13 @@ void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name,
         });
       return r.Refuse(status, inode->folder ? "SetFolderKey" : "SetFileKey", inode);
     }
+    const ByteView bytes(reinterpret_cast<const uint8_t*>(value), size);
+    if (IsAcl(name))
+      return r.Reply(r.vault().SetAcl(inode->fd.get(), name, bytes, r.user()));
     if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
     if (!name.starts_with(kUserPrefix)) return r.Fail(EOPNOTSUPP);
-    r.Refuse(r.vault().SetUserXattr(
-                 inode->fd.get(), name.substr(kUserPrefix.size()),
-                 ByteView(reinterpret_cast<const uint8_t*>(value), size), flags),
+    r.Refuse(r.vault().SetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()),
+                                    bytes, flags),
              "SetXattr", inode);
   });
 }
@@ -117,11 +122,10 @@ void ListXattrOp(fuse_req_t req, fuse_ino_t node, size_t size) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    auto names = r.vault().ListUserXattrs(inode->fd.get());
+    auto names = r.vault().ListXattrs(inode->fd.get());
     if (!names.ok()) return r.Refuse(names.status(), "ListXattr", inode);
     std::string list;
-    for (const std::string& name : *names)
-      list += std::string(kUserPrefix) + name + '\0';
+    for (const std::string& name : *names) list += name + '\0';
     ReplyXattr(req, size, AsBytes(list));
   });
 }
@@ -131,6 +135,7 @@ void RemoveXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
     const std::string name = raw_name;
+    if (IsAcl(name)) return r.Reply(r.vault().RemoveAcl(inode->fd.get(), name));
     if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
     if (!name.starts_with(kUserPrefix)) return r.Fail(ENODATA);
     r.Refuse(

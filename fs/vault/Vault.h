@@ -23,18 +23,22 @@
 
 namespace keyfold {
 
+inline constexpr char kAccessAcl[] = "system.posix_acl_access";
+inline constexpr char kDefaultAcl[] = "system.posix_acl_default";
+
 struct VaultOptions {
   std::string tree_path;  // STORE/tree
   std::string store_id;   // UUID
 };
 
 // User is who asks; `groups` looks up the supplementary groups that count when
-// something is created.
+// something is created, `umask` is what is taken from its mode.
 struct User {
   Caller caller;
   std::function<std::vector<gid_t>()> groups;
+  mode_t umask = 0;
 
-  FsIdentity identity() const { return {caller.uid, caller.gid, groups}; }
+  FsIdentity identity() const { return {caller.uid, caller.gid, groups, umask}; }
 };
 
 // Place is one name of an object: its folder and its plain name there.
@@ -139,7 +143,18 @@ class Vault {
   Result<Bytes> GetUserXattr(int fd, const std::string& name);
   Status SetUserXattr(int fd, const std::string& name, ByteView value, int flags);
   Status RemoveUserXattr(int fd, const std::string& name);
-  Result<std::vector<std::string>> ListUserXattrs(int fd);
+  // ListXattrs returns whole names, access control lists included.
+  Result<std::vector<std::string>> ListXattrs(int fd);
+
+  // Access control lists, kAccessAcl and kDefaultAcl, are the backing object's
+  // own, so that the backing filesystem decides as the mount does. A filesystem
+  // without them answers kSystem/EOPNOTSUPP to SetAcl; there is then none to get.
+  bool HasAcls() const;
+  Result<Bytes> GetAcl(int fd, const std::string& name);
+  // SetAcl takes the set-group-id bit if `user`, the object's owner, is not in
+  // its group.
+  Status SetAcl(int fd, const std::string& name, ByteView value, const User& user);
+  Status RemoveAcl(int fd, const std::string& name);
 
   // Revoke re-examines every open handle. A file of which any handle lost its
   // right is dropped from `cache`, its other handles go stale, and its keys are

@@ -27,6 +27,7 @@ std::string BackingXattr(const VaultKeys& keys, ByteView object,
 }
 
 Status CheckXattrName(const std::string& name) {
+  if (name.empty()) return Status::FromErrno(EINVAL, "xattr");
   return name.size() > kMaxXattrName ? Status::FromErrno(ERANGE, "xattr") : OkStatus();
 }
 
@@ -59,24 +60,52 @@ Status Vault::RemoveUserXattr(int fd, const std::string& name) {
   return OkStatus();
 }
 
-Result<std::vector<std::string>> Vault::ListUserXattrs(int fd) {
-  std::vector<std::string> names;
+Result<std::vector<std::string>> Vault::ListXattrs(int fd) {
   auto object = ObjectIdOf(vault_keys_, fd);
-  if (object.status().sys_errno() == EPERM) return names;  // a symlink or node
-  if (!object.ok()) return object.status();
+  const bool has_id = object.status().sys_errno() != EPERM;  // no symlink or node
+  if (has_id && !object.ok()) return object.status();
   std::string list(64 * 1024, '\0');
   const ssize_t n = ::listxattr(FdPath(fd).c_str(), list.data(), list.size());
   if (n < 0) return Status::FromErrno(errno, "listxattr");
   list.resize(static_cast<size_t>(n));
+  std::vector<std::string> names;
   for (size_t at = 0; at < list.size();) {
     const std::string backing = list.c_str() + at;
     at += backing.size() + 1;
+    if (backing == kAccessAcl || backing == kDefaultAcl) names.push_back(backing);
     auto sealed = DecodeXattrName(backing);
-    if (!sealed.ok()) continue;
+    if (!has_id || !sealed.ok()) continue;
     auto name = vault_keys_.OpenName(XattrNameAad(*object), *sealed);
-    if (name.ok()) names.emplace_back(AsText(*name));
+    if (name.ok()) names.push_back("user." + std::string(AsText(*name)));
   }
   return names;
+}
+
+bool Vault::HasAcls() const {
+  return GetXattr(root_->fd(), kDefaultAcl).status().sys_errno() != EOPNOTSUPP;
+}
+
+Result<Bytes> Vault::GetAcl(int fd, const std::string& name) {
+  auto value = GetXattr(fd, name);
+  if (!value.ok() && value.status().sys_errno() != EOPNOTSUPP) return value.status();
+  if (!value.ok() || !*value) return Status::FromErrno(ENODATA, "getxattr");
+  return std::move(**value);
+}
+
+Status Vault::SetAcl(int fd, const std::string& name, ByteView value,
+                     const User& user) {
+  struct stat st;
+  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
+  // The kernel has checked that it is the owner, or one who may do it for them.
+  if (user.caller.uid != st.st_uid) return SetXattr(fd, name, value);
+  return MakeAs(user.identity(), true, [&] { return SetXattr(fd, name, value); });
+}
+
+Status Vault::RemoveAcl(int fd, const std::string& name) {
+  return ::removexattr(FdPath(fd).c_str(), name.c_str()) == 0
+             ? OkStatus()
+             : Status::FromErrno(errno, "removexattr");
 }
 
 }  // namespace keyfold

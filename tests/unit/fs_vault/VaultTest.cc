@@ -255,7 +255,8 @@ TEST_F(VaultTest, AttributesStayWithTheirFile) {
   ASSERT_TRUE(SetXattr(fa.get(), backing_name(a), theirs).ok());
   EXPECT_EQ(vault_->GetUserXattr(fa.get(), "note").status().error(), Error::kCorrupt);
   ASSERT_TRUE(SetXattr(fa.get(), backing_name(b), theirs).ok());
-  EXPECT_EQ(vault_->ListUserXattrs(fa.get()).value(), std::vector<std::string>{"note"});
+  EXPECT_EQ(vault_->ListXattrs(fa.get()).value(),
+            std::vector<std::string>{"user.note"});
 }
 
 TEST_F(VaultTest, AFileThatIsPutRightOpensAgain) {

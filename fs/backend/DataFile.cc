@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/backend/Reserve.h"
+
 namespace keyfold {
 namespace {
 
@@ -18,11 +20,26 @@ Result<size_t> PosixDataFile::ReadAt(uint64_t offset, MutableBytes out) const {
 }
 
 Status PosixDataFile::WriteAt(uint64_t offset, ByteView data) {
+  const OutsideReserve outside;
   return keyfold::WriteAt(fd_.get(), static_cast<off_t>(offset), data);
 }
 
 Status PosixDataFile::Truncate(uint64_t size) {
+  const OutsideReserve outside;
   return Outcome(::ftruncate(fd_.get(), static_cast<off_t>(size)), "truncate");
+}
+
+Status PosixDataFile::Reserve(uint64_t offset, uint64_t size) {
+  const OutsideReserve outside;
+  return Outcome(::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                             static_cast<off_t>(size)),
+                 "reserve");
+}
+
+Status PosixDataFile::Release(uint64_t offset, uint64_t size) {
+  return Outcome(::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                             static_cast<off_t>(offset), static_cast<off_t>(size)),
+                 "release");
 }
 
 Status PosixDataFile::Sync(bool data_only) {

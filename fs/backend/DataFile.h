@@ -36,6 +36,17 @@ class DataFile {
   virtual Status WriteAt(uint64_t offset, ByteView data) = 0;
   // Truncate cuts the file, or grows it by zeros.
   virtual Status Truncate(uint64_t size) = 0;
+  // Reserve takes space for a range, wherever the file ends, and Release gives it
+  // back, after which the range reads as zeros. Neither changes the file's size.
+  // kSystem/EOPNOTSUPP where space is not to be had that way.
+  virtual Status Reserve(uint64_t offset, uint64_t size) {
+    (void)offset, (void)size;
+    return Status::FromErrno(EOPNOTSUPP, "reserve");
+  }
+  virtual Status Release(uint64_t offset, uint64_t size) {
+    (void)offset, (void)size;
+    return Status::FromErrno(EOPNOTSUPP, "release");
+  }
   // Sync returns once contents and size survive power loss; times too, unless
   // `data_only`.
   virtual Status Sync(bool data_only) = 0;
@@ -51,6 +62,8 @@ class PosixDataFile : public DataFile {
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;
+  Status Reserve(uint64_t offset, uint64_t size) override;
+  Status Release(uint64_t offset, uint64_t size) override;
   Status Sync(bool data_only) override;
   Result<Info> Stat() const override;
   Status SetTimes(const timespec& accessed, const timespec& modified) override;

@@ -78,7 +78,9 @@ Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
   }
   if (to_set & FUSE_SET_ATTR_SIZE) {
     KF_RETURN_IF_ERROR(TruncateTo(r, inode, fi, static_cast<uint64_t>(attr.st_size)));
-    if (r.caller().uid != 0) KF_RETURN_IF_ERROR(r.vault().ClearSetId(fd));
+    if (inode->lost_end > static_cast<uint64_t>(attr.st_size))
+      inode->lost_end = static_cast<uint64_t>(attr.st_size);
+    KF_RETURN_IF_ERROR(ClearSetId(r, inode));
   }
   if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
     return SetTimes(r, inode, attr, to_set);

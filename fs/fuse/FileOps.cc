@@ -59,7 +59,9 @@ void ReleaseOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
     const auto& handle = HandleOf(fi);
     if (const InodeRef inode = r.Inode(node); inode && handle->lost_errno == 0)
       inode->size = handle->file->length();
+    const bool wrote = handle->use != KeyUse::kRead;
     DropHandle(r, fi);
+    if (wrote) ForgetAttributes(r, node);
     r.Fail(0);
   });
 }
@@ -73,36 +75,32 @@ void FlushOp(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
   });
 }
 
-void FsyncOp(fuse_req_t req, fuse_ino_t, int data_only, fuse_file_info* fi) {
-  Guard(req, [&](Request& r) { r.Reply(HandleOf(fi)->file->Sync(data_only != 0)); });
+void FsyncOp(fuse_req_t req, fuse_ino_t node, int data_only, fuse_file_info* fi) {
+  Guard(req, [&](Request& r) {
+    const Status status = HandleOf(fi)->file->Sync(data_only != 0);
+    ForgetAttributes(r, node);
+    r.Reply(status);
+  });
 }
 
-// The kernel reads ahead and writes back in no one's name: the handle says for
-// whom.
-void RefuseContents(Request& r, const Handle& handle, const char* event,
-                    const Status& status) {
-  if (IsDamage(status))
-    r.RecordDamage(status, handle.caller, handle.file->header().key_id,
-                   {event, handle.path, handle.use});
-  r.Reply(status);
-}
-
-void ReadOp(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info* fi) {
+void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+            fuse_file_info* fi) {
   Guard(req, [&](Request& r) {
     const auto& handle = HandleOf(fi);
+    const InodeRef inode = r.Inode(node);
+    if (!inode) return r.Reply(NoSuchInode());
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     const MutableBytes buffer = ThreadBuffer(size);
     auto n = handle->file->Read(static_cast<uint64_t>(offset), buffer);
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     if (!n.ok()) return RefuseContents(r, *handle, "ReadFile", n.status());
+    // The kernel would show zeros in place of what a full disk did not take.
+    if (*n < size && static_cast<uint64_t>(offset) + *n < inode->lost_end)
+      return r.Fail(EIO);
+    if (r.fs().count_reads && !handle->counted.exchange(true))
+      r.vault().CountRead(inode->fd.get());
     fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *n);
   });
-}
-
-// What is written comes from one who may not keep the set-id bits; the kernel
-// sends such writes at once, and never from its cache.
-Status ClearSetId(Request& r, const InodeRef& inode) {
-  return r.caller().uid == 0 ? OkStatus() : r.vault().ClearSetId(inode->fd.get());
 }
 
 void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
@@ -124,18 +122,36 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
     if (!fi->writepage) {
       const InodeRef inode = r.Inode(node);
       if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
+      // The kernel sends what clears them at once, and never from its cache.
       const Status cleared = inode ? ClearSetId(r, inode) : NoSuchInode();
       if (!cleared.ok()) return r.Reply(cleared);
     }
     // The handle of a write-back is any writer's; the file itself refuses once
     // its key is wiped.
     const Status status = handle->file->Write(static_cast<uint64_t>(offset), data);
-    if (!status.ok()) return RefuseContents(r, *handle, "WriteFile", status);
+    if (!status.ok()) {
+      const InodeRef inode = fi->writepage ? r.Inode(node) : nullptr;
+      const uint64_t end = static_cast<uint64_t>(offset) + data.size();
+      if (inode && end > inode->lost_end) inode->lost_end = end;
+      return RefuseContents(r, *handle, "WriteFile", status);
+    }
     fuse_reply_write(req, data.size());
   });
 }
 
 }  // namespace
+
+Status ClearSetId(Request& r, const InodeRef& inode) {
+  return r.caller().uid == 0 ? OkStatus() : r.vault().ClearSetId(inode->fd.get());
+}
+
+void RefuseContents(Request& r, const Handle& handle, const char* event,
+                    const Status& status) {
+  if (IsDamage(status))
+    r.RecordDamage(status, handle.caller, handle.file->header().key_id,
+                   {event, handle.path, handle.use});
+  r.Reply(status);
+}
 
 Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, KeyUse use,
                                           const char* event) {
@@ -157,7 +173,9 @@ Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, Key
   }
   // The kernel keeps the length it first saw, from the size in the store; only
   // the header is to be believed.
-  if (opened.ok() && (*opened)->first && (*opened)->file->length() != inode->size) {
+  if (opened.ok() && (*opened)->first &&
+      ((*opened)->file->length() != inode->size ||
+       (*opened)->file->length() < inode->lost_end)) {
     r.inodes().Detach(inode->ino);
     r.vault().Close(*opened);
     return NoSuchInode();

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <thread>
 
+#include "fs/backend/Reserve.h"
 #include "fs/fuse/InodeTable.h"
 #include "fs/fuse/Request.h"
 
@@ -54,9 +55,9 @@ void Init(void* data, fuse_conn_info* conn) {
         FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_ASYNC_READ, FUSE_CAP_CACHE_SYMLINKS,
         FUSE_CAP_DONT_MASK})
     if (conn->capable & wanted) conn->want |= wanted;
-  // Locks stay in the kernel: the vault keeps none. Bytes are transformed, so
   if (static_cast<FuseMount::Impl*>(data)->vault.HasAcls())
     conn->want |= conn->capable & FUSE_CAP_POSIX_ACL;
+  // Locks stay in the kernel: the vault keeps none. Bytes are transformed, so
   // splicing them gains nothing.
   conn->want &=
       ~(FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_SPLICE_READ |
@@ -180,6 +181,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   fuse_set_log_func(Log);
   KF_RETURN_IF_ERROR(CheckRights(options.mountpoint));
   RaiseDescriptorLimit();
+  GiveUpResourceLimits();
   DropSupplementaryGroups();
   auto root = std::make_shared<Inode>();
   root->node = FUSE_ROOT_ID;
@@ -195,6 +197,9 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
 
   std::unique_ptr<FuseMount> mount(new FuseMount);
   mount->impl_ = std::make_unique<Impl>(vault, std::move(root), options);
+  for (const char* none : {"noatime", "ro"})
+    if (std::count(options.options.begin(), options.options.end(), none) > 0)
+      mount->impl_->count_reads = false;
   std::string flags =
       "default_permissions,subtype=keyfold,max_read=" + std::to_string(kMaxRequest) +
       ",fsname=" + EscapeOption(options.source);
@@ -209,6 +214,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   AddNameOperations(&ops);
   AddFolderOperations(&ops);
   AddFileOperations(&ops);
+  AddSpaceOperations(&ops);
   AddAttributeOperations(&ops);
   AddXattrOperations(&ops);
   mount->impl_->session = fuse_session_new(&args, &ops, sizeof ops, mount->impl_.get());
@@ -228,13 +234,14 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
 
 Status FuseMount::Run() {
   Impl& impl = *impl_;
+  KF_RETURN_IF_ERROR(OwnUmask());
   ::umask(0);
   if (fuse_set_signal_handlers(impl.session) != 0)
     return Status(Error::kInternal, "cannot set signal handlers");
   impl.vault.keys().SetChangeListener([&impl] { impl.Changed(); });
   impl.keeper = std::thread([&impl] { impl.Keep(); });
+  impl.flusher.Start();
   fuse_loop_config* config = fuse_loop_cfg_create();
-  KF_RETURN_IF_ERROR(OwnUmask());
   fuse_loop_cfg_set_clone_fd(config, 1);
   // More threads than that only wake each other on small requests.
   const unsigned threads = std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
@@ -243,6 +250,7 @@ Status FuseMount::Run() {
   const int result = fuse_session_loop_mt(impl.session, config);
   fuse_loop_cfg_destroy(config);
   impl.vault.keys().SetChangeListener({});
+  impl.flusher.Stop();
   impl.StopKeeper();
   impl.vault.FlushAll();
   fuse_remove_signal_handlers(impl.session);

@@ -32,6 +32,9 @@ struct Inode {
   std::atomic<bool> detached{false};
   // The length the kernel believes a file has while no one has it open.
   std::atomic<uint64_t> size{0};
+  // Where the furthest write of the kernel's cache ended that failed: the kernel
+  // believes the file to reach there.
+  std::atomic<uint64_t> lost_end{0};
 };
 using InodeRef = std::shared_ptr<Inode>;
 

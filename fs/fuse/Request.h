@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "fs/fuse/Errands.h"
 #include "fs/fuse/FuseMount.h"
 #include "fs/fuse/InodeTable.h"
 #include "fs/vault/Errno.h"
@@ -35,6 +36,7 @@ struct FuseMount::Impl final : PageCache {
   MountOptions options;
   fuse_session* session = nullptr;
   bool mounted = false;
+  bool count_reads = true;  // as accesses; not on a mount with noatime
 
   Impl(Vault& v, InodeRef root, MountOptions o)
       : vault(v), inodes(std::move(root)), options(std::move(o)) {}
@@ -48,6 +50,8 @@ struct FuseMount::Impl final : PageCache {
   void Postpone(std::function<void()> request);
   void StopKeeper();
   std::thread keeper;
+  // What waits for write-back of one file, and must not keep the keeper.
+  Errands flusher;
 
  private:
   void Detach(ino_t ino) override;
@@ -137,6 +141,7 @@ MutableBytes ThreadBuffer(size_t size);
 void AddNameOperations(fuse_lowlevel_ops* ops);       // NameOps.cc
 void AddFolderOperations(fuse_lowlevel_ops* ops);     // FolderOps.cc
 void AddFileOperations(fuse_lowlevel_ops* ops);       // FileOps.cc
+void AddSpaceOperations(fuse_lowlevel_ops* ops);      // SpaceOps.cc
 void AddAttributeOperations(fuse_lowlevel_ops* ops);  // AttributeOps.cc
 void AddXattrOperations(fuse_lowlevel_ops* ops);      // XattrOps.cc
 

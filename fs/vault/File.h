@@ -15,6 +15,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <string>
+#include <vector>
 
 #include "fs/backend/DataFile.h"
 #include "fs/format/Geometry.h"
@@ -34,6 +35,8 @@ struct Handle {
   std::string path;
   // The first to open the file: its length comes from disk.
   bool first = false;
+  // Whether its reading has been counted as an access to the file.
+  std::atomic<bool> counted{false};
   // Set once, when the right was lost; reads fail with it from then on.
   std::atomic<int> lost_errno{0};
 };
@@ -69,6 +72,17 @@ class File {
   Result<size_t> Read(uint64_t offset, MutableBytes out);
   Status Write(uint64_t offset, ByteView data);
   Status Truncate(uint64_t length);
+  // Reserve makes room on the backing store for a range, so that writing there
+  // fails for no lack of it; it makes the file longer unless `keep_size`.
+  // kSystem/EOPNOTSUPP where the backing store can't.
+  Status Reserve(uint64_t offset, uint64_t size, bool keep_size);
+  // Zero makes the range read as zeros, up to the file's end; with `release` its
+  // space goes back to the backing store.
+  Status Zero(uint64_t offset, uint64_t size, bool release);
+  // Seek returns where, from `offset` on, data begins or else a hole does; the
+  // end of the file counts as one. kSystem/ENXIO when there is neither.
+  enum class Seeking { kData, kHole };
+  Result<uint64_t> Seek(uint64_t offset, Seeking what);
   // WriteHeader stores the header if it changed since; Sync makes contents and
   // header survive power loss.
   Status WriteHeader();
@@ -103,6 +117,18 @@ class File {
   Status Extend(uint64_t length);
   Status Undo(Status failure);
   Status CutExcess(uint64_t disk_length);
+
+  // FileSpace.cc: reserved and released space, and where holes are. Callers hold
+  // mutex_.
+  struct Span {
+    uint64_t begin = 0, end = 0;  // on the backing file
+  };
+  Status ReserveBlocks(uint64_t offset, uint64_t end);
+  Status ZeroPart(BlockNo block, uint64_t from, uint64_t to);
+  Status ZeroBlocks(BlockNo first, uint64_t end, std::vector<Span>* unused);
+  Status ZeroGroups(HoleRange range, std::vector<Span>* unused);
+  Result<bool> IsHole(BlockNo block);
+  Result<uint64_t> RunEnd(BlockNo first, bool* hole);
 
   Status WriteHeaderLocked(size_t size = 0);
 

@@ -79,6 +79,9 @@ class Vault {
   // ClearSetId takes the set-user-id bit, and a set-group-id bit that is one,
   // from a file whose contents someone without privilege changes.
   Status ClearSetId(int fd);
+  // CountRead moves the time of access as reading a local file does by default:
+  // once after each change, and once a day.
+  void CountRead(int fd);
   // List calls `visit` with each entry's plain name, d_type and backing offset;
   // it stops when `visit` returns false. `dir` is an open directory stream.
   Status List(
@@ -111,6 +114,8 @@ class Vault {
                                            const std::string& path,
                                            const char* event = "OpenFile");
   void Close(const std::shared_ptr<Handle>& handle);
+  // HasWriters tells whether someone has the file open for writing.
+  bool HasWriters(const std::shared_ptr<File>& file) const;
   // WriteBack stores the header of the file if it is open, so that nothing is
   // written to the backing file later.
   Status WriteBack(ino_t ino);

@@ -1,5 +1,7 @@
 #include <errno.h>
 
+#include <algorithm>
+
 #include "fs/vault/Errno.h"
 #include "fs/vault/Vault.h"
 
@@ -143,6 +145,12 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
 }
 
 void Vault::Close(const std::shared_ptr<Handle>& handle) { files_.Leave(handle); }
+
+bool Vault::HasWriters(const std::shared_ptr<File>& file) const {
+  const auto handles = files_.HandlesOf(file);
+  return std::any_of(handles.begin(), handles.end(),
+                     [](const auto& handle) { return handle->use != KeyUse::kRead; });
+}
 
 Status Vault::WriteBack(ino_t ino) {
   const auto file = files_.Find(ino);

@@ -101,6 +101,10 @@ class Share:
         """Ends the daemon as a power cut ends it, but for the disk."""
         pid = self.daemon()
         os.kill(pid, 9)
+        self.await_end(pid)
+
+    def await_end(self, pid):
+        """Clears away after a daemon that was killed."""
         subprocess.run(['umount', '-l', self.mnt], check=True)
         for _ in range(100):
             if not os.path.exists(f'/proc/{pid}'):

@@ -1,0 +1,80 @@
+"""Is what was written on the backing store when the call returns that promises so?
+
+The daemon is killed just after: what only the kernel's cache held is gone."""
+import contextlib
+import mmap
+import os
+import shutil
+import signal
+import tempfile
+
+import pytest
+
+from share import Share
+
+
+@pytest.fixture
+def share():
+    folder = tempfile.mkdtemp(prefix='keyfold-sync-', dir=os.environ.get('TMPDIR', '/var/tmp'))
+    made = None
+    try:
+        made = Share(folder)
+        yield made
+    finally:
+        if made is not None and os.path.ismount(made.mnt):
+            made.unmount()
+        shutil.rmtree(folder)
+
+
+def written_and_killed(share, flags, after=lambda fd: None):
+    """What a file holds in which 'old' was overwritten and appended to by `flags`."""
+    path = share.mnt / 'f'
+    path.write_bytes(b'old' * 2000)
+    fd = os.open(path, os.O_RDWR)
+    os.fsync(fd)
+    os.close(fd)
+    daemon = share.daemon()
+    fd = os.open(path, os.O_RDWR | flags)
+    with mmap.mmap(-1, 8192) as buffer:
+        buffer[:] = b'n' * 8192
+        os.pwritev(fd, [buffer], 0)
+    after(fd)
+    # Before another process is started: closing what it inherits would write back.
+    os.kill(daemon, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    share.await_end(daemon)
+    share.mount()
+    return path.read_bytes()
+
+
+OLD, NEW = b'old' * 2000, b'n' * 8192
+
+
+def test_without_a_promise_the_cache_is_lost(share):
+    assert written_and_killed(share, 0) == OLD
+
+
+@pytest.mark.parametrize('flags', [os.O_SYNC, os.O_DSYNC, os.O_DIRECT, os.O_DIRECT | os.O_SYNC],
+                         ids=['sync', 'dsync', 'direct', 'direct-sync'])
+def test_synchronous_writes_are_written(share, flags):
+    found = written_and_killed(share, flags)
+    if flags == os.O_DIRECT:
+        # It passes the cache by, and promises nothing about the length.
+        assert found[:6000] == NEW[:6000]
+    else:
+        assert found == NEW
+
+
+@pytest.mark.parametrize('call', [os.fsync, os.fdatasync, lambda fd: os.sync()],
+                         ids=['fsync', 'fdatasync', 'sync'])
+def test_what_was_synced_is_written(share, call):
+    assert written_and_killed(share, 0, call) == NEW
+
+
+def test_msync_writes(share):
+    def change(fd):
+        with mmap.mmap(fd, 8192) as m:
+            m[0:6] = b'mapped'
+            m.flush()
+    assert written_and_killed(share, 0, change) == b'mapped' + NEW[6:]

@@ -28,7 +28,12 @@ Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
   if (offset > kMaxFileSize || size > kMaxFileSize - offset)
     return Status::FromErrno(EFBIG, "fallocate");
   const uint64_t end = offset + size;
-  KF_RETURN_IF_ERROR(ReserveBlocks(offset, end));
+  const Status reserved = ReserveBlocks(offset, end);
+  if (!reserved.ok()) {
+    // What was got of it behind the end is not to fill the disk for nothing.
+    (void)data_->Truncate(BackingSize(header_.length));
+    return reserved;
+  }
   if (keep_size || end <= header_.length) return OkStatus();
   const Status extended = Extend(end);
   return extended.ok() ? extended : Undo(extended);

@@ -13,6 +13,7 @@ import os
 import pickle
 import pwd
 import random
+import re
 import stat
 import struct
 import time
@@ -284,7 +285,8 @@ class Random:
         if kind == 'setxattr':
             name = self.xattr()
             value = self.data() if name.startswith('user') else self.acl()
-            return kind, path, name, value[:2000], rng.choice((0, 0, 1, 2))
+            # More would not fit beside the mount's own attributes.
+            return kind, path, name, value[:300], rng.choice((0, 0, 1, 2))
         if kind in ('getxattr', 'removexattr'):
             return kind, path, self.xattr()
         if kind == 'umask':
@@ -293,8 +295,8 @@ class Random:
 
 
 def short(value):
-    text = repr(value)
-    return text if len(text) < 300 else text[:300] + f'... ({len(text)})'
+    text = re.sub(r'x{200}|D{190}', lambda m: m.group()[0] + '...', repr(value))
+    return text if len(text) < 150 else text[:150] + f'... ({len(text)})'
 
 
 def tree(root):

@@ -215,6 +215,42 @@ def test_what_was_written_before_a_revocation_is_kept(share, reports):
     assert share.python('kfcfo', code, path) == '3000000 True'
 
 
+COPY = r'''
+import errno, os, sys
+files = [os.open(path, os.O_RDWR) for path in sys.argv[1:3]]
+def attempt():
+    try:
+        # Of one to the other, and back.
+        a = os.copy_file_range(files[0], files[1], 5, 0, 0)
+        b = os.copy_file_range(files[1], files[0], 5, 0, 0)
+        os.posix_fallocate(files[0], 0, 100)
+        return 'ok' if a == b == 5 else 'short'
+    except OSError as e:
+        return errno.errorcode[e.errno]
+print(attempt(), flush=True)
+for line in sys.stdin:
+    print(attempt(), flush=True)
+'''
+
+
+@pytest.mark.parametrize('which', ['from', 'to'])
+def test_nothing_is_copied_without_the_right_to_both_files(share, reports, which):
+    folder, alias = reports
+    path, other = folder / 'payslip.pdf', share.mnt / f'copy-{which}'
+    write(share, other, 'somewhere else')
+    pair = (path, other) if which == 'from' else (other, path)
+    copier = subprocess.Popen(
+        [*as_user('kfcfo'), '/usr/bin/python3', '-c', COPY, *map(str, pair)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd='/')
+    assert copier.stdout.readline() == 'ok\n'
+    share.kms('kfcfo', 'disable-key', '--key-id', alias)
+    time.sleep(1)
+    copier.stdin.write('again\n')
+    copier.stdin.flush()
+    assert copier.stdout.readline() == 'ENOKEY\n'
+    copier.communicate('')
+
+
 def test_a_grant_opens_and_its_end_closes(share, reports):
     folder, alias = reports
     path = folder / 'payslip.pdf'

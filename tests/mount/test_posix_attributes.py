@@ -91,3 +91,10 @@ def test_modes_of_all_kinds(folder):
             assert stat.S_IMODE((folder / name).stat().st_mode) == mode
     (folder / 'l').symlink_to('f')
     assert stat.S_IMODE((folder / 'l').lstat().st_mode) == 0o777
+
+
+def test_attributes_that_fill_a_block(folder):
+    (folder / 'f').touch()
+    for i in range(30):
+        os.setxattr(folder / 'f', f'user.{i}', b'x' * 100)
+    assert len(os.listxattr(folder / 'f')) == 30

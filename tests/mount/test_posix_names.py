@@ -399,3 +399,10 @@ assert sorted(again) == sorted(order + [b'one-more'])
 c.closedir(d)
 """
     subprocess.run(['python3', '-c', code, folder], check=True)
+
+
+def test_a_thousand_names_of_a_file(folder):
+    (folder / 'f').touch()
+    for i in range(1000):
+        os.link(folder / 'f', folder / f'l{i}')
+    assert (folder / 'f').stat().st_nlink == 1001

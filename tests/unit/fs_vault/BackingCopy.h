@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -46,11 +47,10 @@ class BackingCopy {
   const Bytes& original() const { return original_; }
 
   Bytes Snapshot() const {
-    Bytes all(16 << 20);
+    Bytes all(std::filesystem::file_size(path_));
     const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
     const auto n = ReadAt(fd.get(), 0, all);
-    EXPECT_TRUE(n.ok() && *n < all.size());
-    all.resize(n.ok() ? *n : 0);
+    EXPECT_TRUE(n.ok() && *n == all.size());
     return all;
   }
   void Restore(const Bytes& snapshot) const {

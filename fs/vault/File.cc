@@ -29,6 +29,7 @@ Result<std::shared_ptr<File>> File::Create(std::unique_ptr<DataFile> data, ino_t
   file->unlocked_ = true;
   file->dirty_ = true;
   KF_RETURN_IF_ERROR(file->WriteHeaderLocked(kPageSize));
+  file->PublishIdentity();
   return file;
 }
 
@@ -86,13 +87,21 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   // A killed daemon may leave more behind the end than the header knows of.
   if (ready.ok() && info.size > BackingSize(header_.length))
     ready = CutExcess(PlainSize(info.size));
-  if (!ready.ok()) unlocked_ = false;
+  if (ready.ok())
+    PublishIdentity();
+  else
+    unlocked_ = false;
   return ready;
 }
 
-bool File::unlocked() const {
-  std::shared_lock lock(mutex_);
-  return unlocked_;
+std::optional<FileIdentity> File::identity() const {
+  std::lock_guard lock(identity_mutex_);
+  return identity_;
+}
+
+void File::PublishIdentity() {
+  std::lock_guard lock(identity_mutex_);
+  identity_ = IdentityOf(header_);
 }
 
 HeaderSlot File::header() const {
@@ -146,6 +155,7 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
     header_.blob = std::move(blob);
     return written;
   }
+  PublishIdentity();
   KF_RETURN_IF_ERROR(data_->SetTimes(before.accessed, before.modified));
   return data_->Sync(true);
 }
@@ -156,7 +166,8 @@ void File::Wipe() {
   wiped_ = true;
   dek_.Reset();
   header_key_.Reset();
-  std::lock_guard epochs(epochs_mutex_);
+  std::scoped_lock guards(identity_mutex_, epochs_mutex_);
+  identity_.reset();
   epochs_.clear();
 }
 

@@ -41,6 +41,17 @@ struct Handle {
   std::atomic<int> lost_errno{0};
 };
 
+// FileIdentity is what decisions about a file need to know of it.
+struct FileIdentity {
+  FileId file_id;
+  FolderId home_folder;
+  std::string key_id;
+  bool operator==(const FileIdentity&) const = default;
+};
+inline FileIdentity IdentityOf(const HeaderSlot& header) {
+  return {header.file_id, header.home_folder, header.key_id};
+}
+
 class File {
  public:
   // ClaimedHeader is a header as found on disk, not yet believed.
@@ -60,8 +71,8 @@ class File {
   // use; nothing changes in a file that is unlocked. kCorrupt when the file was
   // altered or cut.
   Status Unlock(const DataKey& dek, const ClaimedHeader& claimed);
-  bool unlocked() const;
-
+  // Identity never waits for reads and writes; empty before Unlock and after Wipe.
+  std::optional<FileIdentity> identity() const;
   // The header in use; empty before Unlock.
   HeaderSlot header() const;
   ino_t ino() const { return ino_; }
@@ -131,6 +142,7 @@ class File {
   Result<uint64_t> RunEnd(BlockNo first, bool* hole);
 
   Status WriteHeaderLocked(size_t size = 0);
+  void PublishIdentity();
 
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
@@ -146,6 +158,8 @@ class File {
   bool torn_ = false;
   SecretBytes dek_;
   SecretBytes header_key_;
+  mutable std::mutex identity_mutex_;  // guards identity_; taken after mutex_
+  std::optional<FileIdentity> identity_;
   std::mutex epochs_mutex_;  // guards epochs_
   std::map<uint32_t, std::unique_ptr<Aead>> epochs_;
 };

@@ -172,7 +172,8 @@ class Vault {
  private:
   Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys);
 
-  EncryptionContext ContextOf(const HeaderSlot& header) const;
+  EncryptionContext ContextOf(const FileIdentity& file) const;
+  bool LoseRights(const std::shared_ptr<File>& file);
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                bool linked, const FileEvent& event);
   Status Unbind(const Place& place, int fd);

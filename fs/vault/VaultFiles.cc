@@ -19,10 +19,10 @@ Result<std::unique_ptr<DataFile>> OpenData(int path_fd) {
 
 }  // namespace
 
-EncryptionContext Vault::ContextOf(const HeaderSlot& header) const {
+EncryptionContext Vault::ContextOf(const FileIdentity& file) const {
   return {{std::string(kContextStore), options_.store_id},
-          {std::string(kContextFolder), header.home_folder.Hex()},
-          {std::string(kContextFile), header.file_id.Hex()}};
+          {std::string(kContextFolder), file.home_folder.Hex()},
+          {std::string(kContextFile), file.file_id.Hex()}};
 }
 
 Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
@@ -31,7 +31,7 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   HeaderSlot header;
   header.file_id = NewId<FileId>();
   header.home_folder = place.folder->id();
-  const EncryptionContext context = ContextOf(header);
+  const EncryptionContext context = ContextOf(IdentityOf(header));
   const std::string key_id = place.folder->key_id();
   NewlyMade out;
   out.handle = std::make_shared<Handle>();
@@ -111,26 +111,25 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
                     bool linked, const FileEvent& event) {
   File& file = *handle->file;
   File::ClaimedHeader claimed;
-  if (file.unlocked()) {
-    claimed.slot = file.header();
-  } else {
+  std::optional<FileIdentity> identity = file.identity();
+  if (!identity) {
     KF_ASSIGN_OR_RETURN(claimed, file.Inspect());
+    identity = IdentityOf(claimed.slot);
   }
   // A file without links has no name that could be wrong.
   if (linked) {
     KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
-    if (names.id != claimed.slot.file_id)
+    if (names.id != identity->file_id)
       return Status(Error::kCorrupt, "the file's header is another file's");
     if (!place.folder ||
         !HasBinding(names.bindings,
                     vault_keys_.Bind(names.id, place.folder->id(), place.name)))
       return Status(Error::kCorrupt, "the file was moved here in the backing store");
   }
-  const EncryptionContext context = ContextOf(claimed.slot);
+  const EncryptionContext context = ContextOf(*identity);
   const uint64_t generation = keys_.Generation();
-  KF_RETURN_IF_ERROR(
-      keys_.Authorize(handle->caller, claimed.slot.key_id, context, event));
-  if (!file.unlocked()) {
+  KF_RETURN_IF_ERROR(keys_.Authorize(handle->caller, identity->key_id, context, event));
+  if (!claimed.raw.empty()) {
     KF_ASSIGN_OR_RETURN(
         const DataKey dek,
         keys_.UnwrapDataKey(handle->caller, claimed.slot.blob, context, handle->path));
@@ -139,8 +138,13 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)
     KF_RETURN_IF_ERROR(
-        keys_.StillAllowed(handle->caller, claimed.slot.key_id, context, handle->use));
+        keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use));
   if (handle->lost_errno != 0) return Status::FromErrno(handle->lost_errno, "open");
+  // The header in use may name another key than the one found first: of an older
+  // slot, or of before a change of the key. Then that is the one to be asked.
+  const auto in_use = file.identity();
+  if (!in_use) return Status::FromErrno(ESTALE, "open");
+  if (*in_use != *identity) return Admit(handle, place, fd, linked, event);
   return OkStatus();
 }
 
@@ -161,8 +165,8 @@ Result<std::string> Vault::FileKey(int fd) {
   struct stat st;
   if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
     return Status::FromErrno(errno, "stat");
-  if (const auto file = files_.Find(st.st_ino); file != nullptr && file->unlocked())
-    return file->header().key_id;
+  if (const auto file = files_.Find(st.st_ino))
+    if (const auto identity = file->identity()) return identity->key_id;
   KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
   const File file(std::make_unique<PosixDataFile>(std::move(real)), st.st_ino);
   KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
@@ -174,29 +178,38 @@ Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
   KF_ASSIGN_OR_RETURN(const std::string key_id, keys_.ResolveKey(key));
   KF_ASSIGN_OR_RETURN(auto handle,
                       OpenFile(place, fd, caller, KeyUse::kWrite, path, "SetFileKey"));
-  const EncryptionContext context = ContextOf(handle->file->header());
-  auto wrapped = keys_.RewrapDataKey(caller, handle->file->header().blob, context,
-                                     key_id, context, path);
+  const HeaderSlot header = handle->file->header();
+  const EncryptionContext context = ContextOf(IdentityOf(header));
+  auto wrapped =
+      keys_.RewrapDataKey(caller, header.blob, context, key_id, context, path);
   Status status = wrapped.status();
   if (wrapped.ok()) status = handle->file->Rewrap(wrapped->key_id, wrapped->blob);
   Close(handle);
   return status;
 }
 
+// LoseRights marks the handles whose right ended; true if there was one.
+bool Vault::LoseRights(const std::shared_ptr<File>& file) {
+  const auto identity = file->identity();
+  if (!identity) return false;
+  const EncryptionContext context = ContextOf(*identity);
+  bool lost = false;
+  for (const auto& handle : files_.HandlesOf(file)) {
+    const Status status =
+        keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use);
+    if (status.ok()) continue;
+    lost = true;
+    handle->lost_errno = ErrnoOf(status);
+  }
+  return lost;
+}
+
 void Vault::Revoke(PageCache& cache) {
-  for (const auto& file : files_.All()) {
-    if (!file->unlocked()) continue;
-    const HeaderSlot header = file->header();
-    const EncryptionContext context = ContextOf(header);
-    bool lost = false;
-    for (const auto& handle : files_.HandlesOf(file)) {
-      const Status status =
-          keys_.StillAllowed(handle->caller, header.key_id, context, handle->use);
-      if (status.ok()) continue;
-      lost = true;
-      handle->lost_errno = ErrnoOf(status);
-    }
-    if (!lost) continue;
+  std::vector<std::shared_ptr<File>> affected;
+  // All are told before the first file's pages are dropped, which waits for writes.
+  for (auto& file : files_.All())
+    if (LoseRights(file)) affected.push_back(std::move(file));
+  for (const auto& file : affected) {
     // Pages are shared by all who have the file open, so none of them may put
     // pages back: the others must open it again.
     for (const auto& handle :

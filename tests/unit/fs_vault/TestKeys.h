@@ -18,6 +18,7 @@ class TestKeys : public DataKeys {
   static constexpr char kKeyTwo[] = "22222222-2222-4222-8222-222222222222";
 
   std::set<uid_t> denied;
+  std::string denied_key;               // to everybody
   std::vector<std::string> authorized;  // event names
   uint64_t generation = 1;
 
@@ -35,8 +36,9 @@ class TestKeys : public DataKeys {
   Status StillAllowed(const Caller& caller, const std::string& key_id,
                       const EncryptionContext&, KeyUse) override {
     if (key_id != kKeyOne && key_id != kKeyTwo) return Status(Error::kNotFound, key_id);
-    return denied.contains(caller.uid) ? Status(Error::kAccessDenied, "no right")
-                                       : OkStatus();
+    return denied.contains(caller.uid) || key_id == denied_key
+               ? Status(Error::kAccessDenied, "no right")
+               : OkStatus();
   }
   Status RecordFileEvent(const Caller&, const std::string&, const FileEvent&,
                          const Status&) override {

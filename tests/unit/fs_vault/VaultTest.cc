@@ -174,6 +174,23 @@ TEST_F(VaultTest, AnotherKeysIdInTheHeaderIsRefused) {
   EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
 }
 
+TEST_F(VaultTest, AnOlderSlotOfAnotherKeyOpensNothing) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  const UniqueFd fd(::open(Backing(a).c_str(), O_RDWR));
+  Bytes old(kHeaderSlotSize);
+  ASSERT_TRUE(ReadAt(fd.get(), 0, old).ok());
+  struct stat st;
+  ASSERT_TRUE(vault_
+                  ->SetFileKey(a, vault_->Find(a, &st).value().get(), TestKeys::kKeyTwo,
+                               user_.caller, "/a")
+                  .ok());
+  ASSERT_TRUE(WriteAt(fd.get(), 0, old).ok());
+  EXPECT_EQ(Read(a).value(), "x");
+  keys_.denied_key = TestKeys::kKeyTwo;
+  EXPECT_EQ(Read(a).status().error(), Error::kAccessDenied);
+}
+
 TEST_F(VaultTest, SwappedFoldersAreRefusedAndNotBlessed) {
   const Place a{root_, "a"}, b{root_, "b"};
   MakeFolder(a);

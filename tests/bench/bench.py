@@ -5,6 +5,7 @@ started by tests/bench/run, which builds and installs what is needed."""
 import argparse
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -61,6 +62,8 @@ def measure(args, work, users, results):
 
 def main():
     args = arguments()
+    # Being ended, too, takes away what was made.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = pathlib.Path(tempfile.mkdtemp(prefix='keyfold-bench.', dir=args.work))
     work.chmod(0o755)
     results = report.Results(args.wanted, args.names)

@@ -57,6 +57,17 @@ Status FaultyDataFile::Truncate(uint64_t size) {
   return under_->Truncate(size);
 }
 
+Status FaultyDataFile::Reserve(uint64_t offset, uint64_t size) {
+  if (Count()) return Failure("reserve");
+  if (offset + size > capacity_) return Status::FromErrno(ENOSPC, "reserve");
+  return under_->Reserve(offset, size);
+}
+
+Status FaultyDataFile::Release(uint64_t offset, uint64_t size) {
+  if (Count()) return Failure("release");
+  return under_->Release(offset, size);
+}
+
 Status FaultyDataFile::Sync(bool data_only) {
   if (Count()) return Failure("fsync");
   return under_->Sync(data_only);

@@ -40,6 +40,8 @@ class FaultyDataFile : public DataFile {
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;
+  Status Reserve(uint64_t offset, uint64_t size) override;
+  Status Release(uint64_t offset, uint64_t size) override;
   Status Sync(bool data_only) override;
   Result<Info> Stat() const override;
   Status SetTimes(const timespec& accessed, const timespec& modified) override;

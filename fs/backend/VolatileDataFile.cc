@@ -92,6 +92,17 @@ Status VolatileDataFile::Truncate(uint64_t size) {
                 [&] { return under_->Truncate(size); });
 }
 
+Status VolatileDataFile::Reserve(uint64_t offset, uint64_t size) {
+  std::lock_guard lock(mutex_);
+  KF_RETURN_IF_ERROR(Alive());
+  return under_->Reserve(offset, size);
+}
+
+Status VolatileDataFile::Release(uint64_t offset, uint64_t size) {
+  std::lock_guard lock(mutex_);
+  return Change(offset, offset + size, [&] { return under_->Release(offset, size); });
+}
+
 Status VolatileDataFile::Sync(bool data_only) {
   std::lock_guard lock(mutex_);
   KF_RETURN_IF_ERROR(Alive());

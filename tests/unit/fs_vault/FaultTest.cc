@@ -43,6 +43,12 @@ std::function<Status(File&)> Write(uint64_t offset, size_t size) {
 std::function<Status(File&)> Truncate(uint64_t length) {
   return [=](File& file) { return file.Truncate(length); };
 }
+std::function<Status(File&)> Zero(uint64_t offset, uint64_t size, bool release) {
+  return [=](File& file) { return file.Zero(offset, size, release); };
+}
+std::function<Status(File&)> Reserve(uint64_t offset, uint64_t size) {
+  return [=](File& file) { return file.Reserve(offset, size, false); };
+}
 Status WriteAndSync(File& file) {
   KF_RETURN_IF_ERROR(file.Write(3 * kBlockSize, Text(2 * kBlockSize, 100)));
   return file.Sync(false);
@@ -65,6 +71,10 @@ const Operation kOperations[] = {
     {"CutAll", Fill, Truncate(0)},
     {"CutIntoHole", FillAroundHole, Truncate(60 * kBlockSize + 1)},
     {"Grow", Fill, Truncate(kLength + (3 << 20) + 17)},
+    {"PunchBlocks", Fill, Zero(10 * kBlockSize + 5, 10 * kBlockSize, true)},
+    {"PunchGroup", Fill, Zero(20 * kBlockSize, 78 * kBlockSize + 9, true)},
+    {"ZeroToTheEnd", Fill, Zero(90 * kBlockSize + 5, kLength, false)},
+    {"ReserveBehind", Fill, Reserve(kLength + 100, 2 << 20)},
     {"WriteAndSync", Fill, WriteAndSync},
     {"Rewrap", Fill, Rewrap},
 };

@@ -183,14 +183,15 @@ void DropSupplementaryGroups() {
   if (::geteuid() == 0 && ::setgroups(0, nullptr) != 0) std::abort();
 }
 
-void RaiseDescriptorLimit() {
+size_t RaiseDescriptorLimit() {
   rlimit limit;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  rlimit most{kMostDescriptors, kMostDescriptors};
-  if (limit.rlim_max >= kMostDescriptors || ::setrlimit(RLIMIT_NOFILE, &most) != 0) {
-    limit.rlim_cur = limit.rlim_max;
-    (void)::setrlimit(RLIMIT_NOFILE, &limit);
-  }
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlimit most{kMostDescriptors, kMostDescriptors};
+  const rlimit allowed{limit.rlim_max, limit.rlim_max};
+  for (const rlimit& wanted : {most, allowed})
+    if (wanted.rlim_max >= limit.rlim_max && ::setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+      return wanted.rlim_cur;
+  return limit.rlim_cur;
 }
 
 }  // namespace keyfold

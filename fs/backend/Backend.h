@@ -159,7 +159,8 @@ auto MakeAs(const FsIdentity& identity, bool needs_groups, Make&& make) {
   return make();
 }
 
-// RaiseDescriptorLimit lets the process open as many files as it may.
-void RaiseDescriptorLimit();
+// RaiseDescriptorLimit lets the process open as many files as it may, and returns
+// how many that are.
+size_t RaiseDescriptorLimit();
 
 }  // namespace keyfold

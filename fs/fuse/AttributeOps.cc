@@ -8,7 +8,8 @@ namespace {
 
 void ReplyAttributes(Request& r, const InodeRef& inode) {
   struct stat st;
-  const Status status = r.vault().Stat(inode->fd.get(), &st);
+  const auto fd = r.inodes().Hold(inode);
+  const Status status = fd.ok() ? r.vault().Stat(fd->get(), &st) : fd.status();
   if (!status.ok()) return r.Reply(status);
   fuse_reply_attr(r.get(), &st, kCacheSeconds);
 }
@@ -42,7 +43,7 @@ Status TruncateTo(Request& r, const InodeRef& inode, fuse_file_info* fi,
   return status;
 }
 
-Status SetTimes(Request& r, const InodeRef& inode, const struct stat& attr,
+Status SetTimes(Request& r, const InodeRef& inode, int fd, const struct stat& attr,
                 int to_set) {
   timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_OMIT}};
   if (to_set & FUSE_SET_ATTR_ATIME_NOW)
@@ -55,7 +56,7 @@ Status SetTimes(Request& r, const InodeRef& inode, const struct stat& attr,
     times[1] = attr.st_mtim;
   // A header written later would move the time again.
   if (S_ISREG(inode->type)) KF_RETURN_IF_ERROR(r.vault().WriteBack(inode->ino));
-  if (::utimensat(inode->fd.get(), "", times, AT_EMPTY_PATH) != 0)
+  if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
     return Status::FromErrno(errno, "utimens");
   return OkStatus();
 }
@@ -64,7 +65,8 @@ Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
                      int to_set, fuse_file_info* fi) {
   // A path may lead to an inode that was replaced by another one.
   if (fi == nullptr && inode->detached) return NoSuchInode();
-  const int fd = inode->fd.get();
+  KF_ASSIGN_OR_RETURN(const auto held, r.inodes().Hold(inode));
+  const int fd = held.get();
   if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
     const uid_t uid = to_set & FUSE_SET_ATTR_UID ? attr.st_uid : static_cast<uid_t>(-1);
     const gid_t gid = to_set & FUSE_SET_ATTR_GID ? attr.st_gid : static_cast<gid_t>(-1);
@@ -83,7 +85,7 @@ Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
     KF_RETURN_IF_ERROR(ClearSetId(r, inode));
   }
   if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
-    return SetTimes(r, inode, attr, to_set);
+    return SetTimes(r, inode, fd, attr, to_set);
   return OkStatus();
 }
 

@@ -13,7 +13,6 @@ KeyUse UseOf(int flags) {
 void PrepareHandle(fuse_file_info* fi, std::shared_ptr<Handle> handle) {
   fi->fh = reinterpret_cast<uint64_t>(new std::shared_ptr<Handle>(std::move(handle)));
   fi->keep_cache = 1;
-  fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 }
 
 void DropHandle(Request& r, fuse_file_info* fi) {
@@ -60,18 +59,11 @@ void ReleaseOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
     if (const InodeRef inode = r.Inode(node); inode && handle->lost_errno == 0)
       inode->size = handle->file->length();
     const bool wrote = handle->use != KeyUse::kRead;
+    if (const Status status = handle->file->WriteHeader(); !status.ok())
+      spdlog::error("close {}: {}", handle->path, status.message());
     DropHandle(r, fi);
     if (wrote) ForgetAttributes(r, node);
     r.Fail(0);
-  });
-}
-
-void FlushOp(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
-  Guard(req, [&](Request& r) {
-    const auto& handle = HandleOf(fi);
-    r.Reply(handle->use == KeyUse::kRead || handle->lost_errno != 0
-                ? OkStatus()
-                : handle->file->WriteHeader());
   });
 }
 
@@ -81,6 +73,11 @@ void FsyncOp(fuse_req_t req, fuse_ino_t node, int data_only, fuse_file_info* fi)
     ForgetAttributes(r, node);
     r.Reply(status);
   });
+}
+
+void CountRead(Request& r, const InodeRef& inode) {
+  const auto fd = r.inodes().Hold(inode);
+  if (fd.ok()) r.vault().CountRead(fd->get());
 }
 
 void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
@@ -97,8 +94,7 @@ void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     // The kernel would show zeros in place of what a full disk did not take.
     if (*n < size && static_cast<uint64_t>(offset) + *n < inode->lost_end)
       return r.Fail(EIO);
-    if (r.fs().count_reads && !handle->counted.exchange(true))
-      r.vault().CountRead(inode->fd.get());
+    if (r.fs().count_reads && !handle->counted.exchange(true)) CountRead(r, inode);
     fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *n);
   });
 }
@@ -142,7 +138,9 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
 }  // namespace
 
 Status ClearSetId(Request& r, const InodeRef& inode) {
-  return r.caller().uid == 0 ? OkStatus() : r.vault().ClearSetId(inode->fd.get());
+  if (r.caller().uid == 0) return OkStatus();
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  return r.vault().ClearSetId(fd.get());
 }
 
 void RefuseContents(Request& r, const Handle& handle, const char* event,
@@ -159,10 +157,11 @@ Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, Key
   auto opened =
       AtPlace(r, inode, [&](const Place& place) -> Result<std::shared_ptr<Handle>> {
         struct stat st;
-        KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
+        KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+        KF_RETURN_IF_ERROR(r.vault().Stat(fd.get(), &st));
         // The name may be one that was removed while another still leads here.
         if (!place.folder && st.st_nlink > 0) return NoSuchInode();
-        return r.vault().OpenFile(place, inode->fd.get(), r.caller(), use, path, event);
+        return r.vault().OpenFile(place, fd.get(), r.caller(), use, path, event);
       });
   // Pages of a file that was taken from someone belong to the old inode: ESTALE
   // makes the kernel look it up again. Asked after the vault, so that a
@@ -187,7 +186,8 @@ void AddFileOperations(fuse_lowlevel_ops* ops) {
   ops->create = CreateOp;
   ops->open = OpenOp;
   ops->release = ReleaseOp;
-  ops->flush = FlushOp;
+  // No FLUSH: the kernel writes its cache back at close and reports what failed; the
+  // header follows with RELEASE, in place, where no room is needed.
   ops->fsync = FsyncOp;
   ops->read = ReadOp;
   ops->write_buf = WriteBufOp;

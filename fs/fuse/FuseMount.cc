@@ -180,7 +180,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
                                                      const MountOptions& options) {
   fuse_set_log_func(Log);
   KF_RETURN_IF_ERROR(CheckRights(options.mountpoint));
-  RaiseDescriptorLimit();
+  const size_t descriptors = RaiseDescriptorLimit();
   GiveUpResourceLimits();
   DropSupplementaryGroups();
   auto root = std::make_shared<Inode>();
@@ -188,15 +188,19 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   root->folder = vault.root();
   root->lookups = 1;
   root->type = S_IFDIR;
-  const int fd = ::openat(vault.root()->fd(), ".", O_PATH | O_CLOEXEC);
-  if (fd < 0) return Status::FromErrno(errno, "open the tree");
-  root->fd = UniqueFd(fd);
+  KF_ASSIGN_OR_RETURN(UniqueFd tree,
+                      OpenAt(vault.root()->fd(), ".", O_RDONLY | O_DIRECTORY));
+  KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(vault.root()->fd(), ".", O_PATH));
   struct stat st;
-  KF_RETURN_IF_ERROR(vault.Stat(fd, &st));
+  KF_RETURN_IF_ERROR(vault.Stat(fd.get(), &st));
   root->ino = st.st_ino;
+  // The rest is for folders and open files.
+  auto budget = std::make_shared<DescriptorBudget>(std::move(tree), descriptors / 4);
+  root->anchor = Anchor::Of(budget, std::move(fd));
 
   std::unique_ptr<FuseMount> mount(new FuseMount);
-  mount->impl_ = std::make_unique<Impl>(vault, std::move(root), options);
+  mount->impl_ =
+      std::make_unique<Impl>(vault, std::move(root), std::move(budget), options);
   for (const char* none : {"noatime", "ro"})
     if (std::count(options.options.begin(), options.options.end(), none) > 0)
       mount->impl_->count_reads = false;

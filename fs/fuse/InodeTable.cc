@@ -61,21 +61,18 @@ InodeRef InodeTable::Detach(ino_t ino) {
 }
 
 void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& name,
-                         UniqueFd made_anew) {
+                         const MadeAnew& made_anew) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
   if (it == by_ino_.end()) return;
   const InodeRef inode = it->second;
   inode->parent = parent;
   inode->name = name;
-  struct stat st;
-  if (!made_anew.valid() || ::fstatat(made_anew.get(), "", &st, AT_EMPTY_PATH) != 0)
-    return;
-  // In place, since others may be using the descriptor.
-  if (::dup3(made_anew.get(), inode->fd.get(), O_CLOEXEC) < 0) return;
+  if (!made_anew.anchor) return;
   by_ino_.erase(it);
-  inode->ino = st.st_ino;
-  by_ino_[st.st_ino] = inode;
+  inode->anchor = made_anew.anchor;
+  inode->ino = made_anew.ino;
+  by_ino_[made_anew.ino] = inode;
 }
 
 void InodeTable::Unnamed(ino_t ino, const InodeRef& parent, const std::string& name) {
@@ -85,6 +82,15 @@ void InodeTable::Unnamed(ino_t ino, const InodeRef& parent, const std::string& n
     return;
   it->second->parent = nullptr;
   it->second->name.clear();
+}
+
+Result<Anchor::Held> InodeTable::Hold(const InodeRef& inode) const {
+  std::shared_ptr<const Anchor> anchor;
+  {
+    std::lock_guard lock(mutex_);
+    anchor = inode->anchor;
+  }
+  return Anchor::Hold(anchor);
 }
 
 Place InodeTable::PlaceOf(const InodeRef& inode) const {

@@ -1,8 +1,8 @@
 // InodeTable: the inodes the kernel holds references to.
 //
-// Owns: one O_PATH descriptor per inode and the name that last led to it.
+// Owns: an anchor of each and the name that last led to it.
 // Must not know: keys. Thread-safe: mutex_ guards both maps and each Inode's
-// ino, place and lookups.
+// ino, anchor, place and lookups.
 #pragma once
 
 #include <sys/stat.h>
@@ -13,6 +13,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "fs/backend/Anchor.h"
 #include "fs/vault/Vault.h"
 
 namespace keyfold {
@@ -21,7 +22,7 @@ struct Inode {
   uint64_t node = 0;
   ino_t ino = 0;
   mode_t type = 0;
-  UniqueFd fd;
+  std::shared_ptr<const Anchor> anchor;
   std::shared_ptr<Folder> folder;  // of a directory
   // The name that last led here; parent is null for the root, and when that
   // name is gone and no other has been looked up.
@@ -53,12 +54,18 @@ class InodeTable {
   // of this one are never seen through it. Null if unknown.
   InodeRef Detach(ino_t ino);
   // Renamed gives the object its new name. A symbolic link is another object
-  // then: `made_anew`, when valid, takes the place of the descriptor.
+  // then: `made_anew`, with its inode number, takes the place of the anchor.
+  struct MadeAnew {
+    std::shared_ptr<const Anchor> anchor;  // null when it is still the same object
+    ino_t ino = 0;
+  };
   void Renamed(ino_t ino, const InodeRef& parent, const std::string& name,
-               UniqueFd made_anew = {});
+               const MadeAnew& made_anew);
   // Unnamed forgets the name, if it is the one that last led to the object.
   void Unnamed(ino_t ino, const InodeRef& parent, const std::string& name);
 
+  // Hold gives an O_PATH descriptor of the object. kSystem/ESTALE when it is gone.
+  Result<Anchor::Held> Hold(const InodeRef& inode) const;
   Place PlaceOf(const InodeRef& inode) const;
   std::string PathOf(const InodeRef& inode) const;
   std::string PathOf(const InodeRef& parent, const std::string& name) const;

@@ -44,8 +44,9 @@ void ReadLinkOp(fuse_req_t req, fuse_ino_t node) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    auto target = AtPlace(r, inode, [&](const Place& place) {
-      return r.vault().ReadSymlink(place, inode->fd.get());
+    auto target = AtPlace(r, inode, [&](const Place& place) -> Result<std::string> {
+      KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+      return r.vault().ReadSymlink(place, fd.get());
     });
     if (!target.ok()) return r.Refuse(target.status(), "ReadLink", inode);
     fuse_reply_readlink(req, target->c_str());
@@ -101,7 +102,8 @@ void LinkOp(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name
          return AtPlace(r, inode, [&](const Place& from) -> Status {
            // Without a known name the kernel has to look the file up again.
            if (!from.folder) return NoSuchInode();
-           return r.vault().Link(from, inode->fd.get(), to, r.user());
+           KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+           return r.vault().Link(from, fd.get(), to, r.user());
          });
        });
 }
@@ -124,6 +126,12 @@ void RmDirOp(fuse_req_t req, fuse_ino_t parent, const char* name) {
   });
 }
 
+InodeTable::MadeAnew Anchored(Request& r, UniqueFd link) {
+  struct stat st;
+  if (!link.valid() || ::fstatat(link.get(), "", &st, AT_EMPTY_PATH) != 0) return {};
+  return {r.fs().AnchorOf(std::move(link)), st.st_ino};
+}
+
 void RenameOp(fuse_req_t req, fuse_ino_t parent, const char* name,
               fuse_ino_t new_parent, const char* new_name, unsigned flags) {
   Guard(req, [&](Request& r) {
@@ -132,10 +140,12 @@ void RenameOp(fuse_req_t req, fuse_ino_t parent, const char* name,
     const Status status = r.vault().Rename(
         {from->folder, name}, {to->folder, new_name}, flags, [&](Vault::Moved& moved) {
           if (moved.exchanged)
-            r.inodes().Renamed(moved.other, from, name, std::move(moved.new_other));
+            r.inodes().Renamed(moved.other, from, name,
+                               Anchored(r, std::move(moved.new_other)));
           else if (moved.other != 0)
             r.inodes().Unnamed(moved.other, to, new_name);
-          r.inodes().Renamed(moved.object, to, new_name, std::move(moved.new_object));
+          r.inodes().Renamed(moved.object, to, new_name,
+                             Anchored(r, std::move(moved.new_object)));
         });
     if (!status.ok()) return r.Refuse(status, "RenameFile", from, name);
     r.Fail(0);

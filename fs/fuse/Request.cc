@@ -40,7 +40,8 @@ void Request::Refuse(const Status& status, const char* event, const InodeRef& in
     if (inode->folder) {
       key_id = inode->folder->key_id();
     } else if (S_ISREG(inode->type)) {
-      auto of_header = vault().FileKey(inode->fd.get());
+      const auto fd = inodes().Hold(inode);
+      auto of_header = fd.ok() ? vault().FileKey(fd->get()) : fd.status();
       if (of_header.ok()) key_id = *of_header;
     }
     RecordDamage(
@@ -82,7 +83,7 @@ void Request::Known(UniqueFd fd, const struct stat& st, std::shared_ptr<Folder> 
   fresh->ino = st.st_ino;
   fresh->type = st.st_mode & S_IFMT;
   fresh->size = static_cast<uint64_t>(st.st_size);
-  fresh->fd = std::move(fd);
+  fresh->anchor = fs_.AnchorOf(std::move(fd));
   fresh->folder = std::move(folder);
   std::memset(entry, 0, sizeof *entry);
   entry->attr = st;

@@ -37,9 +37,17 @@ struct FuseMount::Impl final : PageCache {
   fuse_session* session = nullptr;
   bool mounted = false;
   bool count_reads = true;  // as accesses; not on a mount with noatime
+  const std::shared_ptr<DescriptorBudget> budget;  // of the inodes' anchors
 
-  Impl(Vault& v, InodeRef root, MountOptions o)
-      : vault(v), inodes(std::move(root)), options(std::move(o)) {}
+  Impl(Vault& v, InodeRef root, std::shared_ptr<DescriptorBudget> b, MountOptions o)
+      : vault(v),
+        inodes(std::move(root)),
+        options(std::move(o)),
+        budget(std::move(b)) {}
+
+  std::shared_ptr<const Anchor> AnchorOf(UniqueFd fd) {
+    return Anchor::Of(budget, std::move(fd));
+  }
 
   // The keeper is a thread that serves no request: it revokes, which waits for
   // write-back, and runs what had to wait for that.

@@ -28,7 +28,8 @@ Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode,
   if (inode->folder) {
     key_id = inode->folder->key_id();
   } else if (S_ISREG(inode->type)) {
-    KF_ASSIGN_OR_RETURN(key_id, r.vault().FileKey(inode->fd.get()));
+    KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+    KF_ASSIGN_OR_RETURN(key_id, r.vault().FileKey(fd.get()));
   } else {
     return absent;
   }
@@ -40,9 +41,11 @@ Result<Bytes> GetAnyXattr(Request& r, const InodeRef& inode, const std::string& 
     KF_ASSIGN_OR_RETURN(std::string value, KeyfoldXattr(r, inode, name));
     return Bytes(value.begin(), value.end());
   }
-  if (IsAcl(name)) return r.vault().GetAcl(inode->fd.get(), name);
-  if (!name.starts_with(kUserPrefix)) return Status::FromErrno(ENODATA, "xattr");
-  return r.vault().GetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()));
+  if (!IsAcl(name) && !name.starts_with(kUserPrefix))
+    return Status::FromErrno(ENODATA, "xattr");
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  if (IsAcl(name)) return r.vault().GetAcl(fd.get(), name);
+  return r.vault().GetUserXattr(fd.get(), name.substr(kUserPrefix.size()));
 }
 
 void ReplyXattr(fuse_req_t req, size_t size, ByteView value) {
@@ -74,7 +77,8 @@ void GetXattrOp(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) 
 // the mode bits say.
 Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
   struct stat st;
-  KF_RETURN_IF_ERROR(r.vault().Stat(inode->fd.get(), &st));
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  KF_RETURN_IF_ERROR(r.vault().Stat(fd.get(), &st));
   if (st.st_uid != r.caller().uid) return Status::FromErrno(EPERM, "set-key");
   const std::string path = r.inodes().PathOf(inode);
   if (inode->folder)
@@ -85,11 +89,31 @@ Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
   if (!S_ISREG(inode->type)) return Status::FromErrno(EOPNOTSUPP, "set-key");
   const Status status = AtPlace(r, inode, [&](const Place& place) -> Status {
     if (!place.folder) return NoSuchInode();
-    return r.vault().SetFileKey(place, inode->fd.get(), key, r.caller(), path);
+    return r.vault().SetFileKey(place, fd.get(), key, r.caller(), path);
   });
   // Who has the file open may have no right to the new key.
   if (status.ok()) r.fs().Changed();
   return status;
+}
+
+Status SetAnyXattr(Request& r, const InodeRef& inode, const std::string& name,
+                   ByteView value, int flags) {
+  if (name.starts_with(kOwnPrefix)) return Status::FromErrno(EPERM, "xattr");
+  if (!IsAcl(name) && !name.starts_with(kUserPrefix))
+    return Status::FromErrno(EOPNOTSUPP, "xattr");
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  if (IsAcl(name)) return r.vault().SetAcl(fd.get(), name, value, r.user());
+  return r.vault().SetUserXattr(fd.get(), name.substr(kUserPrefix.size()), value,
+                                flags);
+}
+
+Status RemoveAnyXattr(Request& r, const InodeRef& inode, const std::string& name) {
+  if (name.starts_with(kOwnPrefix)) return Status::FromErrno(EPERM, "xattr");
+  if (!IsAcl(name) && !name.starts_with(kUserPrefix))
+    return Status::FromErrno(ENODATA, "xattr");
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  if (IsAcl(name)) return r.vault().RemoveAcl(fd.get(), name);
+  return r.vault().RemoveUserXattr(fd.get(), name.substr(kUserPrefix.size()));
 }
 
 void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name,
@@ -108,13 +132,7 @@ void SetXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name,
       return r.Refuse(status, inode->folder ? "SetFolderKey" : "SetFileKey", inode);
     }
     const ByteView bytes(reinterpret_cast<const uint8_t*>(value), size);
-    if (IsAcl(name))
-      return r.Reply(r.vault().SetAcl(inode->fd.get(), name, bytes, r.user()));
-    if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
-    if (!name.starts_with(kUserPrefix)) return r.Fail(EOPNOTSUPP);
-    r.Refuse(r.vault().SetUserXattr(inode->fd.get(), name.substr(kUserPrefix.size()),
-                                    bytes, flags),
-             "SetXattr", inode);
+    r.Refuse(SetAnyXattr(r, inode, name, bytes, flags), "SetXattr", inode);
   });
 }
 
@@ -122,7 +140,8 @@ void ListXattrOp(fuse_req_t req, fuse_ino_t node, size_t size) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    auto names = r.vault().ListXattrs(inode->fd.get());
+    const auto fd = r.inodes().Hold(inode);
+    auto names = fd.ok() ? r.vault().ListXattrs(fd->get()) : fd.status();
     if (!names.ok()) return r.Refuse(names.status(), "ListXattr", inode);
     std::string list;
     for (const std::string& name : *names) list += name + '\0';
@@ -134,13 +153,7 @@ void RemoveXattrOp(fuse_req_t req, fuse_ino_t node, const char* raw_name) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    const std::string name = raw_name;
-    if (IsAcl(name)) return r.Reply(r.vault().RemoveAcl(inode->fd.get(), name));
-    if (name.starts_with(kOwnPrefix)) return r.Fail(EPERM);
-    if (!name.starts_with(kUserPrefix)) return r.Fail(ENODATA);
-    r.Refuse(
-        r.vault().RemoveUserXattr(inode->fd.get(), name.substr(kUserPrefix.size())),
-        "RemoveXattr", inode);
+    r.Refuse(RemoveAnyXattr(r, inode, raw_name), "RemoveXattr", inode);
   });
 }
 

@@ -122,6 +122,7 @@ class File {
   // FileData.cc: length, holes, partial blocks. Callers hold mutex_.
   Status WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length);
   Status FillGroup(GroupNo group);
+  Status RemoveHole(GroupNo group);
   Status FillRange(HoleRange range);
   Status MakeRoomForHole();
   Status AddHole(HoleRange range);

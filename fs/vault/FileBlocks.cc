@@ -12,9 +12,13 @@ Status Damaged(std::string what) { return Status(Error::kCorrupt, std::move(what
 
 // One buffer of the thread, so that nothing is allocated for each request.
 MutableBytes Scratch(size_t size) {
-  thread_local Bytes buffer;
-  if (buffer.size() < size) buffer.resize(size);
-  return MutableBytes(buffer.data(), size);
+  thread_local std::unique_ptr<uint8_t[]> buffer;
+  thread_local size_t capacity = 0;
+  if (capacity < size) {
+    buffer = std::make_unique_for_overwrite<uint8_t[]>(size);
+    capacity = size;
+  }
+  return MutableBytes(buffer.get(), size);
 }
 
 Status DoesNotOpen(uint64_t block) {

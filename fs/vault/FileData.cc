@@ -63,6 +63,10 @@ Status File::Undo(Status failure) {
 // hole seal of its own, and takes the group from the list.
 Status File::FillGroup(GroupNo group) {
   KF_RETURN_IF_ERROR(FillRange({group, 1}));
+  return RemoveHole(group);
+}
+
+Status File::RemoveHole(GroupNo group) {
   dirty_ = true;
   const Status removed = header_.holes.Remove(group);
   if (removed.error() != Error::kLimitExceeded) return removed;
@@ -112,9 +116,18 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
     }
     const uint64_t end = LastBlockOf(group).value + 1;
     const size_t bytes = std::min<uint64_t>(plain.size(), (end - block) * kBlockSize);
-    if (header_.holes.Contains(group)) KF_RETURN_IF_ERROR(FillGroup(group));
-    KF_RETURN_IF_ERROR(
-        StoreBlocks(BlockNo(block), plain.first(bytes), false, BlocksOf(bytes)));
+    const bool whole =
+        BlockNo(block) == FirstBlockOf(group) &&
+        block * kBlockSize + bytes >= std::min(new_length, end * kBlockSize);
+    if (whole && header_.holes.Contains(group)) {
+      // A hole until the list no longer names it: there is nothing to keep.
+      KF_RETURN_IF_ERROR(StoreNewGroups(BlockNo(block), plain.first(bytes)));
+      KF_RETURN_IF_ERROR(RemoveHole(group));
+    } else {
+      if (header_.holes.Contains(group)) KF_RETURN_IF_ERROR(FillGroup(group));
+      KF_RETURN_IF_ERROR(
+          StoreBlocks(BlockNo(block), plain.first(bytes), false, BlocksOf(bytes)));
+    }
     plain = plain.subspan(bytes);
     block = end;
     const uint64_t reached = std::min(new_length, end * kBlockSize);

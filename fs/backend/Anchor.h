@@ -4,8 +4,9 @@
 // process may have descriptors. So an anchor holds an O_PATH descriptor while the
 // budget lasts, and beyond that a file handle (open_by_handle_at(2)), from which a
 // descriptor is opened for each use. A handle names inode and generation: it never
-// leads to another object. Without CAP_DAC_READ_SEARCH, or on a filesystem without
-// handles, every anchor holds a descriptor.
+// leads to another object, but does not keep its own from going. Without
+// CAP_DAC_READ_SEARCH, or on a filesystem without handles, every anchor holds a
+// descriptor.
 //
 // Thread-safe: an Anchor does not change.
 #pragma once
@@ -57,6 +58,10 @@ class Anchor {
   Anchor(const Anchor&) = delete;
   Anchor& operator=(const Anchor&) = delete;
 
+  // IsAlive tells whether the anchor still leads to its object.
+  static bool IsAlive(const std::shared_ptr<const Anchor>& anchor) {
+    return anchor->handle_.empty() || Hold(anchor).ok();
+  }
   // Hold gives an O_PATH descriptor of the object. kSystem/ESTALE when it is gone.
   static Result<Held> Hold(const std::shared_ptr<const Anchor>& anchor);
 

@@ -4,6 +4,19 @@
 
 namespace keyfold {
 
+namespace {
+
+// LetGo frees an inode, and the folders above it that only it kept, one by one: a
+// chain of many would overflow the stack.
+void LetGo(InodeRef inode) {
+  while (inode && inode.use_count() == 1) {
+    InodeRef parent = std::move(inode->parent);
+    inode = std::move(parent);
+  }
+}
+
+}  // namespace
+
 InodeTable::InodeTable(InodeRef root) {
   by_ino_[root->ino] = root;
   by_node_[root->node] = std::move(root);
@@ -23,31 +36,41 @@ InodeRef InodeTable::Known(ino_t ino) const {
 
 InodeRef InodeTable::Add(InodeRef fresh, const InodeRef& parent,
                          const std::string& name) {
-  std::lock_guard lock(mutex_);
-  InodeRef& slot = by_ino_[fresh->ino];
-  if (slot == nullptr) {
-    fresh->node = next_node_++;
-    by_node_[fresh->node] = fresh;
-    slot = std::move(fresh);
+  InodeRef added, former;
+  {
+    std::lock_guard lock(mutex_);
+    InodeRef& slot = by_ino_[fresh->ino];
+    // Without a descriptor that keeps it, an object may be gone and its number be
+    // another's.
+    if (slot == nullptr || !Anchor::IsAlive(slot->anchor)) {
+      fresh->node = next_node_++;
+      by_node_[fresh->node] = fresh;
+      slot = std::move(fresh);
+    }
+    former = std::exchange(slot->parent, parent);
+    slot->name = name;
+    ++slot->lookups;
+    added = slot;
   }
-  slot->parent = parent;
-  slot->name = name;
-  ++slot->lookups;
-  return slot;
+  LetGo(std::move(former));
+  return added;
 }
 
 void InodeTable::Forget(uint64_t node, uint64_t count) {
-  InodeRef gone;  // freed after the lock is released
-  std::lock_guard lock(mutex_);
-  const auto it = by_node_.find(node);
-  if (it == by_node_.end() || node == 1) return;
-  Inode& inode = *it->second;
-  inode.lookups -= std::min(inode.lookups, count);
-  if (inode.lookups > 0) return;
-  gone = it->second;
-  by_node_.erase(it);
-  const auto known = by_ino_.find(gone->ino);
-  if (known != by_ino_.end() && known->second == gone) by_ino_.erase(known);
+  InodeRef gone;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = by_node_.find(node);
+    if (it == by_node_.end() || node == 1) return;
+    Inode& inode = *it->second;
+    inode.lookups -= std::min(inode.lookups, count);
+    if (inode.lookups > 0) return;
+    gone = std::move(it->second);
+    by_node_.erase(it);
+    const auto known = by_ino_.find(gone->ino);
+    if (known != by_ino_.end() && known->second == gone) by_ino_.erase(known);
+  }
+  LetGo(std::move(gone));
 }
 
 InodeRef InodeTable::Detach(ino_t ino) {

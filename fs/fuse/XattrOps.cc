@@ -91,8 +91,9 @@ Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
     if (!place.folder) return NoSuchInode();
     return r.vault().SetFileKey(place, fd.get(), key, r.caller(), path);
   });
-  // Who has the file open may have no right to the new key.
-  if (status.ok()) r.fs().Changed();
+  // Who has the file open may have no right to the new key, which may be the file's
+  // even if it could not be synced.
+  r.fs().Changed();
   return status;
 }
 

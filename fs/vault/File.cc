@@ -130,10 +130,20 @@ Status File::WriteHeaderLocked(size_t size) {
 }
 
 Status File::WriteHeader() {
+  // Whoever changes the file says so before letting go of it.
+  if (!dirty_) return OkStatus();
   std::unique_lock lock(mutex_);
   // Every write that was begun has ended, well or noted in torn_.
   if (dirty_) header_.torn = torn_;
   return WriteHeaderLocked();
+}
+
+bool File::TryWriteHeader() {
+  if (!dirty_) return true;
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  header_.torn = torn_;
+  return WriteHeaderLocked().ok();
 }
 
 Status File::Sync(bool data_only) {

@@ -94,9 +94,11 @@ class File {
   // end of the file counts as one. kSystem/ENXIO when there is neither.
   enum class Seeking { kData, kHole };
   Result<uint64_t> Seek(uint64_t offset, Seeking what);
-  // WriteHeader stores the header if it changed since; Sync makes contents and
-  // header survive power loss.
+  // WriteHeader stores the header if it changed since; TryWriteHeader only if
+  // nobody is at work on the file, and false if it stays to be written. Sync makes
+  // contents and header survive power loss.
   Status WriteHeader();
+  bool TryWriteHeader();
   Status Sync(bool data_only);
   // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
   Status Rewrap(std::string key_id, Bytes blob);
@@ -107,6 +109,7 @@ class File {
   // FileBlocks.cc: blocks and their seals. Callers hold mutex_.
   const Aead& ContentKey(uint32_t epoch);
   Status ReserveSeals(uint64_t count);
+  bool IsCurrent(const Seal& seal) const;
   std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block,
                                   ByteView cipher, MutableBytes plain);
   void SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
@@ -122,7 +125,6 @@ class File {
   // FileData.cc: length, holes, partial blocks. Callers hold mutex_.
   Status WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length);
   Status FillGroup(GroupNo group);
-  Status RemoveHole(GroupNo group);
   Status FillRange(HoleRange range);
   Status MakeRoomForHole();
   Status AddHole(HoleRange range);
@@ -139,6 +141,7 @@ class File {
   Status ZeroPart(BlockNo block, uint64_t from, uint64_t to);
   Status ZeroBlocks(BlockNo first, uint64_t end, std::vector<Span>* unused);
   Status ZeroGroups(HoleRange range, std::vector<Span>* unused);
+  Result<std::optional<uint64_t>> SeekSome(uint64_t* from, Seeking what);
   Result<bool> IsHole(BlockNo block);
   Result<uint64_t> RunEnd(BlockNo first, bool* hole);
 
@@ -148,8 +151,8 @@ class File {
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
   mutable std::shared_mutex mutex_;
-  HeaderSlot header_;   // in use
-  bool dirty_ = false;  // header_ differs from disk
+  HeaderSlot header_;               // in use
+  std::atomic<bool> dirty_{false};  // header_ differs from disk
   bool unlocked_ = false;
   bool wiped_ = false;  // for good
   // Seals made in this epoch; header_.seals_in_epoch is the bound on disk.

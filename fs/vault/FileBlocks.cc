@@ -61,12 +61,18 @@ Status File::ReserveSeals(uint64_t count) {
   return OkStatus();
 }
 
+// IsCurrent keeps made-up epochs from filling the memory with keys. A header that a
+// power failure kept from the disk may be one epoch behind.
+bool File::IsCurrent(const Seal& seal) const {
+  return !seal.IsAbsent() && *seal.epoch <= header_.key_epoch + 1;
+}
+
 // OpenBlock returns which seal of the entry opened the block.
 std::optional<size_t> File::OpenBlock(const BlockEntry& entry, BlockNo block,
                                       ByteView cipher, MutableBytes plain) {
   for (size_t i = 0; i < entry.seals.size(); ++i) {
     const Seal& seal = entry.seals[i];
-    if (seal.IsAbsent()) continue;
+    if (!IsCurrent(seal)) continue;
     // Zeros that were replaced come back only where a write may not have ended:
     // a hole's seal opens whatever the data is.
     if (i > 0 && seal.hole && !torn_) continue;

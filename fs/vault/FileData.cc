@@ -63,10 +63,6 @@ Status File::Undo(Status failure) {
 // hole seal of its own, and takes the group from the list.
 Status File::FillGroup(GroupNo group) {
   KF_RETURN_IF_ERROR(FillRange({group, 1}));
-  return RemoveHole(group);
-}
-
-Status File::RemoveHole(GroupNo group) {
   dirty_ = true;
   const Status removed = header_.holes.Remove(group);
   if (removed.error() != Error::kLimitExceeded) return removed;
@@ -119,10 +115,12 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
     const bool whole =
         BlockNo(block) == FirstBlockOf(group) &&
         block * kBlockSize + bytes >= std::min(new_length, end * kBlockSize);
-    if (whole && header_.holes.Contains(group)) {
-      // A hole until the list no longer names it: there is nothing to keep.
+    HoleList without = header_.holes;
+    if (whole && without.Contains(group) && without.Remove(group).ok()) {
+      // Zeros until the list no longer names it: there is nothing to keep.
       KF_RETURN_IF_ERROR(StoreNewGroups(BlockNo(block), plain.first(bytes)));
-      KF_RETURN_IF_ERROR(RemoveHole(group));
+      header_.holes = std::move(without);
+      dirty_ = true;
     } else {
       if (header_.holes.Contains(group)) KF_RETURN_IF_ERROR(FillGroup(group));
       KF_RETURN_IF_ERROR(

@@ -127,11 +127,12 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
     KF_RETURN_IF_ERROR(ZeroBlocks(after, stop, &unused));
     KF_RETURN_IF_ERROR(ZeroGroups({GroupNo(whole), whole_end - whole}, &unused));
   }
-  if (!release) return OkStatus();
-  // That these are holes has to be on disk before their data is gone from it.
+  // What writes there next, and what takes the data away, believes that these are
+  // holes on disk too.
   header_.torn = torn_;
   dirty_ = true;
   KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  if (!release) return OkStatus();
   KF_RETURN_IF_ERROR(data_->Sync(true));
   for (const Span& span : unused)
     // Contents do not depend on whether the backing store gives space back.
@@ -165,7 +166,7 @@ Result<uint64_t> File::RunEnd(BlockNo first, bool* hole) {
             entries.subspan((block - first.value) * kEntrySize, kEntrySize))
             .seals[0];
     const bool is_hole =
-        !seal.IsAbsent() && seal.hole &&
+        IsCurrent(seal) && seal.hole &&
         ContentKey(*seal.epoch)
             .Open(seal.nonce, BlockAad(header_.file_id, BlockNo(block), true), {},
                   seal.tag, {});
@@ -176,8 +177,20 @@ Result<uint64_t> File::RunEnd(BlockNo first, bool* hole) {
 }
 
 Result<uint64_t> File::Seek(uint64_t offset, Seeking what) {
+  for (;;) {
+    KF_ASSIGN_OR_RETURN(const std::optional<uint64_t> found, SeekSome(&offset, what));
+    if (found) return *found;
+  }
+}
+
+// SeekSome looks at some groups and moves `offset` on, so that a long search keeps
+// nobody from the file.
+Result<std::optional<uint64_t>> File::SeekSome(uint64_t* from, Seeking what) {
+  constexpr int kGroupsAtOnce = 256;
   std::shared_lock lock(mutex_);
   if (!unlocked_) return Gone();
+  const uint64_t offset = *from;
+  int looked = 0;
   const Status none = Status::FromErrno(ENXIO, "seek");
   if (offset >= header_.length) return none;
   const auto& holes = header_.holes.ranges();
@@ -194,10 +207,14 @@ Result<uint64_t> File::Seek(uint64_t offset, Seeking what) {
     } else {
       KF_ASSIGN_OR_RETURN(end, RunEnd(BlockNo(block), &hole));
     }
-    if (hole == (what == Seeking::kHole)) return std::max(offset, block * kBlockSize);
+    if (hole == (what == Seeking::kHole))
+      return std::optional(std::max(offset, block * kBlockSize));
     block = end;
+    if (++looked < kGroupsAtOnce) continue;
+    *from = block * kBlockSize;
+    if (*from < header_.length) return std::optional<uint64_t>();
   }
-  if (what == Seeking::kHole) return header_.length;
+  if (what == Seeking::kHole) return std::optional(header_.length);
   return none;
 }
 

@@ -50,7 +50,15 @@ void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) {
   if (entry == nullptr) return;
   std::erase(entry->handles, handle);
   if (!entry->handles.empty() || entry->revoking) return;
-  (void)file->WriteHeader();
+  if (!file->WriteHeader().ok()) return;
+  file->Wipe();
+  entries_.erase(file->ino());
+}
+
+void OpenFiles::DropUnused(const std::shared_ptr<File>& file) {
+  std::lock_guard lock(mutex_);
+  const Entry* entry = EntryOf(file);
+  if (entry == nullptr || !entry->handles.empty() || entry->revoking) return;
   file->Wipe();
   entries_.erase(file->ino());
 }

@@ -26,8 +26,12 @@ class OpenFiles {
               const std::function<Result<std::unique_ptr<DataFile>>()>& open);
   // Add registers a new file and its first handle.
   void Add(const std::shared_ptr<File>& file, const std::shared_ptr<Handle>& handle);
-  // Leave forgets the handle, and the file with its last one.
+  // Leave forgets the handle, and the file with its last one. A file whose header
+  // could not be written stays, to be opened again or to be dropped later.
   void Leave(const std::shared_ptr<Handle>& handle);
+
+  // DropUnused forgets the file if no handle refers to it.
+  void DropUnused(const std::shared_ptr<File>& file);
 
   std::shared_ptr<File> Find(ino_t ino) const;
   bool IsRevoking(ino_t ino) const;

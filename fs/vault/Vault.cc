@@ -41,6 +41,10 @@ Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
   const Binding expected = vault->vault_keys_.Bind(descriptor.id, FolderId{}, "");
   if (!HasBinding(descriptor.bindings, expected))
     return Status(Error::kCorrupt, "the tree's root is another store's folder");
+  struct stat st;
+  if (::fstatat(folder->get(), "", &st, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "open " + options.tree_path);
+  vault->device_ = st.st_dev;
   vault->root_ =
       std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), descriptor);
   return vault;
@@ -90,6 +94,8 @@ Result<UniqueFd> Vault::Find(const Place& place, struct stat* st) {
   KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(place.folder->fd(), backing, O_PATH));
   KF_RETURN_IF_ERROR(Stat(fd.get(), st));
+  // Inode numbers are those of one filesystem.
+  if (st->st_dev != device_) return Status(Error::kCorrupt, "mounted into the store");
   if (S_ISREG(st->st_mode) && files_.IsRevoking(st->st_ino))
     return Status::FromErrno(EAGAIN, "lookup");
   return fd;

@@ -182,6 +182,7 @@ class Vault {
   const VaultKeys vault_keys_;
   DataKeys& keys_;
   std::shared_ptr<Folder> root_;
+  dev_t device_ = 0;  // of the store's filesystem
   OpenFiles files_;
   std::mutex names_mutex_;  // held while bindings are read, changed and written
 };

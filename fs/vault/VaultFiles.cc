@@ -101,7 +101,8 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   handle->path = path;
   // Registered before the checks, so that a right lost meanwhile is noticed.
   KF_RETURN_IF_ERROR(files_.Join(st.st_ino, handle, [fd] { return OpenData(fd); }));
-  const Status admitted = Admit(handle, place, fd, st.st_nlink > 0, {event, path, use});
+  const Status admitted =
+      Admit(handle, place, fd, st.st_nlink > 0 || place.folder, {event, path, use});
   if (admitted.ok()) return handle;
   Close(handle);
   return admitted;
@@ -225,7 +226,8 @@ void Vault::Revoke(PageCache& cache) {
 }
 
 void Vault::FlushAll() {
-  for (const auto& file : files_.All()) (void)file->WriteHeader();
+  for (const auto& file : files_.All())
+    if (file->TryWriteHeader()) files_.DropUnused(file);
 }
 
 }  // namespace keyfold

@@ -121,6 +121,55 @@ TEST_F(FileSpaceTest, ManyHolesFitTheHeader) {
   EXPECT_EQ(Read(0, model.size()), model);
 }
 
+TEST_F(FileSpaceTest, AWriteIntoAHoleOfAFullListIsKept) {
+  // As many holes of three groups as the list takes, a group of data between two.
+  constexpr uint64_t kStride = 4 * kGroupPlain;
+  Bytes model = RandomBytes(kFirstGroupPlain + kMaxHoles * kStride);
+  ASSERT_TRUE(file_->Write(0, model).ok());
+  for (uint64_t hole = 0; hole < kMaxHoles; ++hole) {
+    const uint64_t at = kFirstGroupPlain + hole * kStride;
+    ASSERT_TRUE(file_->Zero(at, 3 * kGroupPlain, true).ok());
+    std::fill_n(model.begin() + static_cast<ptrdiff_t>(at), 3 * kGroupPlain,
+                uint8_t{0});
+  }
+  ASSERT_TRUE(file_->header().holes.full());
+  for (uint64_t hole = 0; hole < kMaxHoles; ++hole) {
+    const uint64_t at = kFirstGroupPlain + hole * kStride + kGroupPlain;
+    const Bytes data = RandomBytes(kGroupPlain);
+    ASSERT_TRUE(file_->Write(at, data).ok());
+    std::copy(data.begin(), data.end(), model.begin() + static_cast<ptrdiff_t>(at));
+    ASSERT_EQ(Read(at, kGroupPlain), data) << hole;
+  }
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(Read(0, model.size()), model);
+}
+
+TEST_F(FileSpaceTest, AZeroedGroupWrittenAnewBeforeTheHeaderOpensAfterAKill) {
+  const Bytes model = RandomBytes(kFirstGroupPlain + 3 * kGroupPlain);
+  ASSERT_TRUE(file_->Write(0, model).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  ASSERT_TRUE(file_->Zero(kFirstGroupPlain, 2 * kGroupPlain, false).ok());
+  ASSERT_TRUE(file_->Write(kFirstGroupPlain, Bytes(kGroupPlain, 7)).ok());
+  ASSERT_TRUE(Reopen(false).ok());
+  const Bytes got = Read(kFirstGroupPlain, kGroupPlain);
+  EXPECT_TRUE(got == Bytes(kGroupPlain, 7) || got == Bytes(kGroupPlain, 0));
+}
+
+TEST_F(FileSpaceTest, AMadeUpEpochOpensNothing) {
+  ASSERT_TRUE(file_->Write(0, Bytes(10, 7)).ok());
+  ASSERT_TRUE(file_->WriteHeader().ok());
+  const UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+  std::array<uint8_t, kEntrySize> raw;
+  ASSERT_TRUE(ReadAt(fd.get(), kFirstEntryOffset, raw).ok());
+  BlockEntry entry = BlockEntry::Parse(raw);
+  entry.seals[0].epoch = 7;
+  entry.seals[0].hole = true;
+  entry.Serialize(raw);
+  ASSERT_TRUE(WriteAt(fd.get(), kFirstEntryOffset, raw).ok());
+  EXPECT_EQ(ReadError(0), Error::kCorrupt);
+  EXPECT_EQ(file_->Seek(0, File::Seeking::kData).value(), 0u);
+}
+
 TEST_F(FileSpaceTest, ReservedSpaceIsThereAndReadsAsZeros) {
   ASSERT_TRUE(file_->Write(0, Bytes(10, 7)).ok());
   ASSERT_TRUE(file_->Reserve(5, 1 << 20, true).ok());

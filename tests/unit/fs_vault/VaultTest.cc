@@ -174,6 +174,21 @@ TEST_F(VaultTest, AnotherKeysIdInTheHeaderIsRefused) {
   EXPECT_EQ(Read(a).status().error(), Error::kCorrupt);
 }
 
+TEST_F(VaultTest, AFileUnlinkedInTheStoreStandsInForNoOther) {
+  const Place a{root_, "a"}, b{root_, "b"};
+  MakeFile(a, "a's");
+  MakeFile(b, "b's");
+  struct stat st;
+  const UniqueFd known = vault_->Find(a, &st).value();
+  std::filesystem::copy_file(Backing(b), Backing(a),
+                             std::filesystem::copy_options::overwrite_existing);
+  ASSERT_EQ(::unlink(Backing(a).c_str()), 0);
+  EXPECT_EQ(vault_->OpenFile(a, known.get(), user_.caller, KeyUse::kRead, "/a")
+                .status()
+                .error(),
+            Error::kCorrupt);
+}
+
 TEST_F(VaultTest, AnOlderSlotOfAnotherKeyOpensNothing) {
   const Place a{root_, "a"};
   MakeFile(a, "x");

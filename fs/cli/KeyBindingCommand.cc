@@ -149,7 +149,8 @@ void AddVerbs(CLI::App* group, const std::shared_ptr<BindingWords>& words, Run* 
                   "Also encrypt the contents anew, under a new data key");
   set->footer((words->folder ? "Files that are in the folder already stay under their "
                                "key: keyfold file set-key changes\nthat of one.\n"
-                             : "") +
+                             : "Who could read it before may have kept its data key: "
+                               "use --reencrypt to keep them out for\ngood.\n") +
               ("Example:\n  " + example));
   set->callback([words, run] {
     *run = [words] {

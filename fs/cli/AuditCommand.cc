@@ -77,6 +77,22 @@ Result<json> RequestOfWords(const AuditWords& words) {
   return request;
 }
 
+// AddOlder fetches what did not fit the answer, back to the first record asked for.
+Status AddOlder(Connection& connection, json request, json answer,
+                std::vector<json>* events) {
+  const auto wanted = request.value("MaxResults", size_t{100000});
+  while (answer.value("Truncated", false) && events->size() < wanted) {
+    request["BeforeSequence"] = events->front().value("sequence", uint64_t{0});
+    request["MaxResults"] = wanted - events->size();
+    KF_ASSIGN_OR_RETURN(answer, connection.Call("audit", "LookupEvents", request));
+    auto older = answer.value("Events", std::vector<json>());
+    if (older.empty()) break;
+    events->insert(events->begin(), std::make_move_iterator(older.begin()),
+                   std::make_move_iterator(older.end()));
+  }
+  return OkStatus();
+}
+
 Status ShowLog(const AuditWords& words) {
   KF_ASSIGN_OR_RETURN(json request, RequestOfWords(words));
   KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
@@ -84,7 +100,9 @@ Status ShowLog(const AuditWords& words) {
   for (;;) {
     KF_ASSIGN_OR_RETURN(const json answer,
                         connection->Call("audit", "LookupEvents", request));
-    KF_RETURN_IF_ERROR(printer.Show(answer.value("Events", std::vector<json>())));
+    auto events = answer.value("Events", std::vector<json>());
+    KF_RETURN_IF_ERROR(AddOlder(*connection, request, answer, &events));
+    KF_RETURN_IF_ERROR(printer.Show(events));
     if (!words.follow) return OkStatus();
     request["AfterSequence"] = answer.value("LastSequence", uint64_t{0});
     request.erase("MaxResults");
@@ -112,7 +130,9 @@ void AddAudit(CLI::App& app, Run* run) {
       ->type_name("TIME");
   audit->add_option("--user", words->user, "Only what this user did");
   audit->add_option("--key", words->key, "Only what concerns this key");
-  audit->add_option("--limit", words->limit, "The last so many records")
+  audit
+      ->add_option("--limit", words->limit,
+                   "The last so many records; 100000 if not given")
       ->check(CLI::Range(1, 100000));
   audit->add_flag("--follow", words->follow, "Go on with records as they are made");
   audit->footer("Example:\n  keyfold audit --since 2h --user accounts");

@@ -4,8 +4,10 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 
+#include "fs/cli/Harmless.h"
 #include "fs/cli/Query.h"
 #include "fs/cli/Times.h"
 
@@ -116,9 +118,7 @@ std::string Columns(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      std::string cell = row[i];
-      for (char& c : cell)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+      const std::string cell = Harmless(row[i]);
       line += cell + std::string(widths[i] - Width(row[i]) + 2, ' ');
     }
     line.erase(line.find_last_not_of(' ') + 1);
@@ -160,8 +160,13 @@ Result<std::string> Render(json answer, const OutputOptions& options) {
 
 Status Print(const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-      std::fflush(stdout) != 0)
+      std::fflush(stdout) != 0) {
+    if (errno == EPIPE) {  // nobody reads on: end as other programs do
+      std::signal(SIGPIPE, SIG_DFL);
+      std::raise(SIGPIPE);
+    }
     return Status::FromErrno(errno, "standard output");
+  }
   return OkStatus();
 }
 

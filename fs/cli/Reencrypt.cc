@@ -116,6 +116,9 @@ Status Reencrypt(const std::string& path, const std::string& key) {
     return {Error::kUsage, path +
                                " has several links, and a copy would leave the others. "
                                "Remove them first."};
+  // First the key of the file there is, which reaches those who have it open.
+  if (::fsetxattr(source.get(), kKeyXattr, key.data(), key.size(), 0) != 0)
+    return Status::FromErrno(errno, "bind the file to " + key);
   const std::string fresh = ".keyfold-reencrypt-" + RandomUuid();
   const Status status =
       CopyAndReplace(folder.get(), place, source.get(), st, fresh, key);

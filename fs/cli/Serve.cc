@@ -130,6 +130,7 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   KF_ASSIGN_OR_RETURN(OpenStore store,
                       OpenStore::Open(options.store, options.flags.root_key,
                                       [] { return AskPassphrase(false); }));
+  LogTo(options.foreground, options.flags.debug);
   store.kms().SetAlertSink([](const std::string& alert) { spdlog::warn("{}", alert); });
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
   const std::string store_id = store.config().account.store_id;
@@ -150,7 +151,6 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   mount_options.options = options.flags.fuse;
   mount_options.debug = options.flags.debug;
   KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
-  LogTo(options.foreground, options.flags.debug);
   ready();
   spdlog::info("{} is mounted on {}", store.path(), options.mountpoint);
   keeper.Start(store.kms(), *mount, options.mountpoint);

@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -5,6 +6,8 @@
 #include "fs/cli/Program.h"
 
 int main(int argc, char** argv) {
+  // A daemon that turns a connection away is an error to tell, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     return keyfold::RunProgram({argv, argv + argc});
   } catch (const std::exception& error) {

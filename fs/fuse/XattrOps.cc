@@ -79,8 +79,15 @@ Status SetKey(Request& r, const InodeRef& inode, const std::string& key) {
   struct stat st;
   KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
   KF_RETURN_IF_ERROR(r.vault().Stat(fd.get(), &st));
-  if (st.st_uid != r.caller().uid) return Status::FromErrno(EPERM, "set-key");
   const std::string path = r.inodes().PathOf(inode);
+  if (st.st_uid != r.caller().uid) {
+    const Status refused(Error::kAccessDenied, "Only its owner may change its key.");
+    KF_ASSIGN_OR_RETURN(const std::string now, KeyfoldXattr(r, inode, kKeyIdXattr));
+    (void)r.vault().keys().RecordFileEvent(
+        r.caller(), now,
+        {inode->folder ? "SetFolderKey" : "SetFileKey", path, KeyUse::kWrite}, refused);
+    return Status::FromErrno(EPERM, "set-key");
+  }
   if (inode->folder)
     return AtPlace(r, inode, [&](const Place& place) -> Status {
       if (!place.folder && inode->node != FUSE_ROOT_ID) return NoSuchInode();

@@ -41,6 +41,10 @@ Result<json> ApiClient::Call(std::string_view service, std::string_view operatio
     const auto answer = impl_->http.Post(
         "/", {{"X-Amz-Target", TargetHeader(service, operation)}},
         request.dump(-1, ' ', false, json::error_handler_t::replace), kContentType);
+    if (!answer && answer.error() == httplib::Error::Write)
+      return Status::FromErrno(EBUSY,
+                               "the daemon turned the connection away, as you have too "
+                               "many open; try again");
     if (!answer)
       return Status::FromErrno(
           ECONNREFUSED, "no answer from the daemon at " + impl_->socket_path + " (" +

@@ -59,7 +59,7 @@ struct AuditLog::Impl {
   }
 
   Status OpenFile(const std::string& directory);
-  Status KeepTornEnd(uint64_t from, uint64_t size);
+  Status KeepTornEnd();
   Status LoadEnd();
   Status TakeRoom(size_t size, AuditRoom room);
   Status WriteLine(const std::string& line);
@@ -74,7 +74,8 @@ struct AuditLog::Impl {
 
   mutable std::mutex mutex;  // guards what follows, up to sync_mutex
   AuditHead head{0, std::string(2 * kSha256Size, '0')};
-  uint64_t end = 0;       // the file's size
+  uint64_t end = 0;       // the offset after the last whole record
+  uint64_t torn = 0;      // bytes of a record that a crash cut short, behind it
   uint64_t room_end = 0;  // the file has its blocks up to here, as far as known
   std::string poison;     // why no append may follow
   AuditHead read_head;    // the last record of an earlier Read
@@ -113,23 +114,25 @@ Status AuditLog::Impl::OpenFile(const std::string& directory) {
   return OkStatus();
 }
 
-Status AuditLog::Impl::KeepTornEnd(uint64_t from, uint64_t size) {
-  int torn = -1;
-  for (int n = 1; torn < 0; ++n) {
+Status AuditLog::Impl::KeepTornEnd() {
+  if (torn == 0) return OkStatus();
+  int kept = -1;
+  for (int n = 1; kept < 0; ++n) {
     const std::string name = std::string(kFileName) + ".torn-" + std::to_string(n);
-    torn = openat(folder, name.c_str(),
+    kept = openat(folder, name.c_str(),
                   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (torn < 0 && (errno != EEXIST || n >= kMaxTornFiles))
+    if (kept < 0 && (errno != EEXIST || n >= kMaxTornFiles))
       return Status::FromErrno(errno, name);
   }
-  Status status = CopyRange(fd, from, size, torn);
-  if (status.ok() && fsync(torn) != 0)
+  Status status = CopyRange(fd, end, torn, kept);
+  if (status.ok() && fsync(kept) != 0)
     status = Status::FromErrno(errno, "keeping the audit log's torn end");
-  close(torn);
+  close(kept);
   KF_RETURN_IF_ERROR(status);
   if (fsync(folder) != 0) return Status::FromErrno(errno, "syncing the audit folder");
-  if (ftruncate(fd, static_cast<off_t>(from)) != 0 || fsync(fd) != 0)
+  if (ftruncate(fd, static_cast<off_t>(end)) != 0 || fsync(fd) != 0)
     return Status::FromErrno(errno, "removing the audit log's torn end");
+  torn = 0;
   return OkStatus();
 }
 
@@ -138,7 +141,7 @@ Status AuditLog::Impl::LoadEnd() {
   if (fstat(fd, &info) != 0) return Status::FromErrno(errno, kFileName);
   const auto size = static_cast<uint64_t>(info.st_size);
   KF_ASSIGN_OR_RETURN(const uint64_t whole, AfterLastNewline(fd, size));
-  if (whole < size) KF_RETURN_IF_ERROR(KeepTornEnd(whole, size - whole));
+  torn = size - whole;
   end = whole;
   if (whole == 0) return OkStatus();
   KF_ASSIGN_OR_RETURN(const uint64_t start, AfterLastNewline(fd, whole - 1));
@@ -159,7 +162,7 @@ Status AuditLog::Impl::CheckFileUnchanged() const {
   struct stat info;
   if (fstat(fd, &info) != 0) return Status::FromErrno(errno, kFileName);
   if (info.st_nlink == 0) return Corrupt("The audit log was removed.");
-  if (static_cast<uint64_t>(info.st_size) != end)
+  if (static_cast<uint64_t>(info.st_size) != end + torn)
     return Corrupt(
         "The audit log was changed by another program. Run 'keyfold audit "
         "verify'.");
@@ -243,6 +246,7 @@ Status AuditLog::Append(json record, AuditRoom room) {
     std::lock_guard lock(impl_->mutex);
     if (!impl_->poison.empty()) return Corrupt(impl_->poison);
     KF_RETURN_IF_ERROR(impl_->CheckFileUnchanged());
+    KF_RETURN_IF_ERROR(impl_->KeepTornEnd());
     const uint64_t sequence = impl_->head.sequence + 1;
     record["eventTime"] = FormatUtc(impl_->clock.Now());
     record["sequence"] = sequence;
@@ -275,7 +279,7 @@ AuditHead AuditLog::head() const {
   return impl_->head;
 }
 
-Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
+Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter, bool* cut) const {
   uint64_t start = 0, end;
   AuditHead head;
   {
@@ -293,6 +297,7 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
       bytes -= kept.front().second;
       kept.pop_front();
     };
+    if (cut != nullptr) *cut = false;
     LineReader reader(impl_->fd, start, end);
     while (true) {
       const uint64_t offset = reader.offset();
@@ -306,8 +311,10 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
       kept.emplace_back(std::move(record->value), line->size());
       bytes += line->size();
       if (filter.limit != 0 && kept.size() > filter.limit) drop();
-      while (filter.max_bytes != 0 && bytes > filter.max_bytes && kept.size() > 1)
+      while (filter.max_bytes != 0 && bytes > filter.max_bytes && kept.size() > 1) {
+        if (cut != nullptr) *cut = true;
         drop();
+      }
     }
     std::lock_guard lock(impl_->mutex);
     if (head.sequence > impl_->read_head.sequence) {
@@ -324,12 +331,13 @@ Result<std::vector<json>> AuditLog::Read(const AuditFilter& filter) const {
 
 Result<uint64_t> AuditLog::Verify(const std::optional<AuditHead>& at_least) const {
   AuditHead known;
-  uint64_t end;
+  uint64_t end, torn;
   struct stat info, named;
   {
     std::lock_guard lock(impl_->mutex);
     known = impl_->head;
     end = impl_->end;
+    torn = impl_->torn;
     if (fstat(impl_->fd, &info) != 0) return Status::FromErrno(errno, kFileName);
   }
   if (fstatat(impl_->folder, kFileName, &named, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -338,7 +346,7 @@ Result<uint64_t> AuditLog::Verify(const std::optional<AuditHead>& at_least) cons
   }
   if (named.st_dev != info.st_dev || named.st_ino != info.st_ino)
     return Corrupt("The audit log was replaced by another file.");
-  const auto size = static_cast<uint64_t>(info.st_size);
+  const auto size = static_cast<uint64_t>(info.st_size) - torn;
   try {
     LineReader lines(impl_->fd, 0, size);
     KF_ASSIGN_OR_RETURN(const AuditHead found,

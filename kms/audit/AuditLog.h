@@ -25,12 +25,13 @@ struct AuditHead {
 
 // AuditFilter selects records; empty members select all.
 struct AuditFilter {
-  std::string since;            // ISO 8601, inclusive, compared as UTC text
-  std::string user;             // userIdentity.userName or .arn
-  std::string key;              // key id or ARN among resources
-  uint64_t after_sequence = 0;  // only records with a greater sequence
-  size_t limit = 0;             // 0: no limit; else the last `limit` records
-  size_t max_bytes = 0;         // 0: no limit; else the last ones of this size in all
+  std::string since;             // ISO 8601, inclusive, compared as UTC text
+  std::string user;              // userIdentity.userName or .arn
+  std::string key;               // key id or ARN among resources
+  uint64_t after_sequence = 0;   // only records with a greater sequence
+  uint64_t before_sequence = 0;  // 0: all; else only those with a smaller one
+  size_t limit = 0;              // 0: no limit; else the last `limit` records
+  size_t max_bytes = 0;          // 0: no limit; else the last ones of this size in all
 };
 
 // On a full disk some room is left for records of changes, so that a right can
@@ -40,8 +41,8 @@ enum class AuditRoom { kOrdinary, kReserved };
 class AuditLog {
  public:
   // Open opens or creates DIRECTORY/audit.log (0600) and finds its end. A torn
-  // last line left by a crash is moved to audit.log.torn-N, never lost
-  // silently. `key` (32 bytes) authenticates each record: "mac" is
+  // last line left by a crash is moved to audit.log.torn-N before the first Append,
+  // never lost silently. `key` (32 bytes) authenticates each record: "mac" is
   // HMAC-SHA-256 over the line before it is added. kCorrupt if the last whole
   // record does not authenticate.
   static Result<std::unique_ptr<AuditLog>> Open(const std::string& directory,
@@ -56,7 +57,9 @@ class AuditLog {
   Status Sync();
   AuditHead head() const;
 
-  Result<std::vector<nlohmann::json>> Read(const AuditFilter& filter) const;
+  // Read returns the records selected; `cut` is set when max_bytes left some out.
+  Result<std::vector<nlohmann::json>> Read(const AuditFilter& filter,
+                                           bool* cut = nullptr) const;
 
   // Verify walks the whole chain. kCorrupt names the first record (sequence
   // and line number) that was changed, is missing or moved; `at_least` is a

@@ -99,6 +99,8 @@ std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view
 
 bool Selects(const AuditFilter& filter, const ParsedRecord& record) {
   if (record.sequence <= filter.after_sequence) return false;
+  if (filter.before_sequence != 0 && record.sequence >= filter.before_sequence)
+    return false;
   if (!filter.since.empty() && Member(record.value, "eventTime") < filter.since)
     return false;
   if (!filter.user.empty()) {

@@ -10,6 +10,14 @@ constexpr char kLookup[] = "cloudtrail:LookupEvents";
 constexpr int64_t kMostResults = 100000;
 constexpr size_t kMostBytes = 8 << 20;  // of records in one answer
 
+// HideWhetherKeysExist: those who are refused do not learn from their own records
+// which key a name stands for.
+void HideWhetherKeysExist(json& event) {
+  if (event.value("eventSource", "") == "kms.amazonaws.com" &&
+      event.value("errorCode", "") == ErrorName(Error::kAccessDenied))
+    event["resources"] = json::array();
+}
+
 }  // namespace
 
 Answer LookupEvents(Invocation& call) {
@@ -18,6 +26,8 @@ Answer LookupEvents(Invocation& call) {
   filter.since = p.String("Since");
   filter.user = p.String("User");
   filter.after_sequence = static_cast<uint64_t>(p.Integer("AfterSequence").value_or(0));
+  filter.before_sequence =
+      static_cast<uint64_t>(p.Integer("BeforeSequence").value_or(0));
   const int64_t limit = p.Integer("MaxResults").value_or(kMostResults);
   KF_RETURN_IF_ERROR(InRange("MaxResults", limit, 1, kMostResults));
   filter.limit = static_cast<size_t>(limit);
@@ -36,8 +46,12 @@ Answer LookupEvents(Invocation& call) {
     filter.user = call.principal.arn;
   }
   const uint64_t last = call.audit.head().sequence;
-  KF_ASSIGN_OR_RETURN(std::vector<json> events, call.audit.Read(filter));
-  return json{{"Events", std::move(events)}, {"LastSequence", last}};
+  bool cut = false;
+  KF_ASSIGN_OR_RETURN(std::vector<json> events, call.audit.Read(filter, &cut));
+  if (!everything.ok())
+    for (json& event : events) HideWhetherKeysExist(event);
+  return json{
+      {"Events", std::move(events)}, {"LastSequence", last}, {"Truncated", cut}};
 }
 
 Answer VerifyLog(Invocation& call) {

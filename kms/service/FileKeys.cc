@@ -9,6 +9,7 @@ using nlohmann::json;
 constexpr char kViaService[] = "fs.keyfold";
 constexpr char kDecrypt[] = "kms:Decrypt";
 constexpr char kGenerate[] = "kms:GenerateDataKey";
+constexpr char kReEncrypt[] = "ReEncrypt";
 
 std::initializer_list<const char*> ActionsOf(KeyUse use) {
   static constexpr std::initializer_list<const char*> kRead = {kDecrypt};
@@ -132,7 +133,9 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use,
                              const char* event, const std::string& key_id,
                              const EncryptionContext& context, const std::string& path,
                              const Status& outcome) {
-  if (outcome.ok() && !path.empty()) return OkStatus();
+  // The file's own record tells of its use; a change of its key has two keys.
+  if (outcome.ok() && !path.empty() && std::string_view(event) != kReEncrypt)
+    return OkStatus();
   try {
     json record =
         recorder_->Base(caller, use.principal, "kms.amazonaws.com", event, true);
@@ -195,7 +198,7 @@ Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blo
                                               const EncryptionContext& to,
                                               const std::string& path) {
   KF_ASSIGN_OR_RETURN(DataKey key, UnwrapDataKey(caller, blob, from, path));
-  return WrapDataKey(caller, std::move(key), "ReEncrypt", to_key_id, to, path);
+  return WrapDataKey(caller, std::move(key), kReEncrypt, to_key_id, to, path);
 }
 
 }  // namespace keyfold

@@ -59,6 +59,10 @@ Answer ApplyIam(Invocation& call) {
                        {"Resource", change.resource},
                        {"Description", change.description}});
   }
+  // Who may change nothing does not learn what stands there.
+  if (changes.empty())
+    KF_RETURN_IF_ERROR(
+        call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
   // A text that changes nothing is not stored: that would need no right.
   if (!changes.empty() && !p.Boolean("DryRun"))
     call.Change().PutIam(text, std::move(iam), call.account.id);

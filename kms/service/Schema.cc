@@ -315,6 +315,7 @@ std::vector<Operation> KeyfoldOperations() {
         user,
         {"KeyId", Kind::kString, false, "Key id, ARN or alias"},
         {"AfterSequence", Kind::kInteger, false, "Only records behind this one"},
+        {"BeforeSequence", Kind::kInteger, false, "Only records before this one"},
         {"MaxResults", Kind::kInteger, false, "The last this many"}}},
       {"audit", "VerifyLog", kReadOnly, "Checks the chain of the whole audit log.", {}},
       {"store", "GetStatus", kReadOnly, "Shows the store and its keys in numbers.", {}},

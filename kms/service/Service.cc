@@ -63,12 +63,14 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
   service->recorder_ =
       std::make_unique<Recorder>(*service->audit_, service->account(), clock);
   KF_RETURN_IF_ERROR(service->CheckAgainstLog());
+  service->accepted_ = true;
   KF_RETURN_IF_ERROR(service->Tick());
   return service;
 }
 
 Service::~Service() {
-  if (!recorder_) return;
+  // What was refused stays as it is, to be refused again.
+  if (!accepted_) return;
   // A last commit seals the log's end, so that nothing can be cut off unnoticed.
   std::lock_guard lock(write_mutex_);
   (void)CommitRecorded(OwnRecord("store.keyfold", "CloseStore"),

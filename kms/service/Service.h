@@ -111,6 +111,7 @@ class Service final : public Kms {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Recorder> recorder_;
+  bool accepted_ = false;  // key store and log belong together
 
   std::mutex write_mutex_;  // taken before all others; guards the next five
   bool unsealed_ = false;   // a commit since the last seal

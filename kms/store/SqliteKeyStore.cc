@@ -448,6 +448,9 @@ Result<std::unique_ptr<KeyStore>> OpenSqliteKeyStore(const std::string& path) {
   if (S_ISLNK(info.st_mode)) return Status::FromErrno(ELOOP, path);
   if (!S_ISREG(info.st_mode))
     return Status(Error::kNotAStore, path + " is not a regular file.");
+  // SQLite would make a new one of it.
+  if (info.st_size == 0)
+    return Status(Error::kCorrupt, path + " is empty. Restore it from a backup.");
   KF_ASSIGN_OR_RETURN(Db db, OpenLocked(resolved));
   KF_RETURN_IF_ERROR(CheckIdentity(db.get(), path));
   KF_RETURN_IF_ERROR(CheckStructure(db.get(), resolved));

@@ -101,7 +101,7 @@ TEST(ProgramTest, KmsErrorsReadAsFromTheAwsCli) {
   EXPECT_EQ(FailCall("CreateKey", Status(Error::kAccessDenied, "no\x1b[0m")), 254);
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
             "\nAn error occurred (AccessDeniedException) when calling the CreateKey "
-            "operation: no [0m\n");
+            "operation: no?[0m\n");
 }
 
 TEST(MountFlagsTest, FstabsWordsAreAccepted) {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "fs/cli/Harmless.h"
 #include "fs/cli/KeyPolicy.h"
 #include "fs/cli/KmsCall.h"
 #include "fs/cli/Names.h"
@@ -46,6 +47,20 @@ TEST(ShorthandTest, WhatIsNoShorthandIsAUsageError) {
   for (const char* text : {"", "a", "=b", "a={", "a={b=c", "a=[x", "a=\"x", "a=b,a=c",
                            "a={b=c}}", "a={a={a={a={a={a={a={a={a=1}}}}}}}}"})
     EXPECT_EQ(ParseShorthand(text).status().error(), Error::kUsage) << text;
+}
+
+TEST(HarmlessTest, WhatSteersATerminalIsReplaced) {
+  EXPECT_EQ(Harmless("plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80"),
+            "plain \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80");
+  EXPECT_EQ(Harmless("a\033[2J\nb\x7f"), "a?[2J b?");
+  EXPECT_EQ(Harmless("\xc2\x9b"
+                     "2J"),
+            "?2J");
+  EXPECT_EQ(Harmless("\x9b"
+                     "2J\xff"),
+            "?2J\xff");
+  EXPECT_EQ(Harmless("x\xe2\x80\xaegnp.\xe2\x81\xa6"), "x?gnp.?");
+  EXPECT_EQ(Harmless("\xe2\x80"), "\xe2?");
 }
 
 TEST(TimesTest, IsoAndEpochAreRead) {

@@ -296,13 +296,15 @@ TEST_F(AuditLogTest, TornEndIsKeptAsideAtEveryLength) {
     Write(good.substr(0, size));
     Open();
     ASSERT_EQ(log_->head().sequence, 2u) << size;
+    EXPECT_EQ(*log_->Verify(std::nullopt), 2u);
+    EXPECT_EQ(Text().size(), size) << "changed by looking";
+    ASSERT_TRUE(Add("after").ok());
     if (size == second_ends) continue;
     ++torn;
     std::ifstream in(path_ + ".torn-" + std::to_string(torn), std::ios::binary);
     const std::string kept((std::istreambuf_iterator<char>(in)), {});
     EXPECT_EQ(kept, good.substr(second_ends, size - second_ends));
   }
-  ASSERT_TRUE(Add("next").ok());
   EXPECT_EQ(*log_->Verify(std::nullopt), 3u);
 }
 
@@ -310,6 +312,7 @@ TEST_F(AuditLogTest, TornEndLargerThanAnyLine) {
   Write(std::string(300000, '\0'));
   Open();
   EXPECT_EQ(log_->head().sequence, 0u);
+  ASSERT_TRUE(Add("first").ok());
   EXPECT_EQ(std::filesystem::file_size(path_ + ".torn-1"), 300000u);
 }
 

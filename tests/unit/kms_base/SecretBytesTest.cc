@@ -115,7 +115,7 @@ TEST(SecretBytesTest, StaysInMemory) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers turn mlock off";
 #endif
-  uint8_t page[1];
+  uint8_t page[1] = {};
   if (::mlock(page, sizeof page) != 0) GTEST_SKIP() << "no memory may be locked here";
   const SecretBytes small(32), large(5000);
   for (const SecretBytes* secret : {&small, &large})

@@ -110,6 +110,16 @@ TEST_F(TamperTest, ACutAuditLogIsNoticed) {
   for (size_t i = 0; i + 1 < lines.size(); ++i) kept += lines[i];
   std::ofstream(folder_ + "/audit.log", std::ios::trunc) << kept;
   ExpectCorrupt();
+  // Trying again changes nothing.
+  ExpectCorrupt();
+  std::ifstream after(folder_ + "/audit.log");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(after), {}), kept);
+  // Not even a log cut inside a record.
+  kept.pop_back();
+  kept.pop_back();
+  std::ofstream(folder_ + "/audit.log", std::ios::trunc) << kept;
+  ExpectCorrupt();
+  ExpectCorrupt();
 }
 
 TEST_F(TamperTest, ACommitThatNeverHappenedIsRecovered) {

@@ -64,7 +64,8 @@ TEST_F(SqliteKeyStoreTest, ForeignFilesAreNotAStore) {
   std::ofstream(path_) << std::string(8192, 'x');
   EXPECT_EQ(OpenError(), Error::kNotAStore);
   std::ofstream(path_, std::ios::trunc) << "";
-  EXPECT_EQ(OpenError(), Error::kNotAStore);
+  EXPECT_EQ(OpenError(), Error::kCorrupt);
+  EXPECT_EQ(std::filesystem::file_size(path_), 0u) << "changed by looking";
   std::filesystem::remove(path_);
   Raw("CREATE TABLE keys (id TEXT)");
   EXPECT_EQ(OpenError(), Error::kNotAStore);

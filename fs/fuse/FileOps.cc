@@ -59,8 +59,8 @@ void ReleaseOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
     if (const InodeRef inode = r.Inode(node); inode && handle->lost_errno == 0)
       inode->size = handle->file->length();
     const bool wrote = handle->use != KeyUse::kRead;
-    if (const Status status = handle->file->WriteHeader(); !status.ok())
-      spdlog::error("close {}: {}", handle->path, status.message());
+    const Status status = wrote ? handle->file->WriteHeader() : OkStatus();
+    if (!status.ok()) spdlog::error("close {}: {}", handle->path, status.message());
     DropHandle(r, fi);
     if (wrote) ForgetAttributes(r, node);
     r.Fail(0);

@@ -130,8 +130,6 @@ Status File::WriteHeaderLocked(size_t size) {
 }
 
 Status File::WriteHeader() {
-  // Whoever changes the file says so before letting go of it.
-  if (!dirty_) return OkStatus();
   std::unique_lock lock(mutex_);
   // Every write that was begun has ended, well or noted in torn_.
   if (dirty_) header_.torn = torn_;

@@ -20,6 +20,7 @@
 #include "fs/backend/DataFile.h"
 #include "fs/format/Geometry.h"
 #include "fs/format/Header.h"
+#include "fs/vault/SharedMutex.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/service/DataKeys.h"
 
@@ -150,7 +151,7 @@ class File {
 
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
-  mutable std::shared_mutex mutex_;
+  mutable SharedMutex mutex_;
   HeaderSlot header_;               // in use
   std::atomic<bool> dirty_{false};  // header_ differs from disk
   bool unlocked_ = false;

@@ -1,0 +1,43 @@
+// SharedMutex: std::shared_mutex, but who wants it exclusively does not wait for
+// those who come later to share it. glibc's default lets readers starve a writer.
+//
+// A thread must not take it twice.
+#pragma once
+
+#include <pthread.h>
+
+#include <cstdlib>
+
+namespace keyfold {
+
+class SharedMutex {
+ public:
+  SharedMutex() {
+    pthread_rwlockattr_t attributes;
+    Check(::pthread_rwlockattr_init(&attributes));
+    Check(::pthread_rwlockattr_setkind_np(
+        &attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP));
+    Check(::pthread_rwlock_init(&lock_, &attributes));
+    Check(::pthread_rwlockattr_destroy(&attributes));
+  }
+  ~SharedMutex() { ::pthread_rwlock_destroy(&lock_); }
+  SharedMutex(const SharedMutex&) = delete;
+  SharedMutex& operator=(const SharedMutex&) = delete;
+
+  // The names that std::unique_lock and std::shared_lock call.
+  void lock() { Check(::pthread_rwlock_wrlock(&lock_)); }
+  bool try_lock() { return ::pthread_rwlock_trywrlock(&lock_) == 0; }
+  void unlock() { Check(::pthread_rwlock_unlock(&lock_)); }
+  void lock_shared() { Check(::pthread_rwlock_rdlock(&lock_)); }
+  bool try_lock_shared() { return ::pthread_rwlock_tryrdlock(&lock_) == 0; }
+  void unlock_shared() { Check(::pthread_rwlock_unlock(&lock_)); }
+
+ private:
+  static void Check(int error) {
+    if (error != 0) std::abort();
+  }
+
+  pthread_rwlock_t lock_;
+};
+
+}  // namespace keyfold

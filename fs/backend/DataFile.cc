@@ -19,6 +19,11 @@ Result<size_t> PosixDataFile::ReadAt(uint64_t offset, MutableBytes out) const {
   return keyfold::ReadAt(fd_.get(), static_cast<off_t>(offset), out);
 }
 
+void PosixDataFile::Prefetch(uint64_t offset, uint64_t size) const {
+  (void)::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
+                        POSIX_FADV_WILLNEED);
+}
+
 Status PosixDataFile::WriteAt(uint64_t offset, ByteView data) {
   const OutsideReserve outside;
   return keyfold::WriteAt(fd_.get(), static_cast<off_t>(offset), data);

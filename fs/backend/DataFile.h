@@ -32,6 +32,11 @@ class DataFile {
 
   // ReadAt returns how many bytes there were, less than asked only at the end.
   virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const = 0;
+  // Prefetch says that a range will be read soon, so that waiting for it overlaps
+  // with what is read before it.
+  virtual void Prefetch(uint64_t offset, uint64_t size) const {
+    (void)offset, (void)size;
+  }
   // WriteAt stores all of `data`, growing the file when it ends behind it.
   virtual Status WriteAt(uint64_t offset, ByteView data) = 0;
   // Truncate cuts the file, or grows it by zeros.
@@ -60,6 +65,7 @@ class PosixDataFile : public DataFile {
  public:
   explicit PosixDataFile(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
+  void Prefetch(uint64_t offset, uint64_t size) const override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;
   Status Reserve(uint64_t offset, uint64_t size) override;

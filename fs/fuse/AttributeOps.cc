@@ -89,11 +89,29 @@ Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
   return OkStatus();
 }
 
+// The kernel writes the times of a file back when it lets go of it, be its last name
+// gone by then. An error would be told to whoever syncs the filesystem next.
+bool IsWriteBackOfGone(Request& r, const InodeRef& inode, int to_set) {
+  constexpr int kOthers =
+      FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE;
+  return (to_set & kOthers) == 0 &&
+         r.inodes().Hold(inode).status().sys_errno() == ESTALE;
+}
+
+void ReplyGone(Request& r, const InodeRef& inode) {
+  struct stat st {};
+  st.st_ino = inode->ino;
+  st.st_mode = inode->type;
+  fuse_reply_attr(r.get(), &st, 0);
+}
+
 void SetAttrOp(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
                fuse_file_info* fi) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
+    if (fi == nullptr && IsWriteBackOfGone(r, inode, to_set))
+      return ReplyGone(r, inode);
     const Status status = SetAttributes(r, inode, *attr, to_set, fi);
     // Only a truncation by path waits, so there is no handle to keep.
     if (IsPostponed(status) && fi == nullptr)

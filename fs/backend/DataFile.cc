@@ -24,6 +24,11 @@ void PosixDataFile::Prefetch(uint64_t offset, uint64_t size) const {
                         POSIX_FADV_WILLNEED);
 }
 
+void PosixDataFile::CountReads() {
+  const int flags = ::fcntl(fd_.get(), F_GETFL);
+  if (flags >= 0) (void)::fcntl(fd_.get(), F_SETFL, flags & ~O_NOATIME);
+}
+
 Status PosixDataFile::WriteAt(uint64_t offset, ByteView data) {
   const OutsideReserve outside;
   return keyfold::WriteAt(fd_.get(), static_cast<off_t>(offset), data);

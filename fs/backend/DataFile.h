@@ -37,6 +37,9 @@ class DataFile {
   virtual void Prefetch(uint64_t offset, uint64_t size) const {
     (void)offset, (void)size;
   }
+  // CountReads lets reads from now on count as accesses to the file, as the backing
+  // filesystem counts them; none do before.
+  virtual void CountReads() {}
   // WriteAt stores all of `data`, growing the file when it ends behind it.
   virtual Status WriteAt(uint64_t offset, ByteView data) = 0;
   // Truncate cuts the file, or grows it by zeros.
@@ -66,6 +69,7 @@ class PosixDataFile : public DataFile {
   explicit PosixDataFile(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
   void Prefetch(uint64_t offset, uint64_t size) const override;
+  void CountReads() override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;
   Status Reserve(uint64_t offset, uint64_t size) override;

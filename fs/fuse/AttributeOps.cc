@@ -91,11 +91,10 @@ Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,
 
 // The kernel writes the times of a file back when it lets go of it, be its last name
 // gone by then. An error would be told to whoever syncs the filesystem next.
-bool IsWriteBackOfGone(Request& r, const InodeRef& inode, int to_set) {
+bool IsWriteBackOfGone(const Status& status, const InodeRef& inode, int to_set) {
   constexpr int kOthers =
       FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE;
-  return (to_set & kOthers) == 0 &&
-         r.inodes().Hold(inode).status().sys_errno() == ESTALE;
+  return status.sys_errno() == ESTALE && !inode->detached && (to_set & kOthers) == 0;
 }
 
 void ReplyGone(Request& r, const InodeRef& inode) {
@@ -110,15 +109,16 @@ void SetAttrOp(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    if (fi == nullptr && IsWriteBackOfGone(r, inode, to_set))
-      return ReplyGone(r, inode);
     const Status status = SetAttributes(r, inode, *attr, to_set, fi);
+    if (IsWriteBackOfGone(status, inode, to_set)) return ReplyGone(r, inode);
     // Only a truncation by path waits, so there is no handle to keep.
     if (IsPostponed(status) && fi == nullptr)
       return r.fs().Postpone([req, node, wanted = *attr, to_set]() mutable {
         SetAttrOp(req, node, &wanted, to_set, nullptr);
       });
     if (!status.ok()) return r.Refuse(status, "TruncateFile", inode);
+    if (r.inodes().Hold(inode).status().sys_errno() == ESTALE)
+      return ReplyGone(r, inode);
     ReplyAttributes(r, inode);
   });
 }

@@ -75,11 +75,6 @@ void FsyncOp(fuse_req_t req, fuse_ino_t node, int data_only, fuse_file_info* fi)
   });
 }
 
-void CountRead(Request& r, const InodeRef& inode) {
-  const auto fd = r.inodes().Hold(inode);
-  if (fd.ok()) r.vault().CountRead(fd->get());
-}
-
 void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
             fuse_file_info* fi) {
   Guard(req, [&](Request& r) {
@@ -88,13 +83,14 @@ void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     if (!inode) return r.Reply(NoSuchInode());
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     const MutableBytes buffer = ThreadBuffer(size);
+    if (r.fs().count_reads && !handle->counted.exchange(true))
+      handle->file->CountReads();
     auto n = handle->file->Read(static_cast<uint64_t>(offset), buffer);
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     if (!n.ok()) return RefuseContents(r, *handle, "ReadFile", n.status());
     // The kernel would show zeros in place of what a full disk did not take.
     if (*n < size && static_cast<uint64_t>(offset) + *n < inode->lost_end)
       return r.Fail(EIO);
-    if (r.fs().count_reads && !handle->counted.exchange(true)) CountRead(r, inode);
     fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *n);
   });
 }

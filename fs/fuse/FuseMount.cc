@@ -195,7 +195,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   KF_RETURN_IF_ERROR(vault.Stat(fd.get(), &st));
   root->ino = st.st_ino;
   // The rest is for folders and open files.
-  auto budget = std::make_shared<DescriptorBudget>(std::move(tree), descriptors / 4);
+  auto budget = std::make_shared<DescriptorBudget>(std::move(tree), descriptors * 2 / 5);
   root->anchor = Anchor::Of(budget, std::move(fd));
 
   std::unique_ptr<FuseMount> mount(new FuseMount);
@@ -248,7 +248,7 @@ Status FuseMount::Run() {
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
   // More threads than that only wake each other on small requests.
-  const unsigned threads = std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
+  const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u);
   fuse_loop_cfg_set_max_threads(config, threads);
   fuse_loop_cfg_set_idle_threads(config, threads);
   const int result = fuse_session_loop_mt(impl.session, config);

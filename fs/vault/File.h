@@ -82,6 +82,8 @@ class File {
   // Read decrypts up to out.size() bytes at `offset`; fewer only at the end.
   // kCorrupt when a block fails authentication.
   Result<size_t> Read(uint64_t offset, MutableBytes out);
+  // CountReads lets reads from now on count as accesses to the file.
+  void CountReads() { data_->CountReads(); }
   Status Write(uint64_t offset, ByteView data);
   Status Truncate(uint64_t length);
   // Reserve makes room on the backing store for a range, so that writing there

@@ -74,22 +74,6 @@ Status Vault::ClearSetId(int fd) {
   return OkStatus();
 }
 
-void Vault::CountRead(int fd) {
-  constexpr time_t kDay = 24 * 60 * 60;
-  const auto later = [](const timespec& a, const timespec& b) {
-    return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-  };
-  struct stat st;
-  if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0) return;
-  if (later(st.st_atim, st.st_mtim) && later(st.st_atim, st.st_ctim) &&
-      ::time(nullptr) - st.st_atim.tv_sec < kDay)
-    return;
-  // Setting the time would move the time of change too; reading does not.
-  auto real = Reopen(fd, O_RDONLY | O_NONBLOCK);
-  uint8_t byte = 0;
-  if (real.ok()) (void)ReadAt(real->get(), 0, MutableBytes(&byte, 1));
-}
-
 Result<UniqueFd> Vault::Find(const Place& place, struct stat* st) {
   KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(place.folder->fd(), backing, O_PATH));

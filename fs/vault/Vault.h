@@ -79,9 +79,6 @@ class Vault {
   // ClearSetId takes the set-user-id bit, and a set-group-id bit that is one,
   // from a file whose contents someone without privilege changes.
   Status ClearSetId(int fd);
-  // CountRead moves the time of access as reading a local file does by default:
-  // once after each change, and once a day.
-  void CountRead(int fd);
   // List calls `visit` with each entry's plain name, d_type and backing offset;
   // it stops when `visit` returns false. `dir` is an open directory stream.
   Status List(

@@ -195,7 +195,8 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   KF_RETURN_IF_ERROR(vault.Stat(fd.get(), &st));
   root->ino = st.st_ino;
   // The rest is for folders and open files.
-  auto budget = std::make_shared<DescriptorBudget>(std::move(tree), descriptors * 2 / 5);
+  auto budget =
+      std::make_shared<DescriptorBudget>(std::move(tree), descriptors * 2 / 5);
   root->anchor = Anchor::Of(budget, std::move(fd));
 
   std::unique_ptr<FuseMount> mount(new FuseMount);

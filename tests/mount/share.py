@@ -51,26 +51,51 @@ def as_user(name):
 
 
 @contextlib.contextmanager
-def new_share(kind, disk=None):
-    """A Share with its users and the account's IAM; all is removed afterwards. Its
-    store lies in `disk`, if that is given."""
+def lone_share(kind, disk=None):
+    """A Share that nobody uses yet; it is removed afterwards. Its store lies in
+    `disk`, if that is given."""
     if not os.path.exists('/dev/fuse'):
         pytest.fail('no /dev/fuse: the mount tests cannot run')
     folder = tempfile.mkdtemp(prefix=f'keyfold-{kind}-', dir=os.environ.get('TMPDIR', '/var/tmp'))
     os.chmod(folder, 0o755)
     made = None
     try:
-        remove_users()
-        make_users()
         made = Share(folder, disk)
-        made.apply_iam(IAM % 'AdministratorAccess')
-        os.chmod(made.mnt, 0o1777)
         yield made
     finally:
         if made is not None and os.path.ismount(made.mnt):
             made.unmount()
-        remove_users()
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def new_share(kind, disk=None):
+    """A Share with its users and the account's IAM; all is removed afterwards."""
+    try:
+        remove_users()
+        make_users()
+        with lone_share(kind, disk) as made:
+            made.apply_iam(IAM % 'AdministratorAccess')
+            os.chmod(made.mnt, 0o1777)
+            yield made
+    finally:
+        remove_users()
+
+
+@contextlib.contextmanager
+def small_disk(folder, mib, reserved):
+    """A mounted ext4 of `mib` MiB, `reserved` percent of it kept for root, in a file
+    below `folder`; needs root and a loop device."""
+    image, disk = folder / 'image', folder / 'disk'
+    disk.mkdir()
+    with open(image, 'wb') as f:
+        f.truncate(mib << 20)
+    subprocess.run(['mkfs.ext4', '-q', '-m', str(reserved), image], check=True)
+    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(['umount', disk], check=True)
 
 
 class Share:

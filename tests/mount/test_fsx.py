@@ -9,14 +9,12 @@ import errno
 import mmap
 import os
 import random
-import shutil
-import tempfile
 import time
 
 import pytest
 
 from likeext4 import fallocate, forget_caches
-from share import Share
+from share import lone_share
 
 STEPS = int(os.environ.get('KEYFOLD_TEST_STEPS', 4000))
 SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
@@ -240,15 +238,8 @@ class Exercise:
 
 @pytest.fixture
 def share():
-    folder = tempfile.mkdtemp(prefix='keyfold-fsx-', dir=os.environ.get('TMPDIR', '/var/tmp'))
-    made = None
-    try:
-        made = Share(folder)
+    with lone_share('fsx') as made:
         yield made
-    finally:
-        if made is not None and os.path.ismount(made.mnt):
-            made.unmount()
-        shutil.rmtree(folder)
 
 
 def test_two_files_hold_what_their_models_hold(share):

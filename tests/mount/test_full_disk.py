@@ -3,11 +3,10 @@ right still be revoked?
 
 The store lies on a small ext4 of its own, in a file mounted through a loop device."""
 import os
-import subprocess
 
 import pytest
 
-from share import Failed, new_share
+from share import Failed, new_share, small_disk
 
 FILL = r'''
 import errno, os, sys
@@ -39,17 +38,8 @@ def share(tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip('needs root to mount a loop device')
     base = tmp_path_factory.mktemp('disk')
-    image, disk = base / 'image', base / 'disk'
-    disk.mkdir()
-    with open(image, 'wb') as f:
-        f.truncate(48 << 20)
-    subprocess.run(['mkfs.ext4', '-q', '-m', '5', image], check=True)
-    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
-    try:
-        with new_share('full-disk', disk) as made:
-            yield made
-    finally:
-        subprocess.run(['umount', disk], check=True)
+    with small_disk(base, 48, reserved=5) as disk, new_share('full-disk', disk) as made:
+        yield made
 
 
 def fill_for_root(folder):

@@ -5,12 +5,11 @@ The store lies on a small ext4 of its own, in a file mounted through a loop devi
 import errno
 import os
 import random
-import subprocess
 
 import pytest
 
 from likeext4 import PUNCH_HOLE, fallocate
-from share import Share
+from share import Share, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a loop device')
 
@@ -18,14 +17,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a
 @pytest.fixture
 def disk(tmp_path):
     """A mounted ext4 of 40 MB."""
-    image, disk = tmp_path / 'image', tmp_path / 'disk'
-    disk.mkdir()
-    with open(image, 'wb') as f:
-        f.truncate(40 << 20)
-    subprocess.run(['mkfs.ext4', '-q', '-m', '0', image], check=True)
-    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
-    yield disk
-    subprocess.run(['umount', disk], check=True)
+    with small_disk(tmp_path, 40, reserved=0) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,26 +4,17 @@ The daemon is killed just after: what only the kernel's cache held is gone."""
 import contextlib
 import mmap
 import os
-import shutil
 import signal
-import tempfile
 
 import pytest
 
-from share import Share
+from share import lone_share
 
 
 @pytest.fixture
 def share():
-    folder = tempfile.mkdtemp(prefix='keyfold-sync-', dir=os.environ.get('TMPDIR', '/var/tmp'))
-    made = None
-    try:
-        made = Share(folder)
+    with lone_share('sync') as made:
         yield made
-    finally:
-        if made is not None and os.path.ismount(made.mnt):
-            made.unmount()
-        shutil.rmtree(folder)
 
 
 def written_and_killed(share, flags, after=lambda fd: None):

@@ -7,42 +7,15 @@
 
 #include <random>
 
+#include "OpenFileTest.h"
 #include "fs/vault/File.h"
 #include "fs/vault/VaultKeys.h"
 
 namespace keyfold {
 namespace {
 
-class FileSpaceTest : public testing::Test {
+class FileSpaceTest : public OpenFileTest {
  protected:
-  // On a filesystem whose space can be reserved and given back.
-  void SetUp() override {
-    char name[] = "/var/tmp/keyfold-space-XXXXXX";
-    const int fd = mkstemp(name);
-    ASSERT_GE(fd, 0);
-    path_ = name;
-    HeaderSlot header;
-    header.file_id = NewId<FileId>();
-    header.home_folder = NewId<FolderId>();
-    header.key_id = RandomUuid();
-    header.blob = RandomBytes(97);
-    dek_ = RandomSecret(kKeySize);
-    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1, header,
-                             DataKey(CopySecret(dek_)));
-    ASSERT_TRUE(file.ok()) << file.status().ToString();
-    file_ = *file;
-  }
-  void TearDown() override { ::unlink(path_.c_str()); }
-
-  Status Reopen(bool flush = true) {
-    if (flush) {
-      EXPECT_TRUE(file_->WriteHeader().ok());
-    }
-    UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
-    file_ = std::make_shared<File>(std::make_unique<PosixDataFile>(std::move(fd)), 1);
-    KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
-    return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
-  }
   Bytes Read(uint64_t at, size_t size) {
     Bytes out(size);
     auto n = file_->Read(at, out);
@@ -63,10 +36,6 @@ class FileSpaceTest : public testing::Test {
     EXPECT_EQ(::stat(path_.c_str(), &st), 0);
     return static_cast<uint64_t>(st.st_blocks) * 512;
   }
-
-  std::string path_;
-  SecretBytes dek_;
-  std::shared_ptr<File> file_;
 };
 
 TEST_F(FileSpaceTest, ZeroedRangesReadAsZerosAndNothingElseChanges) {

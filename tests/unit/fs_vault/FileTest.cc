@@ -7,44 +7,15 @@
 
 #include <random>
 
+#include "OpenFileTest.h"
 #include "fs/vault/File.h"
 #include "fs/vault/VaultKeys.h"
 
 namespace keyfold {
 namespace {
 
-class FileTest : public testing::Test {
+class FileTest : public OpenFileTest {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/keyfold-file-XXXXXX";
-    const int fd = mkstemp(name);
-    ASSERT_GE(fd, 0);
-    path_ = name;
-    HeaderSlot header;
-    header.file_id = NewId<FileId>();
-    header.home_folder = NewId<FolderId>();
-    header.key_id = RandomUuid();
-    header.blob = RandomBytes(97);
-    dek_ = RandomSecret(kKeySize);
-    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1, header,
-                             DataKey(CopySecret(dek_)));
-    ASSERT_TRUE(file.ok()) << file.status().ToString();
-    file_ = *file;
-  }
-  void TearDown() override { ::unlink(path_.c_str()); }
-
-  // Reopen drops the open file as SIGKILL would, unless `flush` is set.
-  Status Reopen(bool flush = true) {
-    if (flush) {
-      EXPECT_TRUE(file_->WriteHeader().ok());
-    }
-    file_.reset();
-    UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
-    file_ = std::make_shared<File>(std::make_unique<PosixDataFile>(std::move(fd)), 1);
-    KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
-    return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
-  }
-
   Bytes ReadAll() {
     Bytes out(file_->length());
     auto n = file_->Read(0, out);
@@ -64,10 +35,6 @@ class FileTest : public testing::Test {
     const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_CLOEXEC));
     ASSERT_TRUE(WriteAt(fd.get(), at, data).ok());
   }
-
-  std::string path_;
-  SecretBytes dek_;
-  std::shared_ptr<File> file_;
 };
 
 TEST_F(FileTest, BehavesLikeAByteArray) {

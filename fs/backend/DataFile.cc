@@ -19,11 +19,6 @@ Result<size_t> PosixDataFile::ReadAt(uint64_t offset, MutableBytes out) const {
   return keyfold::ReadAt(fd_.get(), static_cast<off_t>(offset), out);
 }
 
-void PosixDataFile::Prefetch(uint64_t offset, uint64_t size) const {
-  (void)::posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(size),
-                        POSIX_FADV_WILLNEED);
-}
-
 void PosixDataFile::CountReads() {
   const int flags = ::fcntl(fd_.get(), F_GETFL);
   if (flags >= 0) (void)::fcntl(fd_.get(), F_SETFL, flags & ~O_NOATIME);

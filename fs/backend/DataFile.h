@@ -32,11 +32,6 @@ class DataFile {
 
   // ReadAt returns how many bytes there were, less than asked only at the end.
   virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const = 0;
-  // Prefetch says that a range will be read soon, so that waiting for it overlaps
-  // with what is read before it.
-  virtual void Prefetch(uint64_t offset, uint64_t size) const {
-    (void)offset, (void)size;
-  }
   // CountReads lets reads from now on count as accesses to the file, as the backing
   // filesystem counts them; none do before.
   virtual void CountReads() {}
@@ -47,14 +42,8 @@ class DataFile {
   // Reserve takes space for a range, wherever the file ends, and Release gives it
   // back, after which the range reads as zeros. Neither changes the file's size.
   // kSystem/EOPNOTSUPP where space is not to be had that way.
-  virtual Status Reserve(uint64_t offset, uint64_t size) {
-    (void)offset, (void)size;
-    return Status::FromErrno(EOPNOTSUPP, "reserve");
-  }
-  virtual Status Release(uint64_t offset, uint64_t size) {
-    (void)offset, (void)size;
-    return Status::FromErrno(EOPNOTSUPP, "release");
-  }
+  virtual Status Reserve(uint64_t offset, uint64_t size) = 0;
+  virtual Status Release(uint64_t offset, uint64_t size) = 0;
   // Sync returns once contents and size survive power loss; times too, unless
   // `data_only`.
   virtual Status Sync(bool data_only) = 0;
@@ -68,7 +57,6 @@ class PosixDataFile : public DataFile {
  public:
   explicit PosixDataFile(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
-  void Prefetch(uint64_t offset, uint64_t size) const override;
   void CountReads() override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;

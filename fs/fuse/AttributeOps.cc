@@ -6,12 +6,13 @@
 namespace keyfold {
 namespace {
 
-void ReplyAttributes(Request& r, const InodeRef& inode) {
+// ReplyAttributes answers with the object's attributes, or returns why it can't.
+Status ReplyAttributes(Request& r, const InodeRef& inode) {
   struct stat st;
-  const auto fd = r.inodes().Hold(inode);
-  const Status status = fd.ok() ? r.vault().Stat(fd->get(), &st) : fd.status();
-  if (!status.ok()) return r.Reply(status);
+  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  KF_RETURN_IF_ERROR(r.vault().Stat(fd.get(), &st));
   fuse_reply_attr(r.get(), &st, kCacheSeconds);
+  return OkStatus();
 }
 
 void GetAttrOp(fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
@@ -21,7 +22,8 @@ void GetAttrOp(fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
     // Through an inode of a revocation nobody may write any more: what is written
     // would lie in pages that those who lost the right still see.
     if (!inode || inode->detached) return r.Reply(NoSuchInode());
-    ReplyAttributes(r, inode);
+    const Status status = ReplyAttributes(r, inode);
+    if (!status.ok()) r.Reply(status);
   });
 }
 
@@ -117,9 +119,9 @@ void SetAttrOp(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
         SetAttrOp(req, node, &wanted, to_set, nullptr);
       });
     if (!status.ok()) return r.Refuse(status, "TruncateFile", inode);
-    if (r.inodes().Hold(inode).status().sys_errno() == ESTALE)
-      return ReplyGone(r, inode);
-    ReplyAttributes(r, inode);
+    const Status replied = ReplyAttributes(r, inode);
+    if (replied.sys_errno() == ESTALE) return ReplyGone(r, inode);
+    if (!replied.ok()) r.Reply(replied);
   });
 }
 

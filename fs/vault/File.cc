@@ -10,12 +10,14 @@ namespace {
 
 Status Damaged(std::string what) { return Status(Error::kCorrupt, std::move(what)); }
 
-Status Gone() { return Status::FromErrno(EACCES, "the file's key was taken away"); }
-
 // A file up to this size is set right whole when it is opened after a crash.
 constexpr uint64_t kSettleAtOpen = 64 << 20;
 
 }  // namespace
+
+Status File::Gone() {
+  return Status::FromErrno(EACCES, "the file's key was taken away");
+}
 
 Result<std::shared_ptr<File>> File::Create(std::unique_ptr<DataFile> data, ino_t ino,
                                            HeaderSlot header, DataKey dek) {
@@ -131,17 +133,20 @@ Status File::WriteHeaderLocked(size_t size) {
 
 Status File::WriteHeader() {
   std::unique_lock lock(mutex_);
-  // Every write that was begun has ended, well or noted in torn_.
-  if (dirty_) header_.torn = torn_;
-  return WriteHeaderLocked();
+  return WriteSettledHeader();
 }
 
 bool File::TryWriteHeader() {
   if (!dirty_) return true;
   const std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) return false;
-  header_.torn = torn_;
-  return WriteHeaderLocked().ok();
+  return lock.owns_lock() && WriteSettledHeader().ok();
+}
+
+// WriteSettledHeader is for when no write is under way: each that was begun has
+// ended, well or noted in torn_.
+Status File::WriteSettledHeader() {
+  if (dirty_) header_.torn = torn_;
+  return WriteHeaderLocked();
 }
 
 Status File::Sync(bool data_only) {

@@ -148,7 +148,9 @@ class File {
   Result<bool> IsHole(BlockNo block);
   Result<uint64_t> RunEnd(BlockNo first, bool* hole);
 
+  static Status Gone();  // of what is asked of a file without keys
   Status WriteHeaderLocked(size_t size = 0);
+  Status WriteSettledHeader();
   void PublishIdentity();
 
   const std::unique_ptr<DataFile> data_;

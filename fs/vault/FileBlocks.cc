@@ -151,8 +151,6 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
             : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
-  // Entries and data lie apart: on a disk both are then on their way at once.
-  if (apart > 0) data_->Prefetch(begin, size);
   KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(first).value, entries));
   if (n != entries.size()) return Damaged("block entries are missing");
   KF_ASSIGN_OR_RETURN(n, data_->ReadAt(begin, disk));

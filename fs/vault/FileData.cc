@@ -6,12 +6,6 @@
 #include "fs/vault/File.h"
 
 namespace keyfold {
-namespace {
-
-Status Gone() { return Status::FromErrno(EACCES, "the file's key was taken away"); }
-
-}  // namespace
-
 Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
   std::shared_lock lock(mutex_);
   if (!unlocked_) return Gone();

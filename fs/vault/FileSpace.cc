@@ -7,12 +7,6 @@
 #include "fs/vault/File.h"
 
 namespace keyfold {
-namespace {
-
-Status Gone() { return Status::FromErrno(EACCES, "the file's key was taken away"); }
-
-}  // namespace
-
 // ReserveBlocks takes the space of the blocks and entries of a range.
 Status File::ReserveBlocks(uint64_t offset, uint64_t end) {
   const BlockNo first = BlockOf(PlainOffset(offset));
@@ -129,9 +123,8 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
   }
   // What writes there next, and what takes the data away, believes that these are
   // holes on disk too.
-  header_.torn = torn_;
   dirty_ = true;
-  KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  KF_RETURN_IF_ERROR(WriteSettledHeader());
   if (!release) return OkStatus();
   KF_RETURN_IF_ERROR(data_->Sync(true));
   for (const Span& span : unused)

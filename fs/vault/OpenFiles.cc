@@ -49,16 +49,18 @@ void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) {
   Entry* entry = EntryOf(file);
   if (entry == nullptr) return;
   std::erase(entry->handles, handle);
-  if (!entry->handles.empty() || entry->revoking) return;
-  if (!file->WriteHeader().ok()) return;
-  file->Wipe();
-  entries_.erase(file->ino());
+  DropUnusedLocked(file);
 }
 
 void OpenFiles::DropUnused(const std::shared_ptr<File>& file) {
   std::lock_guard lock(mutex_);
+  DropUnusedLocked(file);
+}
+
+void OpenFiles::DropUnusedLocked(const std::shared_ptr<File>& file) {
   const Entry* entry = EntryOf(file);
   if (entry == nullptr || !entry->handles.empty() || entry->revoking) return;
+  if (!file->WriteHeader().ok()) return;
   file->Wipe();
   entries_.erase(file->ino());
 }

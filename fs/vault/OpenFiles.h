@@ -30,7 +30,7 @@ class OpenFiles {
   // could not be written stays, to be opened again or to be dropped later.
   void Leave(const std::shared_ptr<Handle>& handle);
 
-  // DropUnused forgets the file if no handle refers to it.
+  // DropUnused forgets the file if no handle refers to it and its header is written.
   void DropUnused(const std::shared_ptr<File>& file);
 
   std::shared_ptr<File> Find(ino_t ino) const;
@@ -51,6 +51,7 @@ class OpenFiles {
     Handles handles;
     bool revoking = false;
   };
+  void DropUnusedLocked(const std::shared_ptr<File>& file);
   Entry* EntryOf(const std::shared_ptr<File>& file);
 
   mutable std::mutex mutex_;

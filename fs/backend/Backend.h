@@ -119,8 +119,8 @@ struct FsIdentity {
 };
 
 // AsCaller lets the calling thread act with a user's filesystem identity until
-// it goes out of scope; only the umask in a daemon without the privilege. Raw
-// system calls: glibc's would change every thread.
+// it goes out of scope, and with no more rights than the user's; only the umask in a
+// daemon without the privilege. Raw system calls: glibc's would change every thread.
 //
 // The umask is left to the backing filesystem, as a folder's default access
 // control list takes its place there.
@@ -135,6 +135,7 @@ class AsCaller {
  private:
   bool active_ = false;
   bool groups_ = false;
+  int former_ = 0;  // whom the thread acted as before
 };
 
 // OwnUmask gives the calling thread, and those it starts later, a umask that no

@@ -32,6 +32,13 @@ class DataFile {
 
   // ReadAt returns how many bytes there were, less than asked only at the end.
   virtual Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const = 0;
+  // ReadBoth fills two ranges, waiting for the disk once if neither is in memory; false
+  // when the file ends before one of them does.
+  struct Range {
+    uint64_t offset;
+    MutableBytes out;
+  };
+  virtual Result<bool> ReadBoth(const Range& first, const Range& second) const;
   // CountReads lets reads from now on count as accesses to the file, as the backing
   // filesystem counts them; none do before.
   virtual void CountReads() {}
@@ -57,6 +64,7 @@ class PosixDataFile : public DataFile {
  public:
   explicit PosixDataFile(UniqueFd fd) : fd_(std::move(fd)) {}
   Result<size_t> ReadAt(uint64_t offset, MutableBytes out) const override;
+  Result<bool> ReadBoth(const Range& first, const Range& second) const override;
   void CountReads() override;
   Status WriteAt(uint64_t offset, ByteView data) override;
   Status Truncate(uint64_t size) override;

@@ -26,8 +26,8 @@ void GiveUpResourceLimits() {
   (void)::syscall(SYS_capset, &header, sets);
 }
 
-// The other capabilities stay: without CAP_FSETID each write would take the
-// set-user-id bit from the file.
+// Capabilities stay: without CAP_FSETID each write would take the set-user-id bit
+// from the file.
 OutsideReserve::OutsideReserve() {
   if (::geteuid() != 0) return;
   if (::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) != 0) return;
@@ -38,7 +38,6 @@ OutsideReserve::OutsideReserve() {
 OutsideReserve::~OutsideReserve() {
   if (!active_) return;
   ::setfsuid(0);
-  // With the bit left set, AsCaller would not take a caller's missing rights.
   if (::prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) != 0) std::abort();
 }
 

@@ -2,7 +2,7 @@
 // that a right can be revoked when users have filled the disk. Their contents may
 // not take it, nor what lies beyond their quota.
 //
-// Thread-safe: both functions change the calling thread's credentials only.
+// Thread-safe: both change the calling thread's credentials only.
 #pragma once
 
 namespace keyfold {
@@ -11,8 +11,9 @@ namespace keyfold {
 // those it starts later, pass over quotas and the reserve.
 void GiveUpResourceLimits();
 
-// OutsideReserve makes what the calling thread writes count as a user's, until it
-// goes out of scope. Descriptors keep what they may; nothing in a daemon without
+// OutsideReserve makes what the calling thread writes count as a user's, and what the
+// threads write that it starts meanwhile. They keep their capabilities, so they may do
+// what they could, but act as nobody on the filesystem. Nothing in a daemon without
 // privilege, which has no reserve.
 class OutsideReserve {
  public:

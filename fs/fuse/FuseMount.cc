@@ -241,6 +241,7 @@ Status FuseMount::Run() {
   Impl& impl = *impl_;
   KF_RETURN_IF_ERROR(OwnUmask());
   ::umask(0);
+  const OutsideReserve outside;
   if (fuse_set_signal_handlers(impl.session) != 0)
     return Status(Error::kInternal, "cannot set signal handlers");
   impl.vault.keys().SetChangeListener([&impl] { impl.Changed(); });

@@ -151,10 +151,10 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
             : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
-  KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(first).value, entries));
-  if (n != entries.size()) return Damaged("block entries are missing");
-  KF_ASSIGN_OR_RETURN(n, data_->ReadAt(begin, disk));
-  if (n != disk.size()) return Damaged("data is missing");
+  KF_ASSIGN_OR_RETURN(
+      const bool present,
+      data_->ReadBoth({EntryOffset(first).value, entries}, {begin, disk}));
+  if (!present) return Damaged("data or its entries are missing");
   for (uint64_t i = 0; i < count; ++i) {
     const BlockNo block(first.value + i);
     const ByteView raw =

@@ -8,12 +8,17 @@
 namespace keyfold {
 namespace {
 
-Result<std::unique_ptr<DataFile>> OpenData(int path_fd) {
+// A small file is read with its header, so that reading it does not wait twice.
+constexpr off_t kReadAtOpen = 64 << 10;
+
+Result<std::unique_ptr<DataFile>> OpenData(int path_fd, KeyUse use) {
   // Reading must not move the access time of the encrypted file.
   auto fd = Reopen(path_fd, O_RDWR | O_NOATIME | O_NONBLOCK);
   if (!fd.ok()) fd = Reopen(path_fd, O_RDWR | O_NONBLOCK);
   if (!fd.ok()) fd = Reopen(path_fd, O_RDONLY | O_NONBLOCK);
   if (!fd.ok()) return fd.status();
+  if (use == KeyUse::kRead)
+    (void)::posix_fadvise(fd->get(), 0, kReadAtOpen, POSIX_FADV_WILLNEED);
   return std::unique_ptr<DataFile>(new PosixDataFile(std::move(*fd)));
 }
 
@@ -100,7 +105,8 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   handle->use = use;
   handle->path = path;
   // Registered before the checks, so that a right lost meanwhile is noticed.
-  KF_RETURN_IF_ERROR(files_.Join(st.st_ino, handle, [fd] { return OpenData(fd); }));
+  KF_RETURN_IF_ERROR(
+      files_.Join(st.st_ino, handle, [fd, use] { return OpenData(fd, use); }));
   const Status admitted =
       Admit(handle, place, fd, st.st_nlink > 0 || place.folder, {event, path, use});
   if (admitted.ok()) return handle;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,6 +27,21 @@ constexpr int kMaxTornFiles = 10000;
 // Room on the disk that the log has before it needs it; half of it may be gone
 // when more is asked for.
 constexpr uint64_t kRoomAhead = 1 << 20;
+
+// AsDaemon lets the calling thread act as the daemon until it goes out of scope: those
+// that serve a filesystem act as nobody on the disk (fs/backend/Reserve.h), and the
+// log's room is not a user's. Nothing without privilege.
+class AsDaemon {
+ public:
+  AsDaemon() : former_(setfsuid(geteuid())) {}
+  ~AsDaemon() { setfsuid(static_cast<uid_t>(former_)); }
+  AsDaemon(const AsDaemon&) = delete;
+  AsDaemon& operator=(const AsDaemon&) = delete;
+
+ private:
+  const int former_;
+};
+
 Status Corrupt(std::string message) { return {Error::kCorrupt, std::move(message)}; }
 
 Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
@@ -116,6 +132,7 @@ Status AuditLog::Impl::OpenFile(const std::string& directory) {
 
 Status AuditLog::Impl::KeepTornEnd() {
   if (torn == 0) return OkStatus();
+  const AsDaemon as;
   int kept = -1;
   for (int n = 1; kept < 0; ++n) {
     const std::string name = std::string(kFileName) + ".torn-" + std::to_string(n);
@@ -174,6 +191,7 @@ Status AuditLog::Impl::CheckFileUnchanged() const {
 Status AuditLog::Impl::TakeRoom(size_t size, AuditRoom room) {
   if (end + size + kRoomAhead / 2 <= room_end) return OkStatus();
   const uint64_t wanted = size + kRoomAhead;
+  const AsDaemon as;
   if (fallocate(fd, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end),
                 static_cast<off_t>(wanted)) == 0) {
     room_end = end + wanted;
@@ -238,28 +256,30 @@ Result<std::unique_ptr<AuditLog>> AuditLog::Open(const std::string& directory,
   return log;
 }
 
-Status AuditLog::Append(json record, AuditRoom room) {
-  if (!record.is_object()) return {Error::kInternal, "An audit record is an object."};
+Status AuditLog::Append(JsonText record, AuditRoom room) {
+  record.Add("eventVersion", "1.11").Add("eventID", RandomUuid());
+  std::lock_guard lock(impl_->mutex);
+  if (!impl_->poison.empty()) return Corrupt(impl_->poison);
+  KF_RETURN_IF_ERROR(impl_->CheckFileUnchanged());
+  KF_RETURN_IF_ERROR(impl_->KeepTornEnd());
+  const uint64_t sequence = impl_->head.sequence + 1;
+  record.Add("eventTime", FormatUtc(impl_->clock.Now()));
+  record.Add("sequence", sequence).Add("previousHash", impl_->head.hash);
+  KF_ASSIGN_OR_RETURN(std::string line, FormatRecord(impl_->key, record));
+  std::string hash = HashOfLine(line);
+  line += '\n';
+  KF_RETURN_IF_ERROR(impl_->TakeRoom(line.size(), room));
+  KF_RETURN_IF_ERROR(impl_->WriteLine(line));
+  impl_->end += line.size();
+  impl_->head.sequence = sequence;
+  impl_->head.hash = std::move(hash);
+  return OkStatus();
+}
+
+Status AuditLog::Append(const json& record, AuditRoom room) {
   try {
-    record["eventVersion"] = "1.11";
-    record["eventID"] = RandomUuid();
-    std::lock_guard lock(impl_->mutex);
-    if (!impl_->poison.empty()) return Corrupt(impl_->poison);
-    KF_RETURN_IF_ERROR(impl_->CheckFileUnchanged());
-    KF_RETURN_IF_ERROR(impl_->KeepTornEnd());
-    const uint64_t sequence = impl_->head.sequence + 1;
-    record["eventTime"] = FormatUtc(impl_->clock.Now());
-    record["sequence"] = sequence;
-    record["previousHash"] = impl_->head.hash;
-    KF_ASSIGN_OR_RETURN(std::string line, FormatRecord(impl_->key, std::move(record)));
-    std::string hash = HashOfLine(line);
-    line += '\n';
-    KF_RETURN_IF_ERROR(impl_->TakeRoom(line.size(), room));
-    KF_RETURN_IF_ERROR(impl_->WriteLine(line));
-    impl_->end += line.size();
-    impl_->head.sequence = sequence;
-    impl_->head.hash = std::move(hash);
-    return OkStatus();
+    KF_ASSIGN_OR_RETURN(JsonText text, TextOf(record));
+    return Append(std::move(text), room);
   } catch (const std::exception&) {
     return {Error::kInternal, "An audit record could not be built."};
   }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "kms/audit/JsonText.h"
 #include "kms/base/Clock.h"
 #include "kms/base/SecretBytes.h"
 #include "kms/base/Status.h"
@@ -50,9 +51,11 @@ class AuditLog {
   ~AuditLog();
 
   // Append completes `record` with eventVersion, eventID, eventTime, sequence,
-  // previousHash and mac, and writes it with one write(2). On failure nothing may
-  // be done that the record was to tell.
-  Status Append(nlohmann::json record, AuditRoom room);
+  // previousHash and mac, which count whatever it says of them, and writes it with one
+  // write(2). On failure nothing may be done that the record was to tell.
+  Status Append(JsonText record, AuditRoom room);
+  // The same for a tree of values. kInternal for what is no object.
+  Status Append(const nlohmann::json& record, AuditRoom room);
   // Sync makes what was appended survive power loss.
   Status Sync();
   AuditHead head() const;

@@ -70,14 +70,19 @@ std::string_view Member(const json& object, const char* name) {
 
 std::string HashOfLine(std::string_view line) { return ToHex(Sha256(AsBytes(line))); }
 
-Result<std::string> FormatRecord(const SecretBytes& key, json record) {
+Result<JsonText> TextOf(const json& record) {
   if (!record.is_object() || !DepthWithin(record, kMaxDepth))
     return Status(Error::kInternal,
                   "An audit record must be an object of bounded depth.");
-  record.erase("mac");
   // File names need not be UTF-8; what isn't is replaced.
-  std::string line =
-      AddMac(key, record.dump(-1, ' ', false, json::error_handler_t::replace));
+  const std::string text = record.dump(-1, ' ', false, json::error_handler_t::replace);
+  JsonText out;
+  out.AddMembers(std::string_view(text).substr(1, text.size() - 2));
+  return out;
+}
+
+Result<std::string> FormatRecord(const SecretBytes& key, const JsonText& record) {
+  std::string line = AddMac(key, record.Object());
   if (line.size() > kMaxLineSize)
     return Status(Error::kValidation, "The request is too large to be recorded.");
   return line;

@@ -21,10 +21,11 @@ struct ParsedRecord {
   uint64_t sequence = 0;
 };
 
-// FormatRecord renders a record as a line, without the newline. kInternal for
-// what is no object or nested too deep, kValidation for more than kMaxLineSize
-// bytes.
-Result<std::string> FormatRecord(const SecretBytes& key, nlohmann::json record);
+// FormatRecord makes a record a line, without the newline. kValidation for more than
+// kMaxLineSize bytes.
+Result<std::string> FormatRecord(const SecretBytes& key, const JsonText& record);
+// TextOf renders a tree of values. kInternal for what is no object or nested too deep.
+Result<JsonText> TextOf(const nlohmann::json& record);
 // ParseRecord is empty unless the line authenticates.
 std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view line);
 // HashOfLine is what the next record names as its "previousHash": hex SHA-256.

@@ -23,8 +23,9 @@ inline constexpr size_t kSha256Size = 32;
 
 using Sha256Digest = std::array<uint8_t, kSha256Size>;
 
-// FillRandom fills `out` from OpenSSL's CSPRNG; aborts if that fails, since
-// nothing safe can be done without random bytes.
+// Random bytes from OpenSSL's CSPRNG; abort if that fails, since nothing safe can be
+// done without them. FillRandom and RandomBytes are for what others may see: ids,
+// nonces, salts. RandomSecret draws from the generator that is kept for secrets.
 void FillRandom(MutableBytes out);
 Bytes RandomBytes(size_t size);
 SecretBytes RandomSecret(size_t size);

@@ -21,9 +21,10 @@ Sha256Digest Sha256(ByteView data) {
   return out;
 }
 
-Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
+void HmacSha256Into(ByteView key, ByteView first, ByteView second, MutableBytes out) {
   // Fetching the algorithm costs more than a short MAC, so each thread keeps a
-  // context; a key of zeros takes the place of the secret one after use.
+  // context; a key of zeros takes the place of the secret one after use. It is also
+  // what an empty key stands for.
   static EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
   static constexpr uint8_t kNoKey[kKeySize] = {};
   thread_local MacCtx ctx;
@@ -36,13 +37,19 @@ Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
     if (!ctx) std::abort();
     Must(EVP_MAC_CTX_set_params(ctx.get(), params));
   }
-  Sha256Digest out;
+  if (out.size() != kSha256Size) std::abort();
+  if (key.empty()) key = kNoKey;
   size_t size = 0;
-  const ByteView raw = Raw(key);
-  Must(EVP_MAC_init(ctx.get(), raw.data(), raw.size(), nullptr));
-  Must(EVP_MAC_update(ctx.get(), data.data(), data.size()));
+  Must(EVP_MAC_init(ctx.get(), key.data(), key.size(), nullptr));
+  Must(EVP_MAC_update(ctx.get(), first.data(), first.size()));
+  if (!second.empty()) Must(EVP_MAC_update(ctx.get(), second.data(), second.size()));
   Must(EVP_MAC_final(ctx.get(), out.data(), &size, out.size()));
   Must(EVP_MAC_init(ctx.get(), kNoKey, sizeof kNoKey, nullptr));
+}
+
+Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
+  Sha256Digest out;
+  HmacSha256Into(Raw(key), data, {}, out);
   return out;
 }
 

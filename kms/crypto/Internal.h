@@ -3,7 +3,6 @@
 #pragma once
 
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 
 #include <cstdlib>
 #include <memory>
@@ -31,6 +30,9 @@ inline void Must(int result) {
   if (result <= 0) std::abort();
 }
 
+// HMAC-SHA-256 over first || second; `key` of any size.
+void HmacSha256Into(ByteView key, ByteView first, ByteView second, MutableBytes out);
+
 inline Status BadCiphertext() {
   return Status(Error::kInvalidCiphertext, "the ciphertext does not authenticate");
 }
@@ -44,7 +46,6 @@ struct Deleter {
 };
 using CipherCtx = std::unique_ptr<EVP_CIPHER_CTX, Deleter<EVP_CIPHER_CTX_free>>;
 using MacCtx = std::unique_ptr<EVP_MAC_CTX, Deleter<EVP_MAC_CTX_free>>;
-using KdfCtx = std::unique_ptr<EVP_KDF_CTX, Deleter<EVP_KDF_CTX_free>>;
 using Pkey = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using PkeyCtx = std::unique_ptr<EVP_PKEY_CTX, Deleter<EVP_PKEY_CTX_free>>;
 

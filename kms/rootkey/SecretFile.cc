@@ -99,8 +99,8 @@ Result<SecretBytes> ReadSecretFile(const std::string& path, size_t limit,
 Status CreateKeyFile(const std::string& path, size_t size) {
   Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400));
   if (fd.get() < 0) return Status::FromErrno(errno, path);
-  WipedBuffer buffer(size);
-  FillRandom(buffer.bytes);
+  WipedBuffer buffer(0);
+  buffer.bytes = RevealSecret(RandomSecret(size));
   Status status =
       fchmod(fd.get(), 0400) != 0 ? Status::FromErrno(errno, path) : OkStatus();
   if (status.ok()) status = WriteAll(fd.get(), buffer.bytes.data(), size, path);

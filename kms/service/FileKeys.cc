@@ -4,8 +4,6 @@
 namespace keyfold {
 namespace {
 
-using nlohmann::json;
-
 constexpr char kViaService[] = "fs.keyfold";
 constexpr char kDecrypt[] = "kms:Decrypt";
 constexpr char kGenerate[] = "kms:GenerateDataKey";
@@ -93,17 +91,19 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
                               const std::string& key_id, const FileEvent& event,
                               const Status& outcome) {
   try {
-    json record = recorder_->Base(caller, use.principal, "fs.keyfold", event.name,
-                                  event.use == KeyUse::kRead);
-    record["requestParameters"] = {{"path", event.path}, {"use", UseName(event.use)}};
-    if (event.use == KeyUse::kCreate)
-      record["additionalEventData"] = {{"keyOperations", {"GenerateDataKey"}}};
-    else
-      record["additionalEventData"] = {{"keyOperations", {"Decrypt"}}};
-    if (!key_id.empty()) recorder_->AddKey(record, KeyArn(account(), key_id));
-    Recorder::AddFile(record, event.path);
-    Recorder::AddOutcome(record, outcome);
-    return recorder_->Append(std::move(record));
+    JsonText request;
+    request.Add("path", event.path).Add("use", UseName(event.use));
+    std::string resources = Recorder::FileResource(event.path);
+    if (!key_id.empty())
+      resources = recorder_->KeyResource(KeyArn(account(), key_id)) + "," + resources;
+    JsonText record = recorder_->Base(caller, use.principal, "fs.keyfold", event.name,
+                                      event.use == KeyUse::kRead);
+    record.AddJson("requestParameters", request.Object())
+        .AddJson("additionalEventData", event.use == KeyUse::kCreate
+                                            ? R"({"keyOperations":["GenerateDataKey"]})"
+                                            : R"({"keyOperations":["Decrypt"]})")
+        .AddJson("resources", "[" + resources + "]");
+    return recorder_->AppendUse(record, outcome);
   } catch (const std::exception&) {
     return {Error::kInternal, "The record of a file's use could not be built."};
   }
@@ -137,15 +137,18 @@ Status Service::RecordKeyUse(const Caller& caller, const FileUse& use,
   if (outcome.ok() && !path.empty() && std::string_view(event) != kReEncrypt)
     return OkStatus();
   try {
-    json record =
-        recorder_->Base(caller, use.principal, "kms.amazonaws.com", event, true);
-    record["userIdentity"]["invokedBy"] = kViaService;
-    record["requestParameters"] = {{"encryptionContext", context}};
-    record["responseElements"] = nullptr;
-    recorder_->AddKey(record, KeyArn(account(), key_id));
-    if (!path.empty()) Recorder::AddFile(record, path);
-    Recorder::AddOutcome(record, outcome);
-    return recorder_->Append(std::move(record));
+    std::string resources = recorder_->KeyResource(KeyArn(account(), key_id));
+    if (!path.empty()) resources += "," + Recorder::FileResource(path);
+    JsonText names;
+    for (const auto& [name, value] : context) names.Add(name, value);
+    JsonText request;
+    request.AddJson("encryptionContext", names.Object());
+    JsonText record = recorder_->Base(caller, use.principal, "kms.amazonaws.com", event,
+                                      true, kViaService);
+    record.AddJson("requestParameters", request.Object())
+        .AddJson("responseElements", "null")
+        .AddJson("resources", "[" + resources + "]");
+    return recorder_->AppendUse(record, outcome);
   } catch (const std::exception&) {
     return {Error::kInternal, "The record of a key's use could not be built."};
   }

@@ -74,40 +74,48 @@ std::string ResourcesOf(const json& record) {
 
 }  // namespace
 
-json Recorder::Base(const Caller& caller, const policy::Principal& principal,
-                    std::string_view source, std::string_view event,
-                    bool read_only) const {
-  json identity = {{"type", principal.is_service        ? "AWSService"
-                            : principal.is_account_root ? "Root"
-                            : caller.role.empty()       ? "IAMUser"
-                                                        : "AssumedRole"},
-                   {"principalId", std::to_string(caller.uid)},
-                   {"arn", principal.arn},
-                   {"accountId", account_.id},
-                   {"userName", principal.user_name},
-                   {"uid", caller.uid},
-                   {"gid", caller.gid},
-                   {"pid", caller.pid}};
+JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal,
+                        std::string_view source, std::string_view event, bool read_only,
+                        std::string_view invoked_by) const {
+  const std::string uid = std::to_string(caller.uid);
+  JsonText identity;
+  identity
+      .Add("type", principal.is_service        ? "AWSService"
+                   : principal.is_account_root ? "Root"
+                   : caller.role.empty()       ? "IAMUser"
+                                               : "AssumedRole")
+      .Add("principalId", uid)
+      .Add("arn", principal.arn)
+      .Add("accountId", account_.id)
+      .Add("userName", principal.user_name)
+      .AddJson("uid", uid)
+      .AddJson("gid", std::to_string(caller.gid))
+      .AddJson("pid", std::to_string(caller.pid));
   const std::string executable = Executable(caller.pid);
-  if (!executable.empty()) identity["executable"] = executable;
-  return {{"userIdentity", std::move(identity)},
-          {"eventSource", source},
-          {"eventName", event},
-          {"awsRegion", account_.region},
-          {"sourceIPAddress", caller.source},
-          {"recipientAccountId", account_.id},
-          {"requestID", RandomUuid()},
-          {"readOnly", read_only},
-          {"resources", json::array()}};
+  if (!executable.empty()) identity.Add("executable", executable);
+  if (!invoked_by.empty()) identity.Add("invokedBy", invoked_by);
+  JsonText record;
+  record.AddJson("userIdentity", identity.Object())
+      .Add("eventSource", source)
+      .Add("eventName", event)
+      .Add("awsRegion", account_.region)
+      .Add("sourceIPAddress", caller.source)
+      .Add("recipientAccountId", account_.id)
+      .Add("requestID", RandomUuid())
+      .Add("readOnly", read_only);
+  return record;
 }
 
-void Recorder::AddKey(json& record, const std::string& key_arn) const {
-  record["resources"].push_back(
-      {{"ARN", key_arn}, {"accountId", account_.id}, {"type", "AWS::KMS::Key"}});
+std::string Recorder::KeyResource(const std::string& key_arn) const {
+  JsonText key;
+  key.Add("ARN", key_arn).Add("accountId", account_.id).Add("type", "AWS::KMS::Key");
+  return key.Object();
 }
 
-void Recorder::AddFile(json& record, const std::string& path) {
-  record["resources"].push_back({{"path", path}, {"type", "Keyfold::File"}});
+std::string Recorder::FileResource(const std::string& path) {
+  JsonText file;
+  file.Add("path", path).Add("type", "Keyfold::File");
+  return file.Object();
 }
 
 void Recorder::AddOutcome(json& record, const Status& outcome) {
@@ -121,33 +129,45 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
   const std::string source = call.operation.service == "kms"
                                  ? "kms.amazonaws.com"
                                  : std::string(call.operation.service) + ".keyfold";
-  json record = Base(call.caller, call.principal, source, call.operation.name,
-                     call.operation.read_only);
+  json record = json::parse(Base(call.caller, call.principal, source,
+                                 call.operation.name, call.operation.read_only)
+                                .Object());
   record["requestParameters"] = call.parameters.ForAudit(call.operation);
   record["responseElements"] = nullptr;
   if (answer != nullptr && !call.operation.read_only && !answer->empty())
     record["responseElements"] = Recordable(*answer);
+  json& resources = record["resources"] = json::array();
   std::string last;
   for (const std::string& arn : call.resources) {
-    if (arn != last) AddKey(record, arn);
+    if (arn != last) resources.push_back(json::parse(KeyResource(arn)));
     last = arn;
   }
   AddOutcome(record, outcome);
   return record;
 }
 
-Status Recorder::Append(json record, AuditRoom room) {
-  // Most records raise nothing, and need not be kept.
-  json cause;
-  if (MayRaise(record)) cause = record;
-  const Status status = log_.Append(std::move(record), room);
-  if (!status.ok())
-    return status.error() == Error::kSystem
-               ? Status::FromErrno(status.sys_errno(),
-                                   "Refused, because the audit log cannot be written")
-               : status;
-  if (!cause.is_null()) RaiseAlerts(cause);
+namespace {
+
+Status ForCaller(const Status& written) {
+  return written.error() == Error::kSystem
+             ? Status::FromErrno(written.sys_errno(),
+                                 "Refused, because the audit log cannot be written")
+             : written;
+}
+
+}  // namespace
+
+Status Recorder::Append(const json& record, AuditRoom room) {
+  KF_RETURN_IF_ERROR(ForCaller(log_.Append(record, room)));
+  if (MayRaise(record)) RaiseAlerts(record);
   return OkStatus();
+}
+
+Status Recorder::AppendUse(const JsonText& record, const Status& outcome) {
+  if (outcome.ok()) return ForCaller(log_.Append(record, AuditRoom::kOrdinary));
+  json told = json::parse(record.Object());
+  AddOutcome(told, outcome);
+  return Append(told);
 }
 
 bool Recorder::ManyRefusals(const std::string& arn) {

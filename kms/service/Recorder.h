@@ -13,6 +13,7 @@
 #include <string>
 
 #include "kms/audit/AuditLog.h"
+#include "kms/audit/JsonText.h"
 #include "kms/service/Invocation.h"
 
 namespace keyfold {
@@ -28,20 +29,24 @@ class Recorder {
     sink_ = std::move(sink);
   }
 
-  // Base is a record with all that does not depend on the event's kind.
-  nlohmann::json Base(const Caller& caller, const policy::Principal& principal,
-                      std::string_view source, std::string_view event,
-                      bool read_only) const;
+  // Base is a record with all that does not depend on the event's kind; resources
+  // are to be added. `invoked_by` names the service that calls for the caller.
+  JsonText Base(const Caller& caller, const policy::Principal& principal,
+                std::string_view source, std::string_view event, bool read_only,
+                std::string_view invoked_by = {}) const;
+  // The texts of resources.
+  std::string KeyResource(const std::string& key_arn) const;
+  static std::string FileResource(const std::string& path);
   // CallRecord tells of a KMS call and how it ended; `answer` may be null.
   nlohmann::json CallRecord(const Invocation& call, const nlohmann::json* answer,
                             const Status& outcome) const;
   static void AddOutcome(nlohmann::json& record, const Status& outcome);
-  void AddKey(nlohmann::json& record, const std::string& key_arn) const;
-  static void AddFile(nlohmann::json& record, const std::string& path);
 
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.
-  Status Append(nlohmann::json record, AuditRoom room = AuditRoom::kOrdinary);
+  Status Append(const nlohmann::json& record, AuditRoom room = AuditRoom::kOrdinary);
+  // AppendUse writes the record of a key's use for a file, well or ill.
+  Status AppendUse(const JsonText& record, const Status& outcome);
   // TakeUrgent tells whether a refusal or failure was recorded since it was last
   // asked: that evidence should soon be on disk.
   bool TakeUrgent() { return urgent_.exchange(false); }

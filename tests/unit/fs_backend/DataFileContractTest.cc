@@ -77,6 +77,35 @@ TEST_P(DataFileContractTest, ReadsAreShortOnlyAtTheEnd) {
   EXPECT_EQ(Read(5, 0), Bytes());
 }
 
+TEST_P(DataFileContractTest, TwoRangesAreReadWholeOrNotAtAll) {
+  const Bytes data = Pattern(500000);
+  ASSERT_TRUE(file_->WriteAt(0, data).ok());
+  const auto expect = [&](uint64_t first, size_t m, uint64_t second, size_t n) {
+    Bytes a(m), b(n);
+    const auto read = file_->ReadBoth({first, a}, {second, b});
+    ASSERT_TRUE(read.ok() && *read) << read.status().ToString();
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), data.begin() + first)) << first;
+    EXPECT_TRUE(std::equal(b.begin(), b.end(), data.begin() + second)) << second;
+  };
+  ASSERT_TRUE(file_->Sync(false).ok());
+  // Once from the disk, where it has one, and once from memory.
+  for (int round = 0; round < 2; ++round) {
+    if (round == 0)
+      (void)::posix_fadvise(UniqueFd(::open(Path().c_str(), O_RDONLY)).get(), 0, 0,
+                            POSIX_FADV_DONTNEED);
+    expect(4096, 64, 300000, 4096);
+    expect(400000, 100000, 0, 10);
+    expect(7, 0, 499999, 1);
+  }
+  Bytes a(10), b(10);
+  for (const auto& [first, second] : {std::pair{499995, 0}, {0, 499995}, {600000, 0}}) {
+    const auto read = file_->ReadBoth({static_cast<uint64_t>(first), a},
+                                      {static_cast<uint64_t>(second), b});
+    ASSERT_TRUE(read.ok()) << read.status().ToString();
+    EXPECT_FALSE(*read);
+  }
+}
+
 TEST_P(DataFileContractTest, WritesReplaceAndExtend) {
   Bytes data = Pattern(9000);
   ASSERT_TRUE(file_->WriteAt(0, data).ok());

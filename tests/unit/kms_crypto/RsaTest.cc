@@ -4,7 +4,6 @@
 #include <openssl/x509.h>
 
 #include <memory>
-#include <set>
 
 #include "Vectors.h"
 
@@ -129,19 +128,6 @@ TEST_F(RsaTest, ComesBackFromPkcs8) {
   EXPECT_EQ(RsaPrivateKey::FromPkcs8(SecretText("no key")).status().error(),
             Error::kCorrupt);
   EXPECT_EQ(RsaPrivateKey::FromPkcs8(SecretBytes()).status().error(), Error::kCorrupt);
-}
-
-TEST(RandomTest, UuidsAreVersionFour) {
-  std::set<std::string> seen;
-  for (int i = 0; i < 1000; ++i) {
-    const std::string uuid = RandomUuid();
-    ASSERT_EQ(uuid.size(), 36u);
-    for (size_t at : {8u, 13u, 18u, 23u}) ASSERT_EQ(uuid[at], '-');
-    ASSERT_EQ(uuid[14], '4');
-    ASSERT_NE(std::string_view("89ab").find(uuid[19]), std::string_view::npos);
-    ASSERT_EQ(uuid.find_first_not_of("0123456789abcdef-"), std::string::npos);
-    ASSERT_TRUE(seen.insert(uuid).second);
-  }
 }
 
 TEST(SecretsTest, TheSourceIsWiped) {

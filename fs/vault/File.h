@@ -3,7 +3,8 @@
 //
 // Owns: header, DEK-derived keys, block encryption, length and holes. Must not
 // know: names, folders, who may. Thread-safe: mutex_ is held shared to read
-// contents and exclusively to change them.
+// contents and exclusively to change them, but for whole blocks that are replaced:
+// that takes mutex_ shared and the group's stripe exclusively (GroupStripes).
 #pragma once
 
 #include <sys/types.h>
@@ -20,6 +21,7 @@
 #include "fs/backend/DataFile.h"
 #include "fs/format/Geometry.h"
 #include "fs/format/Header.h"
+#include "fs/vault/GroupStripes.h"
 #include "fs/vault/SharedMutex.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/service/DataKeys.h"
@@ -112,6 +114,7 @@ class File {
   // FileBlocks.cc: blocks and their seals. Callers hold mutex_.
   const Aead& ContentKey(uint32_t epoch);
   Status ReserveSeals(uint64_t count);
+  bool TakeSeals(uint64_t count);
   bool IsCurrent(const Seal& seal) const;
   std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block,
                                   ByteView cipher, MutableBytes plain);
@@ -121,6 +124,8 @@ class File {
   Status ReadBlocks(BlockNo first, MutableBytes out);
   Status ReadRun(BlockNo first, MutableBytes out);
   Status StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count);
+  Status SealAndStore(BlockNo first, ByteView plain, bool hole, uint64_t count,
+                      bool fresh);
   Status StoreNewGroups(BlockNo first, ByteView plain);
   Status SettleEntries(BlockNo first, MutableBytes entries, bool* changed);
   Status SettleFile();
@@ -133,6 +138,8 @@ class File {
   Status AddHole(HoleRange range);
   Status Extend(uint64_t length);
   Status Undo(Status failure);
+  void Warm(uint64_t offset, size_t size) const;
+  std::optional<Status> Replace(uint64_t offset, ByteView data);
   Status CutExcess(uint64_t disk_length);
 
   // FileSpace.cc: reserved and released space, and where holes are. Callers hold
@@ -156,15 +163,16 @@ class File {
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
   mutable SharedMutex mutex_;
+  GroupStripes stripes_;            // taken after mutex_
   HeaderSlot header_;               // in use
   std::atomic<bool> dirty_{false};  // header_ differs from disk
   bool unlocked_ = false;
   bool wiped_ = false;  // for good
   // Seals made in this epoch; header_.seals_in_epoch is the bound on disk.
-  uint64_t seals_used_ = 0;
+  std::atomic<uint64_t> seals_used_ = 0;
   // Some block's data may belong to its entry's second seal: a write failed
   // half-way, now or before the file was opened.
-  bool torn_ = false;
+  std::atomic<bool> torn_ = false;
   SecretBytes dek_;
   SecretBytes header_key_;
   mutable std::mutex identity_mutex_;  // guards identity_; taken after mutex_

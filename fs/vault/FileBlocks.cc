@@ -61,6 +61,13 @@ Status File::ReserveSeals(uint64_t count) {
   return OkStatus();
 }
 
+// TakeSeals counts seals that the bound on disk allows for; false if it does not.
+bool File::TakeSeals(uint64_t count) {
+  if (seals_used_.fetch_add(count) + count <= header_.seals_in_epoch) return true;
+  seals_used_ -= count;
+  return false;
+}
+
 // IsCurrent keeps made-up epochs from filling the memory with keys. A header that a
 // power failure kept from the disk may be one epoch behind.
 bool File::IsCurrent(const Seal& seal) const {
@@ -151,9 +158,11 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
             : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
-  KF_ASSIGN_OR_RETURN(
-      const bool present,
-      data_->ReadBoth({EntryOffset(first).value, entries}, {begin, disk}));
+  const auto read = [&] {
+    const GroupStripes::Shared stripes(stripes_, group, GroupOf(last));
+    return data_->ReadBoth({EntryOffset(first).value, entries}, {begin, disk});
+  };
+  KF_ASSIGN_OR_RETURN(const bool present, read());
   if (!present) return Damaged("data or its entries are missing");
   for (uint64_t i = 0; i < count; ++i) {
     const BlockNo block(first.value + i);
@@ -215,6 +224,14 @@ Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t coun
     }
   }
   KF_RETURN_IF_ERROR(ReserveSeals(count));
+  return SealAndStore(first, plain, hole, count, fresh);
+}
+
+// SealAndStore does so once the header says that blocks may be torn. Blocks that are
+// not `fresh` have entries already.
+Status File::SealAndStore(BlockNo first, ByteView plain, bool hole, uint64_t count,
+                          bool fresh) {
+  const uint64_t old_blocks = BlocksOf(header_.length);
   Bytes entries(count * kEntrySize);
   if (!fresh) {
     KF_RETURN_IF_ERROR(data_->ReadAt(EntryOffset(first).value, entries).status());

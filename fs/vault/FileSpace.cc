@@ -151,6 +151,7 @@ Result<uint64_t> File::RunEnd(BlockNo first, bool* hole) {
   std::array<uint8_t, kGroupBlocks * kEntrySize> page;
   const MutableBytes entries =
       MutableBytes(page).first((end - first.value) * kEntrySize);
+  const GroupStripes::Shared stripe(stripes_, GroupOf(first), GroupOf(first));
   KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(EntryOffset(first).value, entries));
   if (n != entries.size()) return Status(Error::kCorrupt, "block entries are missing");
   for (uint64_t block = first.value; block < end; ++block) {

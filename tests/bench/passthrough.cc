@@ -347,8 +347,9 @@ void OpenDirOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
   fuse_reply_open(req, fi);
 }
 
-void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-             OpenFolder& open, bool plus) {
+// FillEntries writes entries to the thread's buffer and returns how many bytes.
+size_t FillEntries(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                   OpenFolder& open, bool plus) {
   std::lock_guard lock(open.mutex);
   ::seekdir(open.dir, offset);
   size_t used = 0;
@@ -372,6 +373,13 @@ void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     }
     used += need;
   }
+  return used;
+}
+
+// Once answered, the folder may be closed and freed by another thread.
+void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+             OpenFolder& open, bool plus) {
+  const size_t used = FillEntries(req, node, size, offset, open, plus);
   fuse_reply_buf(req, ThreadBuffer(), used);
 }
 
@@ -421,6 +429,7 @@ void Init(void*, fuse_conn_info* conn) {
         FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV);
   conn->max_write = kMaxRequest;
   conn->max_read = kMaxRequest;
+  conn->max_readahead = kMaxRequest;
   conn->max_background = 64;
   conn->congestion_threshold = 48;
 }
@@ -463,6 +472,18 @@ fuse_lowlevel_ops Operations() {
   return ops;
 }
 
+// WidenReadahead, best done without asking the filesystem, which does not answer yet.
+void WidenReadahead(const char* mountpoint) {
+  struct statx info;
+  if (::statx(AT_FDCWD, mountpoint, AT_STATX_DONT_SYNC, 0, &info) != 0) return;
+  const std::string path = "/sys/class/bdi/" + std::to_string(info.stx_dev_major) +
+                           ":" + std::to_string(info.stx_dev_minor) + "/read_ahead_kb";
+  if (std::FILE* file = std::fopen(path.c_str(), "w")) {
+    std::fprintf(file, "%d", kMaxRequest / 1024);
+    std::fclose(file);
+  }
+}
+
 int Serve(const char* source, const char* mountpoint) {
   root.fd = ::open(source, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root.fd < 0) return std::perror(source), 1;
@@ -476,12 +497,13 @@ int Serve(const char* source, const char* mountpoint) {
   fuse_session* session = fuse_session_new(&args, &ops, sizeof ops, nullptr);
   fuse_opt_free_args(&args);
   if (session == nullptr || fuse_session_mount(session, mountpoint) != 0) return 1;
+  WidenReadahead(mountpoint);
   const fuse_custom_io io{WriteReply, ReadRequest, nullptr, nullptr};
   fuse_session_custom_io(session, &io, fuse_session_fd(session));
   fuse_set_signal_handlers(session);
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  const unsigned threads = std::clamp(4 * std::thread::hardware_concurrency(), 4u, 16u);
+  const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u);
   fuse_loop_cfg_set_max_threads(config, threads);
   fuse_loop_cfg_set_idle_threads(config, threads);
   const int result = fuse_session_loop_mt(session, config);

@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -39,6 +40,15 @@ void LogTo(bool foreground, bool debug) {
   }
   spdlog::set_pattern("%v");
   if (debug) spdlog::set_level(spdlog::level::debug);
+}
+
+// HasMemory tells whether there is any to spare. Letting go of JSON takes a little and
+// cannot fail, so what is not urgent is better not begun without.
+bool HasMemory() {
+  constexpr size_t kSome = 1 << 20;
+  void* pages = ::mmap(nullptr, kSome, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return pages != MAP_FAILED && ::munmap(pages, kSome) == 0;
 }
 
 // Keeper is the daemon's own thread: it takes the signals that end the daemon,
@@ -81,10 +91,14 @@ class Keeper {
 
  private:
   void Tick(Kms& kms) {
-    const Status status = kms.Tick();
-    if (!status.ok() && status.message() != last_failure_)
-      spdlog::error("{}", status.ToString());
-    last_failure_ = status.message();
+    if (!HasMemory()) return;
+    try {
+      const Status status = kms.Tick();
+      if (!status.ok() && status.message() != last_failure_)
+        spdlog::error("{}", status.ToString());
+      last_failure_ = status.message();
+    } catch (const std::bad_alloc&) {  // in a second again
+    }
   }
 
   // End unmounts while requests are still answered, so that what the kernel has

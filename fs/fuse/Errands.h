@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace keyfold {
@@ -41,7 +42,10 @@ class Errands {
       const auto errand = std::move(posted_.front());
       posted_.pop_front();
       lock.unlock();
-      errand();
+      try {
+        errand();
+      } catch (const std::bad_alloc&) {  // an errand answers for itself
+      }
       lock.lock();
     }
   }

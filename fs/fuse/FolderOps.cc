@@ -22,7 +22,7 @@ void OpenDirOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
     if (!inode || !inode->folder) return r.Reply(NoSuchInode());
     const int fd =
         ::openat(inode->folder->fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return r.Fail(errno);
+    if (fd < 0) return r.Reply(Status::FromErrno(errno, "open folder"));
     auto handle = std::make_unique<OpenFolder>();
     handle->dir = ::fdopendir(fd);
     if (handle->dir == nullptr) {

@@ -107,6 +107,18 @@ void FuseMount::Impl::Postpone(std::function<void()> request) {
   wake_.notify_one();
 }
 
+// HasMemoryFor tells whether the action did not want for memory; it can be repeated.
+template <typename Action>
+bool FuseMount::Impl::HasMemoryFor(Action&& action) {
+  try {
+    action();
+    return true;
+  } catch (const std::bad_alloc&) {
+    troubles.Tell(ENOMEM, "Open files cannot be looked at");
+    return false;
+  }
+}
+
 void FuseMount::Impl::Keep() {
   constexpr auto kFlushInterval = std::chrono::seconds(5);
   // A deadline, since steady changes would put off a wait's end for ever.
@@ -119,14 +131,16 @@ void FuseMount::Impl::Keep() {
     const auto postponed = std::exchange(postponed_, {});
     changed_ = false;
     lock.unlock();
-    if (revoke) vault.Revoke(*this);
+    const bool revoked = !revoke || HasMemoryFor([this] { vault.Revoke(*this); });
     for (const auto& request : postponed) request();
     if (std::chrono::steady_clock::now() >= flush_at) {
-      vault.FlushAll();
+      (void)HasMemoryFor([this] { vault.FlushAll(); });
       flush_at = std::chrono::steady_clock::now() + kFlushInterval;
     }
     if (stop) return;
+    if (!revoked) std::this_thread::sleep_for(std::chrono::milliseconds(50));
     lock.lock();
+    changed_ |= !revoked;
   }
 }
 

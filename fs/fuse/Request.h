@@ -21,6 +21,7 @@
 #include "fs/fuse/Errands.h"
 #include "fs/fuse/FuseMount.h"
 #include "fs/fuse/InodeTable.h"
+#include "fs/fuse/Troubles.h"
 #include "fs/vault/Errno.h"
 #include "fs/vault/Vault.h"
 
@@ -36,6 +37,7 @@ struct FuseMount::Impl final : PageCache {
   MountOptions options;
   fuse_session* session = nullptr;
   bool mounted = false;
+  Troubles troubles;
   bool count_reads = true;  // as accesses; not on a mount with noatime
   const std::shared_ptr<DescriptorBudget> budget;  // of the inodes' anchors
 
@@ -62,6 +64,8 @@ struct FuseMount::Impl final : PageCache {
   Errands flusher;
 
  private:
+  template <typename Action>
+  bool HasMemoryFor(Action&& action);
   void Detach(ino_t ino) override;
   void Drop(ino_t ino) override;
 
@@ -88,7 +92,10 @@ class Request {
   User user() const;
 
   void Fail(int error) { fuse_reply_err(req_, error); }
-  void Reply(const Status& status) { fuse_reply_err(req_, ErrnoOf(status)); }
+  void Reply(const Status& status) {
+    fs_.troubles.Tell(status.sys_errno(), status.message());
+    fuse_reply_err(req_, ErrnoOf(status));
+  }
   // Refuse answers with a failure and records it if something is not what
   // Keyfold wrote: in `inode`, or in its entry `child`.
   void Refuse(const Status& status, const char* event, const InodeRef& inode,
@@ -135,6 +142,7 @@ void Guard(fuse_req_t req, Body&& body) noexcept {
     Request request(req);
     body(request);
   } catch (const std::bad_alloc&) {
+    Request(req).fs().troubles.Tell(ENOMEM, "A request failed");
     fuse_reply_err(req, ENOMEM);
   } catch (const std::exception& error) {
     spdlog::error("unexpected failure: {}", error.what());

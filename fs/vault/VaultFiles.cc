@@ -22,6 +22,27 @@ Result<std::unique_ptr<DataFile>> OpenData(int path_fd, KeyUse use) {
   return std::unique_ptr<DataFile>(new PosixDataFile(std::move(*fd)));
 }
 
+// Registration lets go of a handle again unless the open that made it succeeds, be it
+// for want of memory.
+class Registration {
+ public:
+  Registration(OpenFiles& files, std::shared_ptr<Handle> handle)
+      : files_(files), handle_(std::move(handle)) {}
+  ~Registration() {
+    try {
+      if (handle_) files_.Leave(handle_);
+    } catch (const std::bad_alloc&) {  // it stays until the file is revoked
+    }
+  }
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
+  void Keep() { handle_.reset(); }
+
+ private:
+  OpenFiles& files_;
+  std::shared_ptr<Handle> handle_;
+};
+
 }  // namespace
 
 EncryptionContext Vault::ContextOf(const FileIdentity& file) const {
@@ -71,17 +92,14 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
       auto file, File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
                               std::move(header), std::move(wrapped.key)));
   files_.Add(file, out.handle);
-  auto finish = [&]() -> Status {
-    // From here on a right that ends is noticed; what ended before is asked for.
-    if (keys_.Generation() != generation)
-      KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
-    KF_RETURN_IF_ERROR(made.Publish(out.fd.get(), backing));
-    return Stat(out.fd.get(), &out.st);
-  };
-  const Status finished = finish();
-  if (finished.ok()) return out;
-  Close(out.handle);
-  return finished;
+  Registration registered(files_, out.handle);
+  // From here on a right that ends is noticed; what ended before is asked for.
+  if (keys_.Generation() != generation)
+    KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
+  KF_RETURN_IF_ERROR(made.Publish(out.fd.get(), backing));
+  KF_RETURN_IF_ERROR(Stat(out.fd.get(), &out.st));
+  registered.Keep();
+  return out;
 }
 
 Status Vault::CheckBinding(const Place& place, int fd) {
@@ -107,11 +125,11 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   // Registered before the checks, so that a right lost meanwhile is noticed.
   KF_RETURN_IF_ERROR(
       files_.Join(st.st_ino, handle, [fd, use] { return OpenData(fd, use); }));
-  const Status admitted =
-      Admit(handle, place, fd, st.st_nlink > 0 || place.folder, {event, path, use});
-  if (admitted.ok()) return handle;
-  Close(handle);
-  return admitted;
+  Registration registered(files_, handle);
+  KF_RETURN_IF_ERROR(
+      Admit(handle, place, fd, st.st_nlink > 0 || place.folder, {event, path, use}));
+  registered.Keep();
+  return handle;
 }
 
 Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,

@@ -4,8 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -45,7 +45,7 @@ class SecretArena {
 uint8_t* MapSecretPages(size_t size) {
   void* pages =
       mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pages == MAP_FAILED) std::abort();
+  if (pages == MAP_FAILED) throw std::bad_alloc();
   // Locking may exceed RLIMIT_MEMLOCK of an unprivileged mount; the pages then
   // stay out of dumps all the same.
   (void)mlock(pages, size);

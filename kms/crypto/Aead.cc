@@ -45,8 +45,7 @@ const EVP_CIPHER* Gcm() {
 
 struct Aead::Impl {
   CipherCtx Make(bool seal) const {
-    CipherCtx ctx(EVP_CIPHER_CTX_new());
-    if (!ctx) std::abort();
+    CipherCtx ctx = Made(CipherCtx(EVP_CIPHER_CTX_new()));
     Must(EVP_CipherInit_ex2(ctx.get(), Gcm(), Raw(key).data(), nullptr, seal ? 1 : 0,
                             nullptr));
     return ctx;

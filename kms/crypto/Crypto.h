@@ -23,9 +23,11 @@ inline constexpr size_t kSha256Size = 32;
 
 using Sha256Digest = std::array<uint8_t, kSha256Size>;
 
-// Random bytes from OpenSSL's CSPRNG; abort if that fails, since nothing safe can be
-// done without them. FillRandom and RandomBytes are for what others may see: ids,
-// nonces, salts. RandomSecret draws from the generator that is kept for secrets.
+// Functions here throw std::bad_alloc when there is no memory, and do nothing then.
+
+// Random bytes from OpenSSL's CSPRNG. FillRandom and RandomBytes are for what others
+// may see: ids, nonces, salts. RandomSecret draws from the generator that is kept for
+// secrets.
 void FillRandom(MutableBytes out);
 Bytes RandomBytes(size_t size);
 SecretBytes RandomSecret(size_t size);

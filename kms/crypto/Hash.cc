@@ -29,13 +29,13 @@ void HmacSha256Into(ByteView key, ByteView first, ByteView second, MutableBytes 
   static constexpr uint8_t kNoKey[kKeySize] = {};
   thread_local MacCtx ctx;
   if (!ctx) {
-    ctx.reset(EVP_MAC_CTX_new(algorithm));
+    MacCtx fresh = Made(MacCtx(EVP_MAC_CTX_new(algorithm)));
     char digest[] = "SHA256";
     const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
         OSSL_PARAM_construct_end()};
-    if (!ctx) std::abort();
-    Must(EVP_MAC_CTX_set_params(ctx.get(), params));
+    Must(EVP_MAC_CTX_set_params(fresh.get(), params));
+    ctx = std::move(fresh);
   }
   if (out.size() != kSha256Size) std::abort();
   if (key.empty()) key = kNoKey;

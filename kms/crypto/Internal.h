@@ -4,8 +4,8 @@
 
 #include <openssl/evp.h>
 
-#include <cstdlib>
 #include <memory>
+#include <new>
 
 #include "kms/base/SecretBytes.h"
 #include "kms/base/Status.h"
@@ -25,9 +25,16 @@ inline MutableBytes RawMutable(SecretBytes& secret) {
   return secret.ExposeMutable(CryptoInternal::Access());
 }
 
-// Must aborts when OpenSSL fails at what cannot fail but for want of memory.
+// Must is for what OpenSSL cannot fail at but for want of memory; it throws
+// std::bad_alloc then.
 inline void Must(int result) {
-  if (result <= 0) std::abort();
+  if (result <= 0) throw std::bad_alloc();
+}
+// Made does so for an object that OpenSSL was to make.
+template <typename Owner>
+Owner Made(Owner made) {
+  if (!made) throw std::bad_alloc();
+  return made;
 }
 
 // HMAC-SHA-256 over first || second; `key` of any size.

@@ -18,8 +18,8 @@ class RandomPool {
   RandomPool() {
     void* page = ::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED || ::madvise(page, sizeof(Page), MADV_WIPEONFORK) != 0)
-      std::abort();
+    if (page == MAP_FAILED) throw std::bad_alloc();
+    if (::madvise(page, sizeof(Page), MADV_WIPEONFORK) != 0) std::abort();
     page_ = static_cast<Page*>(page);
   }
   ~RandomPool() { ::munmap(page_, sizeof(Page)); }

@@ -36,9 +36,8 @@ Result<RsaPrivateKey> RsaPrivateKey::FromPkcs8(const SecretBytes& der) {
 }
 
 SecretBytes RsaPrivateKey::ToPkcs8() const {
-  std::unique_ptr<PKCS8_PRIV_KEY_INFO, Deleter<PKCS8_PRIV_KEY_INFO_free>> info(
-      EVP_PKEY2PKCS8(impl_->key.get()));
-  if (!info) std::abort();
+  using Info = std::unique_ptr<PKCS8_PRIV_KEY_INFO, Deleter<PKCS8_PRIV_KEY_INFO_free>>;
+  const Info info = Made(Info(EVP_PKEY2PKCS8(impl_->key.get())));
   const int size = i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr);
   Must(size);
   SecretBytes out(static_cast<size_t>(size));
@@ -57,8 +56,8 @@ Bytes RsaPrivateKey::PublicKeyDer() const {
 }
 
 Result<SecretBytes> RsaPrivateKey::Unwrap(ByteView wrapped, Padding padding) const {
-  PkeyCtx ctx(EVP_PKEY_CTX_new_from_pkey(nullptr, impl_->key.get(), nullptr));
-  if (!ctx) std::abort();
+  const PkeyCtx ctx =
+      Made(PkeyCtx(EVP_PKEY_CTX_new_from_pkey(nullptr, impl_->key.get(), nullptr)));
   const EVP_MD* md = padding == Padding::kOaepSha1 ? EVP_sha1() : EVP_sha256();
   Must(EVP_PKEY_decrypt_init(ctx.get()));
   Must(EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_OAEP_PADDING));
@@ -82,8 +81,7 @@ Result<SecretBytes> RsaPrivateKey::UnwrapRsaAes(ByteView wrapped,
   KF_ASSIGN_OR_RETURN(const SecretBytes kek, Unwrap(wrapped.first(rsa), padding));
   if (kek.size() != kKeySize) return BadCiphertext();
   const ByteView body = wrapped.subspan(rsa);
-  CipherCtx ctx(EVP_CIPHER_CTX_new());
-  if (!ctx) std::abort();
+  const CipherCtx ctx = Made(CipherCtx(EVP_CIPHER_CTX_new()));
   EVP_CIPHER_CTX_set_flags(ctx.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
   Must(EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, Raw(kek).data(),
                           nullptr));

@@ -22,15 +22,13 @@ struct DeterministicAead::Impl {
   explicit Impl(const SecretBytes& key) : seal(Make(key, 1)), open(Make(key, 0)) {}
   static CipherCtx Make(const SecretBytes& key, int sealing) {
     if (key.size() != 2 * kKeySize) std::abort();
-    CipherCtx ctx(EVP_CIPHER_CTX_new());
-    if (!ctx) std::abort();
+    CipherCtx ctx = Made(CipherCtx(EVP_CIPHER_CTX_new()));
     Must(EVP_CipherInit_ex2(ctx.get(), Siv(), Raw(key).data(), nullptr, sealing,
                             nullptr));
     return ctx;
   }
   static CipherCtx CopyOf(const CipherCtx& keyed) {
-    CipherCtx ctx(EVP_CIPHER_CTX_new());
-    if (!ctx) std::abort();
+    CipherCtx ctx = Made(CipherCtx(EVP_CIPHER_CTX_new()));
     Must(EVP_CIPHER_CTX_copy(ctx.get(), keyed.get()));
     return ctx;
   }

@@ -75,9 +75,11 @@ void Init(void* data, fuse_conn_info* conn) {
 }  // namespace
 
 void FuseMount::Impl::Detach(ino_t ino) {
-  InodeRef inode = inodes.Detach(ino);
   std::lock_guard lock(mutex_);
-  if (inode) detached_[ino] = std::move(inode);
+  // The place first: without it the inode would be lost to Drop.
+  InodeRef& place = detached_[ino];
+  if (InodeRef inode = inodes.Detach(ino)) place = std::move(inode);
+  if (!place) detached_.erase(ino);
 }
 
 // Drop takes a file out of the kernel's page cache: dirty pages arrive as writes

@@ -76,7 +76,7 @@ void InodeTable::Forget(uint64_t node, uint64_t count) {
 InodeRef InodeTable::Detach(ino_t ino) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
-  if (it == by_ino_.end()) return nullptr;
+  if (it == by_ino_.end() || !it->second) return nullptr;
   InodeRef inode = it->second;
   inode->detached = true;
   by_ino_.erase(it);
@@ -87,7 +87,7 @@ void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& n
                          const MadeAnew& made_anew) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
-  if (it == by_ino_.end()) return;
+  if (it == by_ino_.end() || !it->second) return;
   const InodeRef inode = it->second;
   inode->parent = parent;
   inode->name = name;
@@ -101,7 +101,8 @@ void InodeTable::Renamed(ino_t ino, const InodeRef& parent, const std::string& n
 void InodeTable::Unnamed(ino_t ino, const InodeRef& parent, const std::string& name) {
   std::lock_guard lock(mutex_);
   const auto it = by_ino_.find(ino);
-  if (it == by_ino_.end() || it->second->parent != parent || it->second->name != name)
+  if (it == by_ino_.end() || !it->second || it->second->parent != parent ||
+      it->second->name != name)
     return;
   it->second->parent = nullptr;
   it->second->name.clear();

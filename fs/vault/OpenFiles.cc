@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include <new>
+
 namespace keyfold {
 
 Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
@@ -44,7 +46,10 @@ void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) {
   const std::shared_ptr<File> file = handle->file;
   // The last to leave must find nothing to write, as a newcomer reads the header
   // from disk; only one who is alone can be the last.
-  (void)file->WriteHeader();
+  try {
+    (void)file->WriteHeader();
+  } catch (const std::bad_alloc&) {  // the file stays, to be written later
+  }
   std::lock_guard lock(mutex_);
   Entry* entry = EntryOf(file);
   if (entry == nullptr) return;
@@ -95,9 +100,10 @@ OpenFiles::Handles OpenFiles::BeginRevoke(const std::shared_ptr<File>& file,
   std::lock_guard lock(mutex_);
   Entry* entry = EntryOf(file);
   if (entry == nullptr) return {};
+  Handles handles = entry->handles;
   detach();
   entry->revoking = true;
-  return entry->handles;
+  return handles;
 }
 
 void OpenFiles::EndRevoke(const std::shared_ptr<File>& file) {

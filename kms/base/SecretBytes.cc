@@ -40,6 +40,7 @@ class SecretArena {
   void Grow();
   std::mutex mutex_;
   std::vector<uint8_t*> free_slots_;
+  size_t slots_ = 0;  // in use or free, and those that Grow could not map
 };
 
 uint8_t* MapSecretPages(size_t size) {
@@ -54,6 +55,9 @@ uint8_t* MapSecretPages(size_t size) {
 }
 
 void SecretArena::Grow() {
+  // Room for all slots there are, so that giving one back never allocates.
+  slots_ += kArenaSize / kSlotSize;
+  free_slots_.reserve(slots_);
   uint8_t* pages = MapSecretPages(kArenaSize);
   for (size_t at = 0; at < kArenaSize; at += kSlotSize)
     free_slots_.push_back(pages + at);

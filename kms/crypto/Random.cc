@@ -29,6 +29,7 @@ class RandomPool {
   // Take gives up to sizeof(Page::bytes) bytes, each once, and keeps no copy.
   void Take(MutableBytes out) {
     if (page_->left < out.size()) {
+      page_->left = 0;  // what a failure leaves there is not to be given
       Must(RAND_bytes(page_->bytes, sizeof page_->bytes));
       page_->left = sizeof page_->bytes;
     }

@@ -1,5 +1,6 @@
 #include "kms/service/Service.h"
 
+#include <new>
 #include <vector>
 
 namespace keyfold {
@@ -302,19 +303,25 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
 
 Status Service::Tick() {
   const uint64_t before = generation_;
-  Status status = OkStatus();
-  {
-    std::lock_guard lock(write_mutex_);
-    const auto state = catalog_->state();
-    const TimePoint now = clock_.Now();
-    // One key's trouble does not keep the others waiting.
-    for (const auto& [id, key] : state->keys)
-      if (const Status one = TickKey(*key, now); !one.ok()) status = one;
-    if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
+  try {
+    Status status = OkStatus();
+    {
+      std::lock_guard lock(write_mutex_);
+      const auto state = catalog_->state();
+      const TimePoint now = clock_.Now();
+      // One key's trouble does not keep the others waiting.
+      for (const auto& [id, key] : state->keys)
+        if (const Status one = TickKey(*key, now); !one.ok()) status = one;
+      if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
+    }
+    const Status synced = SyncIfDue();
+    if (generation_ != before || DependsOnTime()) Notify();
+    return status.ok() ? synced : status;
+  } catch (const std::bad_alloc&) {
+    // What ended before that has ended.
+    if (generation_ != before) Notify();
+    throw;
   }
-  const Status synced = SyncIfDue();
-  if (generation_ != before || DependsOnTime()) Notify();
-  return status.ok() ? synced : status;
 }
 
 // A right may end without anybody changing anything when a policy looks at the

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <grp.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <linux/fs.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,44 +15,19 @@
 #include <cstdlib>
 #include <random>
 
+#include "fs/backend/Capabilities.h"
+
 namespace keyfold {
 namespace {
 
 // The kernel's default for fs.nr_open, which a privileged daemon may reach.
 constexpr rlim_t kMostDescriptors = 1 << 20;
 
-// Capabilities are a thread's sets of capabilities.
-class Capabilities {
- public:
-  // What the process was given; aborts if that can't be told.
-  static const Capabilities& Own() {
-    static const Capabilities own = [] {
-      Capabilities c;
-      auto header = Header();
-      if (::syscall(SYS_capget, &header, c.sets_) != 0) std::abort();
-      return c;
-    }();
-    return own;
-  }
-  // Those that let a thread pass over a file's owner and mode: what
-  // setfsuid(2) takes when it leaves root.
-  Capabilities WithoutFilesystem() const {
-    Capabilities c = *this;
-    for (unsigned cap : {CAP_CHOWN, CAP_MKNOD, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH,
-                         CAP_FOWNER, CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MAC_OVERRIDE})
-      c.sets_[CAP_TO_INDEX(cap)].effective &= ~CAP_TO_MASK(cap);
-    return c;
-  }
-  // Take makes the calling thread have these.
-  void Take() const {
-    auto header = Header();
-    if (::syscall(SYS_capset, &header, sets_) != 0) std::abort();
-  }
-
- private:
-  static __user_cap_header_struct Header() { return {_LINUX_CAPABILITY_VERSION_3, 0}; }
-  __user_cap_data_struct sets_[_LINUX_CAPABILITY_U32S_3];
-};
+// What the process was given, which its threads take back after acting as a user.
+const Capabilities& Own() {
+  static const Capabilities own = Capabilities::OfThread();
+  return own;
+}
 
 }  // namespace
 
@@ -198,20 +172,20 @@ AsCaller::AsCaller(const FsIdentity& identity, Groups groups) {
     if (::syscall(SYS_setgroups, list.size(), list.data()) != 0) std::abort();
     groups_ = true;
   }
-  static const Capabilities users = Capabilities::Own().WithoutFilesystem();
+  static const Capabilities users = Own().WithoutFilesystem();
   ::setfsgid(identity.gid);
   former_ = ::setfsuid(identity.uid);
   // setfsuid reports nothing: asking again tells whether it took.
   if (static_cast<uid_t>(::setfsuid(static_cast<uid_t>(-1))) != identity.uid)
     std::abort();
   // A thread that was not root on the filesystem has kept them.
-  if (identity.uid != 0) users.Take();
+  if (identity.uid != 0 && !users.Take()) std::abort();
 }
 
 AsCaller::~AsCaller() {
   ::umask(0);
   if (!active_) return;
-  Capabilities::Own().Take();
+  if (!Own().Take()) std::abort();
   ::setfsuid(static_cast<uid_t>(former_));
   ::setfsgid(0);
   if (groups_ && ::syscall(SYS_setgroups, 0, nullptr) != 0) std::abort();

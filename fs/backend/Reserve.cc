@@ -1,13 +1,13 @@
 #include "fs/backend/Reserve.h"
 
-#include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
+
+#include "fs/backend/Capabilities.h"
 
 namespace keyfold {
 namespace {
@@ -17,13 +17,9 @@ constexpr uid_t kNobody = 65534;
 }  // namespace
 
 void GiveUpResourceLimits() {
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3];
-  if (::syscall(SYS_capget, &header, sets) != 0) return;
-  auto& set = sets[CAP_TO_INDEX(CAP_SYS_RESOURCE)];
-  set.effective &= ~CAP_TO_MASK(CAP_SYS_RESOURCE);
-  set.permitted &= ~CAP_TO_MASK(CAP_SYS_RESOURCE);
-  (void)::syscall(SYS_capset, &header, sets);
+  Capabilities without = Capabilities::OfThread();
+  without.GiveUp(CAP_SYS_RESOURCE);
+  (void)without.Take();  // a sandbox may forbid it
 }
 
 // Capabilities stay: without CAP_FSETID each write would take the set-user-id bit

@@ -138,7 +138,6 @@ class File {
   Status AddHole(HoleRange range);
   Status Extend(uint64_t length);
   Status Undo(Status failure);
-  void Warm(uint64_t offset, size_t size) const;
   std::optional<Status> Replace(uint64_t offset, ByteView data);
   Status CutExcess(uint64_t disk_length);
 

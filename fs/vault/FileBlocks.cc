@@ -35,37 +35,35 @@ const Aead& File::ContentKey(uint32_t epoch) {
   return *key;
 }
 
-// ReserveSeals keeps the bound on disk ahead of the seals made, so that a killed
-// daemon has never made more than the header says.
-Status File::ReserveSeals(uint64_t count) {
-  if (seals_used_ + count > header_.seals_in_epoch) {
-    const uint32_t epoch = header_.key_epoch;
-    const uint64_t reserved = header_.seals_in_epoch;
-    uint64_t used = seals_used_;
-    if (used + count + kSealReserve > kMaxSealsPerEpoch) {
-      if (epoch >= kMaxKeyEpoch) return Status::FromErrno(EFBIG, "write");
-      ++header_.key_epoch;
-      used = 0;
-    }
-    header_.seals_in_epoch = used + count + kSealReserve;
-    dirty_ = true;
-    const Status written = WriteHeaderLocked();
-    if (!written.ok()) {
-      header_.key_epoch = epoch;
-      header_.seals_in_epoch = reserved;
-      return written;
-    }
-    seals_used_ = used;
-  }
-  seals_used_ += count;
-  return OkStatus();
-}
-
 // TakeSeals counts seals that the bound on disk allows for; false if it does not.
 bool File::TakeSeals(uint64_t count) {
   if (seals_used_.fetch_add(count) + count <= header_.seals_in_epoch) return true;
   seals_used_ -= count;
   return false;
+}
+
+// ReserveSeals keeps the bound on disk ahead of the seals made, so that a killed
+// daemon has never made more than the header says.
+Status File::ReserveSeals(uint64_t count) {
+  if (TakeSeals(count)) return OkStatus();
+  const uint32_t epoch = header_.key_epoch;
+  const uint64_t reserved = header_.seals_in_epoch;
+  uint64_t used = seals_used_;
+  if (used + count + kSealReserve > kMaxSealsPerEpoch) {
+    if (epoch >= kMaxKeyEpoch) return Status::FromErrno(EFBIG, "write");
+    ++header_.key_epoch;
+    used = 0;
+  }
+  header_.seals_in_epoch = used + count + kSealReserve;
+  dirty_ = true;
+  const Status written = WriteHeaderLocked();
+  if (!written.ok()) {
+    header_.key_epoch = epoch;
+    header_.seals_in_epoch = reserved;
+    return written;
+  }
+  seals_used_ = used + count;
+  return OkStatus();
 }
 
 // IsCurrent keeps made-up epochs from filling the memory with keys. A header that a

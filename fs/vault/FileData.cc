@@ -169,15 +169,6 @@ Status File::Extend(uint64_t length) {
   return OkStatus();
 }
 
-// Warm waits for the entries of a range to come from the disk, so that nobody waits for
-// them with the file locked. Whether there are any is seen later.
-void File::Warm(uint64_t offset, size_t size) const {
-  constexpr size_t kMost = 32 * kBlockSize;  // longer writes have other costs
-  if (size == 0 || size > kMost || offset > kMaxFileSize) return;
-  std::array<uint8_t, kEntrySize> entry;
-  (void)data_->ReadAt(EntryOffset(BlockOf(PlainOffset(offset))).value, entry);
-}
-
 // Replace is the write of whole blocks, within one group, that are there already: it
 // changes nothing but their entries and data, so others may be at work on the file.
 // Empty if this is no such write, or the header has to be written first.
@@ -192,6 +183,9 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
       GroupOf(BlockNo(first.value + count - 1)) != group ||
       header_.holes.Contains(group) || !header_.torn)
     return std::nullopt;
+  // So that the entries come from the disk before anybody has to wait for the group.
+  std::array<uint8_t, kEntrySize> entry;
+  (void)data_->ReadAt(EntryOffset(first).value, entry);
   const auto stripe = stripes_.Exclusive(group);
   // Entries of what is torn are put right first, which reads data.
   if (torn_ || !TakeSeals(count)) return std::nullopt;
@@ -200,7 +194,6 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
 }
 
 Status File::Write(uint64_t offset, ByteView data) {
-  Warm(offset, data.size());
   if (const auto replaced = Replace(offset, data)) return *replaced;
   std::unique_lock lock(mutex_);
   if (!unlocked_) return Gone();

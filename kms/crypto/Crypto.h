@@ -31,7 +31,9 @@ using Sha256Digest = std::array<uint8_t, kSha256Size>;
 void FillRandom(MutableBytes out);
 Bytes RandomBytes(size_t size);
 SecretBytes RandomSecret(size_t size);
-// A version 4 UUID, RFC 9562, lower case with hyphens.
+// UuidText spells 16 bytes as RFC 9562 does, in lower case; RandomUuid makes such a
+// text of version 4.
+std::string UuidText(ByteView bytes);
 std::string RandomUuid();
 
 Sha256Digest Sha256(ByteView data);

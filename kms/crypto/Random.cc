@@ -69,14 +69,18 @@ SecretBytes RandomSecret(size_t size) {
   return out;
 }
 
+std::string UuidText(ByteView bytes) {
+  std::string text = ToHex(bytes);
+  for (size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
+  return text;
+}
+
 std::string RandomUuid() {
   std::array<uint8_t, 16> raw;
   FillRandom(raw);
   raw[6] = static_cast<uint8_t>((raw[6] & 0x0f) | 0x40);
   raw[8] = static_cast<uint8_t>((raw[8] & 0x3f) | 0x80);
-  std::string text = ToHex(raw);
-  for (size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
-  return text;
+  return UuidText(raw);
 }
 
 }  // namespace keyfold

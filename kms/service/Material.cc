@@ -45,12 +45,6 @@ std::optional<Bytes> UuidBytes(const std::string& uuid) {
   return bytes;
 }
 
-std::string UuidText(ByteView bytes) {
-  std::string text = ToHex(bytes);
-  for (size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
-  return text;
-}
-
 // Everything before the ciphertext, then the context in the order of its keys.
 Bytes BlobAad(ByteView header, const EncryptionContext& context) {
   ByteWriter out;

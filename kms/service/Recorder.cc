@@ -106,6 +106,18 @@ JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal
   return record;
 }
 
+json Recorder::BaseTree(const Caller& caller, const policy::Principal& principal,
+                        std::string_view source, std::string_view event,
+                        bool read_only) const {
+  json record = json::parse(Base(caller, principal, source, event, read_only).Object());
+  record["resources"] = json::array();
+  return record;
+}
+
+void Recorder::AddKey(json& record, const std::string& key_arn) const {
+  record["resources"].push_back(json::parse(KeyResource(key_arn)));
+}
+
 std::string Recorder::KeyResource(const std::string& key_arn) const {
   JsonText key;
   key.Add("ARN", key_arn).Add("accountId", account_.id).Add("type", "AWS::KMS::Key");
@@ -129,17 +141,15 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
   const std::string source = call.operation.service == "kms"
                                  ? "kms.amazonaws.com"
                                  : std::string(call.operation.service) + ".keyfold";
-  json record = json::parse(Base(call.caller, call.principal, source,
-                                 call.operation.name, call.operation.read_only)
-                                .Object());
+  json record = BaseTree(call.caller, call.principal, source, call.operation.name,
+                         call.operation.read_only);
   record["requestParameters"] = call.parameters.ForAudit(call.operation);
   record["responseElements"] = nullptr;
   if (answer != nullptr && !call.operation.read_only && !answer->empty())
     record["responseElements"] = Recordable(*answer);
-  json& resources = record["resources"] = json::array();
   std::string last;
   for (const std::string& arn : call.resources) {
-    if (arn != last) resources.push_back(json::parse(KeyResource(arn)));
+    if (arn != last) AddKey(record, arn);
     last = arn;
   }
   AddOutcome(record, outcome);

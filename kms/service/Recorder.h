@@ -34,6 +34,11 @@ class Recorder {
   JsonText Base(const Caller& caller, const policy::Principal& principal,
                 std::string_view source, std::string_view event, bool read_only,
                 std::string_view invoked_by = {}) const;
+  // BaseTree is the same as a tree of values, with no resources yet.
+  nlohmann::json BaseTree(const Caller& caller, const policy::Principal& principal,
+                          std::string_view source, std::string_view event,
+                          bool read_only) const;
+  void AddKey(nlohmann::json& record, const std::string& key_arn) const;
   // The texts of resources.
   std::string KeyResource(const std::string& key_arn) const;
   static std::string FileResource(const std::string& path);

@@ -120,13 +120,8 @@ Status Service::CheckAgainstLog() {
 json Service::OwnRecord(std::string_view source, std::string_view event) {
   const Caller keyfold = ServiceCaller();
   const auto state = catalog_->state();
-  json record =
-      json::parse(recorder_
-                      ->Base(keyfold, *identity_.Resolve(keyfold, *state->iam), source,
-                             event, false)
-                      .Object());
-  record["resources"] = json::array();
-  return record;
+  return recorder_->BaseTree(keyfold, *identity_.Resolve(keyfold, *state->iam), source,
+                             event, false);
 }
 
 // Each sync makes the backing filesystem commit its journal, so what is only
@@ -294,8 +289,7 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
   }
   json record = OwnRecord("kms.amazonaws.com", event);
   record["requestParameters"] = nullptr;
-  record["resources"].push_back(
-      json::parse(recorder_->KeyResource(KeyArn(account(), key.id))));
+  recorder_->AddKey(record, KeyArn(account(), key.id));
   KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), std::move(transaction)));
   Advance();
   return OkStatus();

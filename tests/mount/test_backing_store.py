@@ -9,6 +9,7 @@ import time
 import pytest
 
 from conftest import KEYFOLD
+from likeext4 import forget_caches
 
 needs_program = pytest.mark.skipif('KEYFOLD_TEST_MOUNT' in os.environ,
                                    reason='needs a store of its own')
@@ -75,12 +76,6 @@ def store(scratch, request):
     yield store
     if os.path.ismount(store.mnt):
         store.stop()
-
-
-def forget_caches():
-    os.sync()
-    with open('/proc/sys/vm/drop_caches', 'w') as f:
-        f.write('3\n')
 
 
 def error_of_reading(path):

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from likeext4 import forget_caches
 from share import KEYFOLD, Share, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a loop device')
@@ -59,12 +60,6 @@ def share(disk, tmp_path):
     made.end()
 
 
-def forget_pages():
-    os.sync()
-    with open('/proc/sys/vm/drop_caches', 'w') as f:
-        f.write('3\n')
-
-
 def error_of(action):
     try:
         action()
@@ -92,10 +87,10 @@ def test_what_the_disk_lost_is_an_error_and_the_rest_is_there(share, tmp_path):
     backing = {path: max(extents(share.backing(path))) for path in files}
     lost = max(files, key=lambda path: backing[path][0])
     start, length = backing[lost]
-    forget_pages()
+    forget_caches()
     with open(tmp_path / 'image', 'r+b') as image:
         image.truncate(start + length // 2)
-    forget_pages()
+    forget_caches()
     assert error_of(lost.read_bytes) == 'EIO'
     for path in files:
         if path != lost:
@@ -114,7 +109,7 @@ def test_a_disk_that_turns_read_only_is_told_and_reading_goes_on(share, disk):
     fd = os.open(path, os.O_RDWR)
     subprocess.run(['mount', '-o', 'remount,abort', disk], check=False,
                    stderr=subprocess.DEVNULL)
-    forget_pages()
+    forget_caches()
     assert os.pread(fd, 4 << 20, 0) == data
     assert [p.name for p in share.mnt.iterdir()] == ['f']
     # Nothing that needs a record is done without one.

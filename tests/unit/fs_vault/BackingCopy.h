@@ -12,8 +12,8 @@
 #include <memory>
 #include <string>
 
+#include "TestHeader.h"
 #include "fs/vault/File.h"
-#include "fs/vault/VaultKeys.h"
 
 namespace keyfold {
 
@@ -27,13 +27,8 @@ class BackingCopy {
     const int fd = ::mkstemp(name);
     if (fd < 0) std::abort();
     path_ = name;
-    HeaderSlot header;
-    header.file_id = NewId<FileId>();
-    header.home_folder = NewId<FolderId>();
-    header.key_id = RandomUuid();
-    header.blob = RandomBytes(97);
     auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1,
-                             std::move(header), DataKey(CopySecret(dek_)));
+                             TestHeader(), DataKey(CopySecret(dek_)));
     EXPECT_TRUE(file.ok()) << file.status().ToString();
     EXPECT_TRUE(fill(**file).ok());
     EXPECT_TRUE((*file)->WriteHeader().ok());

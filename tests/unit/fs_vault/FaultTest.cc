@@ -279,8 +279,7 @@ TEST_F(PromiseTest, AFlagThatWasNotWrittenIsWrittenLater) {
   const Bytes text = Text(kLength, 1);
   ASSERT_TRUE(file->Write(0, ByteView(text).first(kBlockSize)).ok());
   ASSERT_TRUE(file->WriteHeader().ok());
-  // The first call only warms the cache.
-  disk_->InjectFault(Fault{2, EIO});
+  disk_->InjectFault(Fault{1, EIO});
   ASSERT_EQ(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).sys_errno(), EIO);
   for (int round = 0; round < 3; ++round) {
     ASSERT_NO_FATAL_FAILURE(CutOffBeforeData(*file));
@@ -296,8 +295,8 @@ TEST_F(PromiseTest, SealsThatWereNotReservedAreNotMade) {
   auto file = Open();
   ASSERT_NE(file, nullptr);
   const uint64_t bound = file->header().seals_in_epoch;
-  // A file just opened reserves anew; warming the cache and the flag go first.
-  disk_->InjectFault(Fault{3, EIO});
+  // A file just opened reserves anew; the flag goes first.
+  disk_->InjectFault(Fault{2, EIO});
   ASSERT_EQ(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).sys_errno(), EIO);
   disk_->InjectFault({});
   ASSERT_TRUE(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).ok());

@@ -10,8 +10,8 @@
 #include <memory>
 #include <string>
 
+#include "TestHeader.h"
 #include "fs/vault/File.h"
-#include "fs/vault/VaultKeys.h"
 
 namespace keyfold {
 
@@ -23,14 +23,9 @@ class OpenFileTest : public testing::Test {
     const int fd = mkstemp(name);
     ASSERT_GE(fd, 0);
     path_ = name;
-    HeaderSlot header;
-    header.file_id = NewId<FileId>();
-    header.home_folder = NewId<FolderId>();
-    header.key_id = RandomUuid();
-    header.blob = RandomBytes(97);
     dek_ = RandomSecret(kKeySize);
-    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1, header,
-                             DataKey(CopySecret(dek_)));
+    auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1,
+                             TestHeader(), DataKey(CopySecret(dek_)));
     ASSERT_TRUE(file.ok()) << file.status().ToString();
     file_ = *file;
   }

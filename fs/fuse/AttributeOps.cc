@@ -39,10 +39,10 @@ Status TruncateTo(Request& r, const InodeRef& inode, fuse_file_info* fi,
   }
   KF_ASSIGN_OR_RETURN(const auto handle,
                       OpenInode(r, inode, KeyUse::kWrite, "TruncateFile"));
-  const Status status = handle->file->Truncate(length);
-  if (status.ok()) inode->size = length;
-  r.vault().Close(handle);
-  return status;
+  const Closing closing(r.vault(), handle);
+  KF_RETURN_IF_ERROR(handle->file->Truncate(length));
+  inode->size = length;
+  return OkStatus();
 }
 
 Status SetTimes(Request& r, const InodeRef& inode, int fd, const struct stat& attr,

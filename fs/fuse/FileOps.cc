@@ -10,10 +10,25 @@ KeyUse UseOf(int flags) {
                                                                : KeyUse::kWrite;
 }
 
-void PrepareHandle(fuse_file_info* fi, std::shared_ptr<Handle> handle) {
-  fi->fh = reinterpret_cast<uint64_t>(new std::shared_ptr<Handle>(std::move(handle)));
-  fi->keep_cache = 1;
-}
+// Opening is a handle on its way to the kernel, closed again if it does not get there.
+class Opening {
+ public:
+  Opening(Vault& vault, std::shared_ptr<Handle> handle, fuse_file_info* fi)
+      : closing_(vault, handle),
+        kept_(std::make_unique<std::shared_ptr<Handle>>(std::move(handle))) {
+    fi->fh = reinterpret_cast<uint64_t>(kept_.get());
+    fi->keep_cache = 1;
+  }
+  // Keep is for when the kernel has it, and may have released it already.
+  void Keep() {
+    closing_.Keep();
+    (void)kept_.release();
+  }
+
+ private:
+  Closing closing_;
+  std::unique_ptr<std::shared_ptr<Handle>> kept_;
+};
 
 void DropHandle(Request& r, fuse_file_info* fi) {
   auto* handle = reinterpret_cast<std::shared_ptr<Handle>*>(fi->fh);
@@ -29,13 +44,13 @@ void CreateOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
     auto made = r.vault().Create({folder->folder, name}, mode, r.user(),
                                  r.inodes().PathOf(folder, name));
     if (!made.ok()) return r.Refuse(made.status(), "CreateFile", folder, name);
-    PrepareHandle(fi, std::move(made->handle));
+    Opening opening(r.vault(), std::move(made->handle), fi);
     fuse_entry_param entry;
     r.Known(std::move(made->fd), made->st, nullptr, folder, name, &entry);
-    if (fuse_reply_create(req, &entry, fi) != 0) {
-      DropHandle(r, fi);
+    if (fuse_reply_create(req, &entry, fi) == 0)
+      opening.Keep();
+    else
       r.inodes().Forget(entry.ino, 1);
-    }
   });
 }
 
@@ -48,8 +63,8 @@ void OpenOp(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
       return r.fs().Postpone(
           [req, node, info = *fi]() mutable { OpenOp(req, node, &info); });
     if (!handle.ok()) return r.Refuse(handle.status(), "OpenFile", inode);
-    PrepareHandle(fi, std::move(*handle));
-    if (fuse_reply_open(req, fi) != 0) DropHandle(r, fi);
+    Opening opening(r.vault(), std::move(*handle), fi);
+    if (fuse_reply_open(req, fi) == 0) opening.Keep();
   });
 }
 

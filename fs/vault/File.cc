@@ -31,7 +31,7 @@ Result<std::shared_ptr<File>> File::Create(std::unique_ptr<DataFile> data, ino_t
   file->unlocked_ = true;
   file->dirty_ = true;
   KF_RETURN_IF_ERROR(file->WriteHeaderLocked(kPageSize));
-  file->PublishIdentity();
+  file->PublishIdentity(IdentityOf(file->header_));
   return file;
 }
 
@@ -90,7 +90,7 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
   if (ready.ok() && info.size > BackingSize(header_.length))
     ready = CutExcess(PlainSize(info.size));
   if (ready.ok())
-    PublishIdentity();
+    PublishIdentity(IdentityOf(header_));
   else
     unlocked_ = false;
   return ready;
@@ -101,9 +101,9 @@ std::optional<FileIdentity> File::identity() const {
   return identity_;
 }
 
-void File::PublishIdentity() {
+void File::PublishIdentity(FileIdentity identity) {
   std::lock_guard lock(identity_mutex_);
-  identity_ = IdentityOf(header_);
+  identity_ = std::move(identity);
 }
 
 HeaderSlot File::header() const {
@@ -116,9 +116,15 @@ uint64_t File::length() const {
   return header_.length;
 }
 
-// WriteHeaderLocked writes both slots at once, followed by zeros up to `size`.
+// WriteHeaderLocked writes both slots at once, followed by zeros up to `size`. It
+// does not throw: who changed header_ takes the change back when writing it failed,
+// be it for want of memory.
 Status File::WriteHeaderLocked(size_t size) {
   if (!dirty_ || !unlocked_) return OkStatus();
+  return OrNoMemory([&] { return PutHeader(size); });
+}
+
+Status File::PutHeader(size_t size) {
   ++header_.generation;
   KF_ASSIGN_OR_RETURN(Bytes slot, EncodeHeaderSlot(header_));
   const Sha256Digest mac = HmacSha256(header_key_, slot);
@@ -161,14 +167,18 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
   std::swap(header_.key_id, key_id);
   std::swap(header_.blob, blob);
   dirty_ = true;
-  const Status written = WriteHeaderLocked();
+  const Status written = OrNoMemory([&] {
+    FileIdentity identity = IdentityOf(header_);
+    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+    PublishIdentity(std::move(identity));
+    return OkStatus();
+  });
   if (!written.ok()) {
     // What was refused must not take effect with a later header.
     header_.key_id = std::move(key_id);
     header_.blob = std::move(blob);
     return written;
   }
-  PublishIdentity();
   KF_RETURN_IF_ERROR(data_->SetTimes(before.accessed, before.modified));
   return data_->Sync(true);
 }

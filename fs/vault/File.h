@@ -137,7 +137,8 @@ class File {
   Status MakeRoomForHole();
   Status AddHole(HoleRange range);
   Status Extend(uint64_t length);
-  Status Undo(Status failure);
+  Status UndoFailed(Status written);
+  Status WriteRange(uint64_t offset, ByteView data);
   std::optional<Status> Replace(uint64_t offset, ByteView data);
   Status CutExcess(uint64_t disk_length);
 
@@ -156,8 +157,9 @@ class File {
 
   static Status Gone();  // of what is asked of a file without keys
   Status WriteHeaderLocked(size_t size = 0);
+  Status PutHeader(size_t size);
   Status WriteSettledHeader();
-  void PublishIdentity();
+  void PublishIdentity(FileIdentity identity);
 
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;

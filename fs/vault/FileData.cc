@@ -42,15 +42,18 @@ Status File::CutExcess(uint64_t disk_length) {
   return data_->Truncate(BackingSize(header_.length));
 }
 
-// Undo leaves the file as long as it is known to be after a write that failed
-// half-way (a full disk), and returns the failure.
-Status File::Undo(Status failure) {
-  header_.holes.TruncateTo(header_.length);
-  dirty_ = true;
-  const auto info = data_->Stat();
-  if (info.ok() && info->size > BackingSize(header_.length))
-    (void)CutExcess(PlainSize(info->size));
-  return failure;
+// UndoFailed leaves the file as long as it is known to be after a write that failed
+// half-way (a full disk, no memory). It returns how the write ended.
+Status File::UndoFailed(Status written) {
+  if (written.ok()) return written;
+  (void)OrNoMemory([&] {
+    header_.holes.TruncateTo(header_.length);
+    dirty_ = true;
+    KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
+    if (info.size <= BackingSize(header_.length)) return OkStatus();
+    return CutExcess(PlainSize(info.size));
+  });
+  return written;
 }
 
 // FillGroup gives every block of a hole group, up to the end of the file, a
@@ -200,19 +203,18 @@ Status File::Write(uint64_t offset, ByteView data) {
   if (data.empty()) return OkStatus();
   if (offset > kMaxFileSize || data.size() > kMaxFileSize - offset)
     return Status::FromErrno(EFBIG, "write");
-  if (offset > header_.length) {
-    const Status extended = Extend(offset);
-    if (!extended.ok()) return Undo(extended);
-  }
+  return UndoFailed(OrNoMemory([&] { return WriteRange(offset, data); }));
+}
+
+// WriteRange writes what may begin behind the end, and begin and end inside a block.
+Status File::WriteRange(uint64_t offset, ByteView data) {
+  if (offset > header_.length) KF_RETURN_IF_ERROR(Extend(offset));
   const uint64_t end = offset + data.size();
   const uint64_t new_length = std::max(end, header_.length);
   const BlockNo first = BlockOf(PlainOffset(offset));
   const uint64_t start = first.value * kBlockSize;
   const uint64_t stop = std::min(new_length, BlocksOf(end) * kBlockSize);
-  if (offset == start && end == stop) {
-    const Status written = WriteBlocks(first, data, new_length);
-    return written.ok() ? written : Undo(written);
-  }
+  if (offset == start && end == stop) return WriteBlocks(first, data, new_length);
   // Blocks written in part are completed with what they held.
   Bytes whole(stop - start);
   auto fill = [&](BlockNo block) -> Status {
@@ -230,7 +232,7 @@ Status File::Write(uint64_t offset, ByteView data) {
     status = WriteBlocks(first, whole, new_length);
   }
   explicit_bzero(whole.data(), whole.size());
-  return status.ok() ? status : Undo(status);
+  return status;
 }
 
 Status File::Truncate(uint64_t length) {
@@ -238,10 +240,8 @@ Status File::Truncate(uint64_t length) {
   if (!unlocked_) return Gone();
   if (length > kMaxFileSize) return Status::FromErrno(EFBIG, "truncate");
   if (length == header_.length) return OkStatus();
-  if (length > header_.length) {
-    const Status extended = Extend(length);
-    return extended.ok() ? extended : Undo(extended);
-  }
+  if (length > header_.length)
+    return UndoFailed(OrNoMemory([&] { return Extend(length); }));
   const BlockNo last = BlockOf(PlainOffset(length));
   const uint64_t keep = length % kBlockSize;
   const bool reseal = keep != 0 && !header_.holes.Contains(GroupOf(last));
@@ -257,7 +257,8 @@ Status File::Truncate(uint64_t length) {
   dirty_ = true;
   Status cut = WriteHeaderLocked();
   if (cut.ok() && reseal) {
-    cut = WriteBlocks(last, ByteView(plain).first(keep), length);
+    cut = OrNoMemory(
+        [&] { return WriteBlocks(last, ByteView(plain).first(keep), length); });
     // The write failed; if the shorter block is stored all the same, it counts.
     if (!cut.ok() && ReadBlock(last, MutableBytes(plain).first(keep)).ok()) return cut;
   }

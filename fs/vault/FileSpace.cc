@@ -29,8 +29,7 @@ Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
     return reserved;
   }
   if (keep_size || end <= header_.length) return OkStatus();
-  const Status extended = Extend(end);
-  return extended.ok() ? extended : Undo(extended);
+  return UndoFailed(OrNoMemory([&] { return Extend(end); }));
 }
 
 Status File::ZeroPart(BlockNo block, uint64_t from, uint64_t to) {

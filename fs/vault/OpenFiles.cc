@@ -2,8 +2,6 @@
 
 #include <errno.h>
 
-#include <new>
-
 namespace keyfold {
 
 Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
@@ -42,14 +40,11 @@ OpenFiles::Entry* OpenFiles::EntryOf(const std::shared_ptr<File>& file) {
   return it != entries_.end() && it->second.file == file ? &it->second : nullptr;
 }
 
-void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) {
+void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) noexcept {
   const std::shared_ptr<File> file = handle->file;
   // The last to leave must find nothing to write, as a newcomer reads the header
   // from disk; only one who is alone can be the last.
-  try {
-    (void)file->WriteHeader();
-  } catch (const std::bad_alloc&) {  // the file stays, to be written later
-  }
+  (void)file->WriteHeader();
   std::lock_guard lock(mutex_);
   Entry* entry = EntryOf(file);
   if (entry == nullptr) return;

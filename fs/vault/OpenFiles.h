@@ -28,7 +28,7 @@ class OpenFiles {
   void Add(const std::shared_ptr<File>& file, const std::shared_ptr<Handle>& handle);
   // Leave forgets the handle, and the file with its last one. A file whose header
   // could not be written stays, to be opened again or to be dropped later.
-  void Leave(const std::shared_ptr<Handle>& handle);
+  void Leave(const std::shared_ptr<Handle>& handle) noexcept;
 
   // DropUnused forgets the file if no handle refers to it and its header is written.
   void DropUnused(const std::shared_ptr<File>& file);

@@ -110,7 +110,7 @@ class Vault {
                                            const Caller& caller, KeyUse use,
                                            const std::string& path,
                                            const char* event = "OpenFile");
-  void Close(const std::shared_ptr<Handle>& handle);
+  void Close(const std::shared_ptr<Handle>& handle) noexcept;
   // HasWriters tells whether someone has the file open for writing.
   bool HasWriters(const std::shared_ptr<File>& file) const;
   // WriteBack stores the header of the file if it is open, so that nothing is
@@ -182,6 +182,23 @@ class Vault {
   dev_t device_ = 0;  // of the store's filesystem
   OpenFiles files_;
   std::mutex names_mutex_;  // held while bindings are read, changed and written
+};
+
+// Closing closes a handle at its end, unless it is kept.
+class Closing {
+ public:
+  Closing(Vault& vault, std::shared_ptr<Handle> handle)
+      : vault_(vault), handle_(std::move(handle)) {}
+  ~Closing() {
+    if (handle_) vault_.Close(handle_);
+  }
+  Closing(const Closing&) = delete;
+  Closing& operator=(const Closing&) = delete;
+  void Keep() { handle_.reset(); }
+
+ private:
+  Vault& vault_;
+  std::shared_ptr<Handle> handle_;
 };
 
 }  // namespace keyfold

@@ -22,27 +22,6 @@ Result<std::unique_ptr<DataFile>> OpenData(int path_fd, KeyUse use) {
   return std::unique_ptr<DataFile>(new PosixDataFile(std::move(*fd)));
 }
 
-// Registration lets go of a handle again unless the open that made it succeeds, be it
-// for want of memory.
-class Registration {
- public:
-  Registration(OpenFiles& files, std::shared_ptr<Handle> handle)
-      : files_(files), handle_(std::move(handle)) {}
-  ~Registration() {
-    try {
-      if (handle_) files_.Leave(handle_);
-    } catch (const std::bad_alloc&) {  // it stays until the file is revoked
-    }
-  }
-  Registration(const Registration&) = delete;
-  Registration& operator=(const Registration&) = delete;
-  void Keep() { handle_.reset(); }
-
- private:
-  OpenFiles& files_;
-  std::shared_ptr<Handle> handle_;
-};
-
 }  // namespace
 
 EncryptionContext Vault::ContextOf(const FileIdentity& file) const {
@@ -92,13 +71,13 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
       auto file, File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
                               std::move(header), std::move(wrapped.key)));
   files_.Add(file, out.handle);
-  Registration registered(files_, out.handle);
+  Closing closing(*this, out.handle);
   // From here on a right that ends is noticed; what ended before is asked for.
   if (keys_.Generation() != generation)
     KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
   KF_RETURN_IF_ERROR(made.Publish(out.fd.get(), backing));
   KF_RETURN_IF_ERROR(Stat(out.fd.get(), &out.st));
-  registered.Keep();
+  closing.Keep();
   return out;
 }
 
@@ -125,10 +104,10 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   // Registered before the checks, so that a right lost meanwhile is noticed.
   KF_RETURN_IF_ERROR(
       files_.Join(st.st_ino, handle, [fd, use] { return OpenData(fd, use); }));
-  Registration registered(files_, handle);
+  Closing closing(*this, handle);
   KF_RETURN_IF_ERROR(
       Admit(handle, place, fd, st.st_nlink > 0 || place.folder, {event, path, use}));
-  registered.Keep();
+  closing.Keep();
   return handle;
 }
 
@@ -173,7 +152,9 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   return OkStatus();
 }
 
-void Vault::Close(const std::shared_ptr<Handle>& handle) { files_.Leave(handle); }
+void Vault::Close(const std::shared_ptr<Handle>& handle) noexcept {
+  files_.Leave(handle);
+}
 
 bool Vault::HasWriters(const std::shared_ptr<File>& file) const {
   const auto handles = files_.HandlesOf(file);
@@ -203,14 +184,13 @@ Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
   KF_ASSIGN_OR_RETURN(const std::string key_id, keys_.ResolveKey(key));
   KF_ASSIGN_OR_RETURN(auto handle,
                       OpenFile(place, fd, caller, KeyUse::kWrite, path, "SetFileKey"));
+  const Closing closing(*this, handle);
   const HeaderSlot header = handle->file->header();
   const EncryptionContext context = ContextOf(IdentityOf(header));
-  auto wrapped =
-      keys_.RewrapDataKey(caller, header.blob, context, key_id, context, path);
-  Status status = wrapped.status();
-  if (wrapped.ok()) status = handle->file->Rewrap(wrapped->key_id, wrapped->blob);
-  Close(handle);
-  return status;
+  KF_ASSIGN_OR_RETURN(
+      const WrappedDataKey wrapped,
+      keys_.RewrapDataKey(caller, header.blob, context, key_id, context, path));
+  return handle->file->Rewrap(wrapped.key_id, wrapped.blob);
 }
 
 // LoseRights marks the handles whose right ended; true if there was one.
@@ -232,8 +212,10 @@ bool Vault::LoseRights(const std::shared_ptr<File>& file) {
 void Vault::Revoke(PageCache& cache) {
   std::vector<std::shared_ptr<File>> affected;
   // All are told before the first file's pages are dropped, which waits for writes.
+  // One that is being revoked was left half-way for want of memory.
   for (auto& file : files_.All())
-    if (LoseRights(file)) affected.push_back(std::move(file));
+    if (LoseRights(file) || files_.IsRevoking(file->ino()))
+      affected.push_back(std::move(file));
   for (const auto& file : affected) {
     // Pages are shared by all who have the file open, so none of them may put
     // pages back: the others must open it again.

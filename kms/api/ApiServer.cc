@@ -175,7 +175,11 @@ void ApiServer::Impl::AcceptAll() {
       if (::read(wake, &count, sizeof count) < 0) continue;
     }
     Reap(false);
-    if (entries[0].revents != 0 && !stopping) AcceptOne();
+    if (entries[0].revents == 0 || stopping) continue;
+    try {
+      AcceptOne();
+    } catch (const std::bad_alloc&) {  // this one waits, or is closed
+    }
   }
   for (Connection& connection : connections) ::shutdown(connection.fd, SHUT_RDWR);
   Reap(true);

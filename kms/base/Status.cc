@@ -86,6 +86,12 @@ Status Status::FromErrno(int sys_errno, std::string_view what) {
   return status;
 }
 
+Status Status::NoMemory() {
+  Status status(Error::kSystem, "no memory");  // short enough to lie in the object
+  status.sys_errno_ = ENOMEM;
+  return status;
+}
+
 std::string Status::ToString() const {
   return ok() ? std::string("Ok") : std::string(ErrorName(error_)) + ": " + message_;
 }

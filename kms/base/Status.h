@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -70,6 +71,8 @@ class [[nodiscard]] Status {
 
   // FromErrno describes a failed system call: `what` names the call or path.
   static Status FromErrno(int sys_errno, std::string_view what);
+  // NoMemory is kSystem/ENOMEM, and needs no memory itself.
+  static Status NoMemory();
 
   bool ok() const { return error_ == Error::kOk; }
   Error error() const { return error_; }
@@ -86,6 +89,17 @@ class [[nodiscard]] Status {
 };
 
 inline Status OkStatus() { return Status(); }
+
+// OrNoMemory makes want of memory kSystem/ENOMEM, where what was begun has to be
+// undone. `body` returns a Status.
+template <typename Body>
+Status OrNoMemory(Body&& body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return Status::NoMemory();
+  }
+}
 
 // Result<T> holds a T or the Status that explains its absence. Reading the
 // value of a failed Result aborts: it is a violated invariant.

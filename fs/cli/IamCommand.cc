@@ -17,6 +17,8 @@ struct IamWords {
   std::string file;
   bool dry_run = false;
   std::string user, action, key, context, via;
+  std::string access_key, status, role, session;
+  int64_t seconds = 0;
 };
 
 Result<json> CallIam(const IamWords& words, const char* operation,
@@ -81,6 +83,60 @@ Result<std::string> Simulate(const IamWords& words) {
                   {"reason", answer.value("Reason", "-")}});
 }
 
+// Rows shows a structure as two columns.
+std::string Rows(json structure) {
+  ShowTimes(structure);
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [name, value] : structure.items())
+    rows.push_back({name, Cell(value)});
+  return Columns(rows);
+}
+
+Result<std::string> CreateAccessKey(const IamWords& words) {
+  KF_ASSIGN_OR_RETURN(const json answer,
+                      CallIam(words, "CreateAccessKey", json::object()));
+  if (words.format == "json") return Render(answer, {});
+  return Rows(answer.value("AccessKey", json::object())) +
+         "The secret is shown only now. Keep it as ~/.aws/credentials is kept (mode "
+         "600).\n";
+}
+
+Result<std::string> ListAccessKeys(const IamWords& words) {
+  json request = json::object();
+  if (!words.user.empty()) request["UserName"] = words.user;
+  KF_ASSIGN_OR_RETURN(json answer, CallIam(words, "ListAccessKeys", request));
+  ShowTimes(answer);
+  if (words.format == "json") return Render(answer, {});
+  std::vector<std::vector<std::string>> rows;
+  for (const json& key : answer.value("AccessKeyMetadata", json::array()))
+    rows.push_back({key.value("AccessKeyId", ""), key.value("UserName", ""),
+                    key.value("Status", ""), key.value("CreateDate", "")});
+  return rows.empty() ? std::string("No access keys.\n") : Columns(rows);
+}
+
+Result<std::string> UpdateAccessKey(const IamWords& words) {
+  KF_RETURN_IF_ERROR(
+      CallIam(words, "UpdateAccessKey",
+              {{"AccessKeyId", words.access_key}, {"Status", words.status}})
+          .status());
+  return std::string();
+}
+
+Result<std::string> DeleteAccessKey(const IamWords& words) {
+  KF_RETURN_IF_ERROR(
+      CallIam(words, "DeleteAccessKey", {{"AccessKeyId", words.access_key}}).status());
+  return std::string();
+}
+
+Result<std::string> AssumeRole(const IamWords& words) {
+  json request = {{"RoleArn", words.role}};
+  if (!words.session.empty()) request["RoleSessionName"] = words.session;
+  if (words.seconds != 0) request["DurationSeconds"] = words.seconds;
+  KF_ASSIGN_OR_RETURN(const json answer, CallIam(words, "AssumeRole", request));
+  if (words.format == "json") return Render(answer, {});
+  return Rows(answer.value("Credentials", json::object()));
+}
+
 using Action = Result<std::string> (*)(const IamWords&);
 
 // Verb makes a subcommand that runs `action` and prints what it returns.
@@ -98,6 +154,40 @@ CLI::App* Verb(CLI::App* parent, const char* name, const char* help,
     };
   });
   return verb;
+}
+
+void AddAccessKeys(CLI::App* iam, const std::shared_ptr<IamWords>& words, Run* run) {
+  Verb(iam, "create-access-key",
+       "Makes an access key of your own, to sign requests to the endpoint with", words,
+       run, CreateAccessKey)
+      ->footer(
+          "AWS's clients use it with the mount's endpoint (keyfold mount --kms-listen, "
+          "keyfold status).\n"
+          "Example:\n  keyfold iam create-access-key --output json");
+  CLI::App* list = Verb(iam, "list-access-keys", "Lists a user's access keys", words,
+                        run, ListAccessKeys);
+  list->add_option("--user-name", words->user, "Unix name; else you");
+  list->footer("Example:\n  keyfold iam list-access-keys --user-name cfo");
+  CLI::App* update =
+      Verb(iam, "update-access-key", "Disables an access key, or enables it again",
+           words, run, UpdateAccessKey);
+  update->add_option("--access-key-id", words->access_key, "Its id")->required();
+  update->add_option("--status", words->status, "Active or Inactive")->required();
+  update->footer(
+      "Example:\n  keyfold iam update-access-key --access-key-id AKIA... --status "
+      "Inactive");
+  CLI::App* remove = Verb(iam, "delete-access-key", "Deletes an access key for good",
+                          words, run, DeleteAccessKey);
+  remove->add_option("--access-key-id", words->access_key, "Its id")->required();
+  remove->footer("Example:\n  keyfold iam delete-access-key --access-key-id AKIA...");
+  CLI::App* assume =
+      Verb(iam, "assume-role", "Gives temporary credentials of a role that trusts you",
+           words, run, AssumeRole);
+  assume->add_option("--role-arn", words->role, "ARN, or role:NAME")->required();
+  assume->add_option("--role-session-name", words->session, "Shown in the audit log");
+  assume->add_option("--duration-seconds", words->seconds,
+                     "900 to 43200, default 3600");
+  assume->footer("Example:\n  keyfold iam assume-role --role-arn role:auditor");
 }
 
 }  // namespace
@@ -129,6 +219,7 @@ void AddIam(CLI::App& app, Run* run) {
   simulate->footer(
       "Example:\n  keyfold iam simulate --user accounts --action kms:Decrypt --key "
       "alias/cfo");
+  AddAccessKeys(iam, words, run);
   Verb(&app, "whoami", "Shows who you are to the KMS", words, run, WhoAmI)
       ->footer("Example:\n  keyfold whoami");
 }

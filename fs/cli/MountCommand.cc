@@ -14,7 +14,7 @@ namespace keyfold {
 namespace {
 
 struct MountWords {
-  std::string store, mountpoint, root_key;
+  std::string store, mountpoint, root_key, kms_listen;
   std::vector<std::string> options;
   bool foreground = false;
   // What mount(8) gives to its helpers: mount.TYPE SPEC DIR [-sfnv] [-o OPTIONS].
@@ -28,6 +28,7 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   for (const std::string& word : words.options) list += word + ",";
   KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
   if (!words.root_key.empty()) options.flags.root_key = words.root_key;
+  if (!words.kms_listen.empty()) options.flags.kms_listen = words.kms_listen;
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
   KF_RETURN_IF_ERROR(ReadStoreConfig(words.store).status());
@@ -71,9 +72,11 @@ void AddCommon(CLI::App* app, const std::shared_ptr<MountWords>& words) {
   app->add_option("mountpoint", words->mountpoint, "An empty folder")
       ->required()
       ->type_name("MOUNTPOINT");
-  app->add_option("-o", words->options,
-                  "Options with commas between: ro, noatime, nosuid, nodev, noexec, "
-                  "nonempty, root-key=SPEC, and those of mount(8) and fstab")
+  app->add_option(
+         "-o", words->options,
+         "Options with commas between: ro, noatime, nosuid, nodev, noexec, "
+         "nonempty, root-key=SPEC, kms-listen=HOST:PORT, and those of mount(8) and "
+         "fstab")
       ->type_name("OPTIONS")
       ->expected(1)
       ->take_all();
@@ -92,6 +95,11 @@ void AddMount(CLI::App& app, Run* run) {
           "Where the passphrase or key is: passphrase, passphrase-file:FILE or "
           "file:FILE")
       ->type_name("SPEC");
+  mount
+      ->add_option("--kms-listen", words->kms_listen,
+                   "Also answer AWS's KMS clients at http://HOST:PORT of this machine; "
+                   "they sign with access keys (keyfold iam create-access-key)")
+      ->type_name("127.0.0.1:PORT");
   mount->footer(
       "Returns once the mount answers.\n"
       "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");

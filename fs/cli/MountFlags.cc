@@ -26,7 +26,7 @@ bool Has(const List& list, std::string_view word) {
 Status Unknown(const std::string& word) {
   std::vector<std::string> known(kPassed.begin(), kPassed.end());
   known.insert(known.end(), kDropped.begin(), kDropped.end());
-  known.insert(known.end(), {"nonempty", "root-key", "debug"});
+  known.insert(known.end(), {"nonempty", "root-key", "kms-listen", "debug"});
   const std::string name = word.substr(0, word.find('='));
   const std::string near = Nearest(name, known);
   return {Error::kUsage, "Unknown mount option \"" + name + "\"." +
@@ -46,6 +46,8 @@ Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy) {
       continue;
     if (word.starts_with("root-key=")) {
       flags.root_key = word.substr(9);
+    } else if (word.starts_with("kms-listen=")) {
+      flags.kms_listen = word.substr(11);
     } else if (word == "nonempty") {
       flags.nonempty = true;
     } else if (word == "debug") {

@@ -12,6 +12,7 @@ namespace keyfold {
 struct MountFlags {
   std::vector<std::string> fuse;  // passed to FuseMount
   std::string root_key;           // root-key=SPEC
+  std::string kms_listen;         // kms-listen=HOST:PORT
   bool nonempty = false;
   bool debug = false;
 };

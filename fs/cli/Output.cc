@@ -16,9 +16,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::string_view, 7> kTimes = {
-    "CreationDate",    "DeletionDate",     "ValidTo",     "ParametersValidTo",
-    "LastUpdatedDate", "NextRotationDate", "RotationDate"};
+constexpr std::array<std::string_view, 9> kTimes = {
+    "CreateDate",       "CreationDate",      "DeletionDate",
+    "ValidTo",          "ParametersValidTo", "LastUpdatedDate",
+    "NextRotationDate", "RotationDate",      "Expiration"};
 
 std::string Upper(std::string text) {
   for (char& c : text)

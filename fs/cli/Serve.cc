@@ -154,6 +154,7 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   Keeper keeper;
   ApiServerOptions api;
   api.socket_path = folder + "/" + store_id + ".sock";
+  api.listen = options.flags.kms_listen;
   api.status = [&options, &store, since = Clock::System().Now()] {
     return StatusOf(options, store, since);
   };

@@ -1,5 +1,7 @@
 #include "kms/api/ApiServer.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -8,19 +10,19 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <iterator>
 #include <list>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "kms/api/Endpoint.h"
 #include "kms/api/HttpService.h"
-#include "kms/api/Protocol.h"
+#include "kms/api/LoopbackSocket.h"
 #include "kms/api/SocketFile.h"
 
 namespace keyfold {
 namespace {
-
-using nlohmann::json;
 
 constexpr char kBusy[] =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/x-amz-json-1.1\r\n"
@@ -62,33 +64,40 @@ bool PeerOf(int fd, Caller* caller) {
 struct ApiServer::Impl {
   struct Connection {
     int fd = -1;
-    Caller caller;
+    uid_t uid = kUnknown;
+    HttpService::Handler handler;
     std::atomic<bool> done{false};
     std::thread thread;
+    ~Connection() {
+      if (thread.joinable()) thread.join();
+      if (fd >= 0) ::close(fd);
+    }
   };
+  // A user whose connections the kernel cannot tell counts as one of its own.
+  static constexpr uid_t kUnknown = static_cast<uid_t>(-1);
 
-  Impl(Kms& k, ApiServerOptions o, SocketFile s)
-      : kms(k),
-        options(std::move(o)),
-        socket(std::move(s)),
-        http([this](const Caller& caller, const std::string& target,
-                    const std::string& body) { return Handle(caller, target, body); }) {
-  }
+  Impl(Kms& kms, ApiServerOptions o, const Clock& clock, SocketFile s,
+       std::optional<LoopbackSocket> l)
+      : options(std::move(o)),
+        local(std::move(s)),
+        loopback(std::move(l)),
+        endpoint(kms, clock, [this] { return StatusMembers(); }) {}
 
-  Reply Handle(const Caller& caller, const std::string& header,
-               const std::string& body);
+  nlohmann::json StatusMembers() const;
   void AcceptAll();
-  void AcceptOne();
-  void Reap(bool all);
+  void Accept(int listener);
+  bool Identify(Connection& connection, bool is_local);
   bool Full(uid_t uid) const;
+  void Reap(bool all);
   void Wake() {
     const uint64_t one = 1;
     if (::write(wake, &one, sizeof one) < 0) return;  // full: already awake
   }
 
-  Kms& kms;
   const ApiServerOptions options;
-  SocketFile socket;
+  SocketFile local;
+  std::optional<LoopbackSocket> loopback;
+  Endpoint endpoint;
   HttpService http;
   int wake = -1;  // eventfd: a connection ended, or the server stops
   std::atomic<bool> stopping{false};
@@ -96,25 +105,15 @@ struct ApiServer::Impl {
   std::thread acceptor;
 };
 
-Reply ApiServer::Impl::Handle(const Caller& caller, const std::string& header,
-                              const std::string& body) {
-  const auto target = ParseTarget(header);
-  if (!target)
-    return ErrorReply("UnknownOperationException",
-                      "There is no operation of this name.");
-  const auto request = ParseRequest(body);
-  if (!request)
-    return ErrorReply("SerializationException", "The body is not a JSON object.");
-  auto answer = kms.Call(caller, target->service, target->operation, *request);
-  if (!answer.ok()) return ErrorReply(answer.status());
-  if (target->service == "store" && target->operation == "GetStatus" && options.status)
-    answer->update(options.status());
-  return SuccessReply(*answer);
+nlohmann::json ApiServer::Impl::StatusMembers() const {
+  nlohmann::json members = options.status ? options.status() : nlohmann::json::object();
+  if (loopback) members["KmsEndpoint"] = "http://" + loopback->address();
+  return members;
 }
 
 bool ApiServer::Impl::Full(uid_t uid) const {
   const auto own = std::count_if(connections.begin(), connections.end(),
-                                 [&](const auto& c) { return c.caller.uid == uid; });
+                                 [&](const auto& c) { return c.uid == uid; });
   // The last quarter is for users who have none yet, so that a few cannot keep the
   // others out.
   const size_t most =
@@ -123,62 +122,74 @@ bool ApiServer::Impl::Full(uid_t uid) const {
          static_cast<size_t>(own) >= options.max_connections_per_user;
 }
 
-void ApiServer::Impl::AcceptOne() {
-  const int fd = ::accept4(socket.fd(), nullptr, nullptr, SOCK_CLOEXEC);
-  if (fd < 0) {
+// Identify finds out whose connection it is, and who answers for its requests.
+bool ApiServer::Impl::Identify(Connection& connection, bool is_local) {
+  if (is_local) {
+    Caller caller;
+    if (!PeerOf(connection.fd, &caller)) return false;
+    connection.uid = caller.uid;
+    connection.handler = [this, caller](const HttpRequest& request) {
+      return endpoint.Serve(caller, request);
+    };
+    return true;
+  }
+  const int on = 1;
+  ::setsockopt(connection.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  connection.uid = PeerUid(connection.fd).value_or(kUnknown);
+  const Endpoint::Peer peer{PeerAddress(connection.fd), connection.uid};
+  connection.handler = [this, peer](const HttpRequest& request) {
+    return endpoint.ServeSigned(peer, request);
+  };
+  return true;
+}
+
+void ApiServer::Impl::Accept(int listener) {
+  // Built apart, so that it does not count among those that are there.
+  std::list<Connection> one(1);
+  Connection& connection = one.front();
+  connection.fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  if (connection.fd < 0) {
     // Out of descriptors or memory: the pending connection stays, so wait.
     if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) ::usleep(100'000);
     return;
   }
-  Caller caller;
-  if (!PeerOf(fd, &caller) || Full(caller.uid)) {
-    (void)::send(fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    ::close(fd);
+  if (!Identify(connection, listener == local.fd()) || Full(connection.uid)) {
+    (void)::send(connection.fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }
-  Connection& connection = connections.emplace_back();
-  connection.fd = fd;
-  connection.caller = caller;
-  try {
-    connection.thread = std::thread([this, &connection] {
-      http.Serve(connection.fd, connection.caller);
-      ::shutdown(connection.fd, SHUT_RDWR);
-      connection.done = true;
-      Wake();
-    });
-  } catch (const std::exception&) {  // no more threads
-    ::close(fd);
-    connections.pop_back();
-  }
+  connection.thread = std::thread([this, &connection] {
+    http.Serve(connection.fd, connection.handler);
+    ::shutdown(connection.fd, SHUT_RDWR);
+    connection.done = true;
+    Wake();
+  });
+  connections.splice(connections.end(), one);
 }
 
 // Reap closes descriptors here rather than where they were served, so that no
 // shutdown() can hit a number that was given out again.
 void ApiServer::Impl::Reap(bool all) {
-  for (auto it = connections.begin(); it != connections.end();) {
-    if (!all && !it->done) {
-      ++it;
-      continue;
-    }
-    it->thread.join();
-    ::close(it->fd);
-    it = connections.erase(it);
-  }
+  for (auto it = connections.begin(); it != connections.end();)
+    it = all || it->done ? connections.erase(it) : std::next(it);
 }
 
 void ApiServer::Impl::AcceptAll() {
   while (!stopping) {
-    pollfd entries[2] = {{socket.fd(), POLLIN, 0}, {wake, POLLIN, 0}};
-    if (::poll(entries, 2, -1) < 0) continue;
-    if (entries[1].revents != 0) {
+    pollfd entries[] = {{wake, POLLIN, 0},
+                        {local.fd(), POLLIN, 0},
+                        {loopback ? loopback->fd() : -1, POLLIN, 0}};
+    if (::poll(entries, std::size(entries), -1) < 0) continue;
+    if (entries[0].revents != 0) {
       uint64_t count;
       if (::read(wake, &count, sizeof count) < 0) continue;
     }
     Reap(false);
-    if (entries[0].revents == 0 || stopping) continue;
-    try {
-      AcceptOne();
-    } catch (const std::bad_alloc&) {  // this one waits, or is closed
+    for (const pollfd& entry : {entries[1], entries[2]}) {
+      if (entry.revents == 0 || stopping) continue;
+      try {
+        Accept(entry.fd);
+      } catch (const std::exception&) {  // no memory or threads: it is closed
+      }
     }
   }
   for (Connection& connection : connections) ::shutdown(connection.fd, SHUT_RDWR);
@@ -187,11 +198,18 @@ void ApiServer::Impl::AcceptAll() {
 
 ApiServer::ApiServer() = default;
 
-Result<std::unique_ptr<ApiServer>> ApiServer::Start(Kms& kms,
-                                                    ApiServerOptions options) {
-  KF_ASSIGN_OR_RETURN(SocketFile socket, SocketFile::Listen(options.socket_path));
+Result<std::unique_ptr<ApiServer>> ApiServer::Start(Kms& kms, ApiServerOptions options,
+                                                    const Clock& clock) {
+  KF_ASSIGN_OR_RETURN(SocketFile local, SocketFile::Listen(options.socket_path));
+  std::optional<LoopbackSocket> loopback;
+  if (!options.listen.empty()) {
+    KF_ASSIGN_OR_RETURN(LoopbackSocket listening,
+                        LoopbackSocket::Listen(options.listen));
+    loopback.emplace(std::move(listening));
+  }
   std::unique_ptr<ApiServer> server(new ApiServer);
-  server->impl_ = std::make_unique<Impl>(kms, std::move(options), std::move(socket));
+  server->impl_ = std::make_unique<Impl>(kms, std::move(options), clock,
+                                         std::move(local), std::move(loopback));
   Impl& impl = *server->impl_;
   impl.wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (impl.wake < 0) return Status::FromErrno(errno, "eventfd");

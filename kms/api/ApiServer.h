@@ -1,8 +1,9 @@
-// ApiServer: the KMS and Keyfold's own services on a Unix socket.
+// ApiServer: the KMS and Keyfold's own services on a Unix socket, and if wanted the
+// KMS on a loopback TCP port for AWS's clients.
 //
-// Owns: the socket, one thread per connection, who the peer is (the kernel's
-// word, SO_PEERCRED, never the client's). Must not know: what an operation does
-// or who may. Thread-safe.
+// Owns: the sockets, one thread per connection, who the peer of the Unix socket is (the
+// kernel's word, SO_PEERCRED, never the client's), how many connections a user may
+// have. Must not know: what an operation does or who may. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -16,18 +17,22 @@ namespace keyfold {
 
 struct ApiServerOptions {
   std::string socket_path;
-  // Members added to GetStatus's answer; called on any thread.
+  // "127.0.0.1:4599"; nothing listens there when it is empty.
+  std::string listen;
+  // Members added to GetStatus's answer, beside KmsEndpoint, the URL of `listen`;
+  // called on any thread.
   std::function<nlohmann::json()> status;
   // Further connections are told to come back.
-  size_t max_connections = 64;
-  size_t max_connections_per_user = 16;
+  size_t max_connections = 256;
+  size_t max_connections_per_user = 64;
 };
 
 class ApiServer {
  public:
   // Start listens and serves until the object goes; `kms` must outlive it.
-  // Errors: SocketFile::Listen's.
-  static Result<std::unique_ptr<ApiServer>> Start(Kms& kms, ApiServerOptions options);
+  // Errors: SocketFile::Listen's and LoopbackSocket::Listen's.
+  static Result<std::unique_ptr<ApiServer>> Start(Kms& kms, ApiServerOptions options,
+                                                  const Clock& clock = Clock::System());
   // Ends every connection, after the call it is in.
   ~ApiServer();
 

@@ -111,7 +111,7 @@ class SocketStream : public httplib::Stream {
 // What the handlers of the request being served on this thread may know of it:
 // the library passes them nothing of ours.
 struct Serving {
-  const Caller* caller = nullptr;
+  const HttpService::Handler* handler = nullptr;
   bool close_after = false;
 };
 thread_local Serving serving;
@@ -122,9 +122,23 @@ void Fill(httplib::Response& response, const Reply& reply) {
   response.set_content(reply.body, kContentType);
 }
 
+HttpRequest RequestOf(const httplib::Request& request) {
+  HttpRequest out;
+  out.method = request.method;
+  out.target = request.target;
+  out.body = request.body;
+  out.headers.reserve(request.headers.size());
+  for (const auto& [name, value] : request.headers) {
+    auto& header = out.headers.emplace_back(name, value);
+    for (char& c : header.first)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return out;
+}
+
 class Connections : public httplib::Server {
  public:
-  explicit Connections(HttpService::Handler handler) : handler_(std::move(handler)) {
+  Connections() {
     set_payload_max_length(kMaxBody);
     set_keep_alive_max_count(kMaxRequests);
     set_keep_alive_timeout(kIdle.count());
@@ -133,9 +147,8 @@ class Connections : public httplib::Server {
           return Refuse(request, response) ? HandlerResponse::Handled
                                            : HandlerResponse::Unhandled;
         });
-    Post("/", [this](const httplib::Request& request, httplib::Response& response) {
-      Fill(response, handler_(*serving.caller, request.get_header_value("X-Amz-Target"),
-                              request.body));
+    Post("/", [](const httplib::Request& request, httplib::Response& response) {
+      Fill(response, (*serving.handler)(RequestOf(request)));
     });
     set_exception_handler([](const httplib::Request&, httplib::Response& response,
                              std::exception_ptr) {
@@ -150,10 +163,10 @@ class Connections : public httplib::Server {
     });
   }
 
-  void Serve(int fd, const Caller& caller) {
+  void Serve(int fd, const HttpService::Handler& handler) {
     SocketStream stream(fd);
     for (int i = 0; i < kMaxRequests && stream.AwaitRequest(); ++i) {
-      serving = {&caller, false};
+      serving = {&handler, false};
       bool closed = false;
       const bool answered =
           process_request(stream, i + 1 == kMaxRequests, closed, nullptr);
@@ -182,8 +195,6 @@ class Connections : public httplib::Server {
     serving.close_after = true;
     return true;
   }
-
-  const HttpService::Handler handler_;
 };
 
 }  // namespace
@@ -192,13 +203,12 @@ struct HttpService::Impl {
   Connections connections;
 };
 
-HttpService::HttpService(Handler handler)
-    : impl_(new Impl{Connections(std::move(handler))}) {}
+HttpService::HttpService() : impl_(std::make_unique<Impl>()) {}
 HttpService::~HttpService() = default;
 
-void HttpService::Serve(int fd, const Caller& caller) noexcept {
+void HttpService::Serve(int fd, const Handler& handler) noexcept {
   try {
-    impl_->connections.Serve(fd, caller);
+    impl_->connections.Serve(fd, handler);
   } catch (const std::exception&) {
     // Out of memory for this connection: it is closed, the others go on.
   }

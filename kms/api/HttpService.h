@@ -7,25 +7,23 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
+#include "kms/api/HttpRequest.h"
 #include "kms/api/Protocol.h"
-#include "kms/service/DataKeys.h"
 
 namespace keyfold {
 
 class HttpService {
  public:
   // Handler answers one POST to "/"; it may throw, which becomes a 500.
-  using Handler = std::function<Reply(const Caller& caller, const std::string& target,
-                                      const std::string& body)>;
-  explicit HttpService(Handler handler);
+  using Handler = std::function<Reply(const HttpRequest& request)>;
+  HttpService();
   ~HttpService();
 
-  // Serve answers the requests that come through `fd`, all as `caller`, until
-  // the peer closes, breaks a limit or is silent for too long, or `fd` is shut
-  // down by another thread. It does not close `fd`.
-  void Serve(int fd, const Caller& caller) noexcept;
+  // Serve answers the requests that come through `fd` until the peer closes, breaks
+  // a limit or is silent for too long, or `fd` is shut down by another thread. It does
+  // not close `fd`.
+  void Serve(int fd, const Handler& handler) noexcept;
 
  private:
   struct Impl;

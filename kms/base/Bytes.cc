@@ -125,6 +125,19 @@ std::optional<Bytes> FromBase64(std::string_view text) {
   return Decode64(text, kTable);
 }
 
+std::string ToBase32(ByteView bytes) {
+  constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  std::string out;
+  unsigned held = 0, bits = 0;
+  for (uint8_t byte : bytes) {
+    held = (held << 8) | byte;
+    for (bits += 8; bits >= 5; bits -= 5) out += kLetters[(held >> (bits - 5)) & 31];
+    held &= (1u << bits) - 1;
+  }
+  if (bits > 0) out += kLetters[(held << (5 - bits)) & 31];
+  return out;
+}
+
 std::string ToBase64Url(ByteView bytes) { return Encode64(bytes, kUrlSafe); }
 
 std::optional<Bytes> FromBase64Url(std::string_view text) {

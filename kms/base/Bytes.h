@@ -68,6 +68,8 @@ class ByteWriter {
 
 std::string ToHex(ByteView bytes);
 std::optional<Bytes> FromHex(std::string_view hex);
+// RFC 4648 section 6, without padding.
+std::string ToBase32(ByteView bytes);
 // RFC 4648 section 4, padded.
 std::string ToBase64(ByteView bytes);
 std::optional<Bytes> FromBase64(std::string_view text);

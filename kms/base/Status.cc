@@ -68,12 +68,24 @@ std::string_view ErrorName(Error error) {
       return "TagException";
     case Error::kDryRunOperation:
       return "DryRunOperationException";
+    case Error::kMissingAuthentication:
+      return "MissingAuthenticationTokenException";
+    case Error::kIncompleteSignature:
+      return "IncompleteSignatureException";
+    case Error::kInvalidSignature:
+      return "InvalidSignatureException";
+    case Error::kUnrecognizedClient:
+      return "UnrecognizedClientException";
+    case Error::kExpiredToken:
+      return "ExpiredTokenException";
+    case Error::kNoSuchEntity:
+      return "NoSuchEntityException";
   }
   return "KMSInternalException";
 }
 
 Error ErrorFromName(std::string_view name) {
-  for (int i = 0; i <= static_cast<int>(Error::kDryRunOperation); ++i)
+  for (int i = 0; i <= static_cast<int>(kLastError); ++i)
     if (ErrorName(static_cast<Error>(i)) == name) return static_cast<Error>(i);
   return Error::kInternal;
 }

@@ -53,7 +53,17 @@ enum class Error {
   kInvalidGrantId,
   kTagException,
   kDryRunOperation,
+  // AWS's errors of who calls, for signed requests.
+  kMissingAuthentication,
+  kIncompleteSignature,
+  kInvalidSignature,
+  kUnrecognizedClient,
+  kExpiredToken,
+  kNoSuchEntity,  // of IAM
 };
+
+// The last of them, for who goes through all.
+inline constexpr Error kLastError = Error::kNoSuchEntity;
 
 // ErrorName returns the AWS exception name of `error`
 // ("AccessDeniedException"), or a Keyfold name of the same shape.

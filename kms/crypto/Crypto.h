@@ -38,6 +38,8 @@ std::string RandomUuid();
 
 Sha256Digest Sha256(ByteView data);
 Sha256Digest HmacSha256(const SecretBytes& key, ByteView data);
+// HmacSha256Key is the same where the outcome is a key again; 32 bytes.
+SecretBytes HmacSha256Key(const SecretBytes& key, ByteView data);
 bool ConstantTimeEqual(ByteView a, ByteView b);
 bool ConstantTimeEqual(const SecretBytes& a, const SecretBytes& b);
 
@@ -134,5 +136,9 @@ class RsaPrivateKey {
 Bytes RevealSecret(const SecretBytes& secret);
 SecretBytes SecretFrom(MutableBytes source);  // wipes `source`
 SecretBytes CopySecret(const SecretBytes& secret);
+// SecretText is the secret in base64, padded.
+SecretBytes SecretText(const SecretBytes& secret);
+// Prefixed is `prefix` and `secret` as one.
+SecretBytes Prefixed(std::string_view prefix, const SecretBytes& secret);
 
 }  // namespace keyfold

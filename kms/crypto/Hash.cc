@@ -53,6 +53,12 @@ Sha256Digest HmacSha256(const SecretBytes& key, ByteView data) {
   return out;
 }
 
+SecretBytes HmacSha256Key(const SecretBytes& key, ByteView data) {
+  SecretBytes out(kSha256Size);
+  HmacSha256Into(Raw(key), data, {}, RawMutable(out));
+  return out;
+}
+
 bool ConstantTimeEqual(ByteView a, ByteView b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }

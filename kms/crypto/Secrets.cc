@@ -27,4 +27,21 @@ SecretBytes CopySecret(const SecretBytes& secret) {
   return out;
 }
 
+SecretBytes SecretText(const SecretBytes& secret) {
+  std::string text = ToBase64(Raw(secret));
+  SecretBytes out(text.size());
+  std::memcpy(RawMutable(out).data(), text.data(), text.size());
+  explicit_bzero(text.data(), text.size());
+  return out;
+}
+
+SecretBytes Prefixed(std::string_view prefix, const SecretBytes& secret) {
+  SecretBytes out(prefix.size() + secret.size());
+  const MutableBytes raw = RawMutable(out);
+  std::memcpy(raw.data(), prefix.data(), prefix.size());
+  if (!secret.empty())
+    std::memcpy(raw.data() + prefix.size(), Raw(secret).data(), secret.size());
+  return out;
+}
+
 }  // namespace keyfold

@@ -82,8 +82,12 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       KF_ASSIGN_OR_RETURN(state.imports[row.id], ParseImport(row.id, body));
       return OkStatus();
     }
-    case Table::kSettings:
+    case Table::kSettings: {
+      if (!row.id.starts_with(kAccessKeyRow)) return OkStatus();
+      const std::string id = row.id.substr(kAccessKeyRow.size());
+      KF_ASSIGN_OR_RETURN(state.access_keys[id], ParseAccessKey(id, body));
       return OkStatus();
+    }
   }
   return OkStatus();
 }

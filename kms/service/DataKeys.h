@@ -28,8 +28,10 @@ struct Caller {
   pid_t pid = 0;
   std::optional<std::vector<gid_t>> groups;  // supplementary
   std::string role;                          // assumed role, or empty
-  std::string source = "local";
-  bool is_service = false;  // Keyfold itself; never set from outside
+  std::string access_key_id;                 // the request was signed with it
+  std::string session_name;                  // of the assumed role
+  std::string source = "local";              // or the client's address
+  bool is_service = false;                   // Keyfold itself; never set from outside
 };
 
 using EncryptionContext = std::map<std::string, std::string>;

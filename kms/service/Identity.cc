@@ -5,6 +5,7 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
@@ -79,6 +80,26 @@ std::optional<std::vector<gid_t>> GroupsOf(pid_t pid) {
   return std::nullopt;
 }
 
+// UserNamed asks the machine for a user and its groups.
+std::optional<Caller> UserNamed(const std::string& user) {
+  std::vector<char> buffer(16384);
+  passwd entry;
+  passwd* found = nullptr;
+  if (getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr)
+    return std::nullopt;
+  constexpr int kMostGroups = 1024;
+  int count = kMostGroups;
+  std::vector<gid_t> groups(kMostGroups);
+  getgrouplist(user.c_str(), found->pw_gid, groups.data(), &count);
+  groups.resize(static_cast<size_t>(std::clamp(count, 0, kMostGroups)));
+  Caller caller;
+  caller.uid = found->pw_uid;
+  caller.gid = found->pw_gid;
+  caller.groups = std::move(groups);
+  return caller;
+}
+
 }  // namespace
 
 std::string Executable(pid_t pid) {
@@ -116,13 +137,19 @@ Result<policy::Principal> Identity::Look(const Caller& caller,
   return role;
 }
 
-Identity::Known Identity::Remembered(const Caller& caller) {
+void Identity::ForgetOld() {
   const auto now = std::chrono::steady_clock::now();
+  if (now - remembered_at_ <= kMemory && remembered_.size() <= kMostRemembered &&
+      named_.size() <= kMostRemembered)
+    return;
+  remembered_.clear();
+  named_.clear();
+  remembered_at_ = now;
+}
+
+Identity::Known Identity::Remembered(const Caller& caller) {
   std::lock_guard lock(mutex_);
-  if (now - remembered_at_ > kMemory || remembered_.size() > kMostRemembered) {
-    remembered_.clear();
-    remembered_at_ = now;
-  }
+  ForgetOld();
   const auto it = remembered_.find({caller.uid, caller.gid, caller.pid});
   return it == remembered_.end() ? Known{} : it->second;
 }
@@ -135,6 +162,19 @@ void Identity::Remember(const Caller& caller, Known known) {
 void Identity::Forget() {
   std::lock_guard lock(mutex_);
   remembered_.clear();
+  named_.clear();
+}
+
+std::optional<Caller> Identity::CallerNamed(const std::string& user) {
+  {
+    std::lock_guard lock(mutex_);
+    ForgetOld();
+    const auto it = named_.find(user);
+    if (it != named_.end()) return it->second;
+  }
+  const std::optional<Caller> caller = UserNamed(user);
+  std::lock_guard lock(mutex_);
+  return named_[user] = caller;
 }
 
 Caller Identity::Pin(const Caller& caller) {
@@ -167,25 +207,16 @@ Result<policy::Principal> Identity::Named(const std::string& name,
   for (const std::string& prefix :
        {std::string("user:"), policy::UserArn(iam.account(), "")})
     if (user.starts_with(prefix)) user.erase(0, prefix.size());
-  std::vector<gid_t> gids;
-  uid_t uid = static_cast<uid_t>(-1);
-  std::vector<char> buffer(16384);
-  passwd entry;
-  passwd* found = nullptr;
-  if (getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 &&
-      found != nullptr) {
-    uid = found->pw_uid;
-    int count = 1024;
-    gids.resize(static_cast<size_t>(count));
-    getgrouplist(user.c_str(), found->pw_gid, gids.data(), &count);
-    gids.resize(static_cast<size_t>(std::max(0, std::min(count, 1024))));
-  }
-  if (found == nullptr && !iam.iam().users.contains(user))
+  const std::optional<Caller> found = UserNamed(user);
+  if (!found && !iam.iam().users.contains(user))
     return Status(Error::kValidation, "There is no user \"" + user +
                                           "\" on this machine or in the account.");
-  KF_ASSIGN_OR_RETURN(const std::vector<std::string> groups, GroupNames(gids));
+  std::vector<std::string> groups;
+  if (found) {
+    KF_ASSIGN_OR_RETURN(groups, GroupNames(*found->groups));
+  }
   policy::Principal principal = iam.User(user, groups);
-  principal.is_account_root = found != nullptr && uid == root_uid_;
+  principal.is_account_root = found && found->uid == root_uid_;
   return principal;
 }
 

@@ -28,6 +28,9 @@ class Identity {
   Result<policy::Principal> Resolve(const Caller& caller, const policy::IamIndex& iam);
   // Pin fills in caller.groups, if they can be read.
   Caller Pin(const Caller& caller);
+  // CallerNamed is the Unix user of that name as it would be after logging in, with no
+  // process; empty when the machine knows none. Remembered for half a second.
+  std::optional<Caller> CallerNamed(const std::string& user);
   // Forget is for when IAM changed.
   void Forget();
   // Named makes the principal of a Unix user as it would be after logging in.
@@ -44,6 +47,7 @@ class Identity {
   };
   Result<policy::Principal> Look(const Caller& caller,
                                  const policy::IamIndex& iam) const;
+  void ForgetOld();  // mutex_ is held
   // Remembered is what is known of `caller`; empty when nothing is.
   Known Remembered(const Caller& caller);
   void Remember(const Caller& caller, Known known);
@@ -52,6 +56,7 @@ class Identity {
   std::mutex mutex_;
   std::chrono::steady_clock::time_point remembered_at_;
   std::map<Who, Known> remembered_;
+  std::map<std::string, std::optional<Caller>> named_;
 };
 
 // Executable is the path of the process's program, or empty.

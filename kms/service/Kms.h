@@ -26,6 +26,12 @@ struct Account {
 
 inline constexpr std::string_view kServiceKeyAlias = "alias/aws/fs";
 
+// Credential is what an access key signs with, and whom it signs for.
+struct Credential {
+  SecretBytes secret;  // the text of the secret access key
+  Caller caller;
+};
+
 class Kms : public DataKeys {
  public:
   // Create fills the empty `store`: the account, an IAM document without users,
@@ -48,6 +54,17 @@ class Kms : public DataKeys {
   virtual Result<nlohmann::json> Call(const Caller& caller, std::string_view service,
                                       std::string_view operation,
                                       const nlohmann::json& request) = 0;
+
+  // FindCredential returns what requests under `access_key_id` must be signed with;
+  // `session_token` goes with temporary credentials, and is empty otherwise.
+  // kUnrecognizedClient for a key that is unknown, disabled or of a user who is not
+  // there any more; kExpiredToken.
+  virtual Result<Credential> FindCredential(const std::string& access_key_id,
+                                            const std::string& session_token) = 0;
+  // RecordRefusal tells the audit log of a request from `source`, of a process of the
+  // user `uid`, whose signature was not accepted: at most one a second.
+  virtual void RecordRefusal(const std::string& access_key_id, std::string_view source,
+                             uid_t uid, const Status& reason) = 0;
 
   // SetAlertSink hands each alert, one line for people, to `sink`; they stand in
   // the audit log in any case. Call before the Kms is shared.

@@ -10,6 +10,7 @@ constexpr size_t kBlobNonceSize = 16;
 constexpr size_t kBlobHeaderSize = 1 + kBlobIdSize + 4 + kBlobNonceSize;
 constexpr std::string_view kMaterialLabel = "keyfold cmk v1";
 constexpr std::string_view kImportLabel = "keyfold import v1";
+constexpr std::string_view kAccessKeyLabel = "keyfold access key v1";
 constexpr std::string_view kIdentityLabel = "keyfold material identity v1";
 constexpr std::string_view kBlobLabel = "keyfold blob v1";
 
@@ -33,6 +34,14 @@ Bytes ImportAad(const ImportRecord& import) {
   out.Prefixed(import.id);
   out.Prefixed(import.key_id);
   out.Prefixed(import.algorithm);
+  return out.Take();
+}
+
+Bytes AccessKeyAad(const AccessKeyRecord& key) {
+  ByteWriter out;
+  out.Prefixed(kAccessKeyLabel);
+  out.Prefixed(key.id);
+  out.Prefixed(key.user);
   return out.Take();
 }
 
@@ -69,7 +78,8 @@ RootSecrets::RootSecrets(const RootKey& root)
     : material(Hkdf(root.bytes(), {}, AsBytes("keyfold root material v1"))),
       rows(Hkdf(root.bytes(), {}, AsBytes("keyfold root rows v1"))),
       audit(Hkdf(root.bytes(), {}, AsBytes("keyfold root audit v1"))),
-      tokens(Hkdf(root.bytes(), {}, AsBytes("keyfold root tokens v1"))) {}
+      tokens(Hkdf(root.bytes(), {}, AsBytes("keyfold root tokens v1"))),
+      sessions(Hkdf(root.bytes(), {}, AsBytes("keyfold root sessions v1"))) {}
 
 Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,
                    const CmkMaterial& material) {
@@ -102,6 +112,20 @@ Result<RsaPrivateKey> OpenImportKey(const RootSecrets& secrets,
   if (!der.ok())
     return Status(Error::kCorrupt, "The wrapping key of an import is damaged.");
   return RsaPrivateKey::FromPkcs8(*der);
+}
+
+Bytes SealAccessKey(const RootSecrets& secrets, const AccessKeyRecord& key,
+                    const SecretBytes& secret) {
+  return SealSecret(secrets.material, AccessKeyAad(key), secret);
+}
+
+Result<SecretBytes> OpenAccessKey(const RootSecrets& secrets,
+                                  const AccessKeyRecord& key) {
+  auto secret = OpenSecret(secrets.material, AccessKeyAad(key), key.sealed_secret);
+  if (!secret.ok())
+    return Status(Error::kCorrupt, "The secret of access key " + key.id +
+                                       " is damaged. Delete it and create another.");
+  return secret;
 }
 
 std::optional<BlobHeader> ParseBlobHeader(ByteView blob) {

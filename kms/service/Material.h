@@ -21,6 +21,7 @@ struct RootSecrets {
   SecretBytes rows;      // authenticates the key store's rows
   SecretBytes audit;     // authenticates audit records
   SecretBytes tokens;    // authenticates import tokens
+  SecretBytes sessions;  // seals session tokens
 };
 
 // SealMaterial binds the material to its key, version and origin.
@@ -37,6 +38,12 @@ Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,
                     const RsaPrivateKey& key);
 Result<RsaPrivateKey> OpenImportKey(const RootSecrets& secrets,
                                     const ImportRecord& import);
+
+// The secret access key, bound to its id and user.
+Bytes SealAccessKey(const RootSecrets& secrets, const AccessKeyRecord& key,
+                    const SecretBytes& secret);
+Result<SecretBytes> OpenAccessKey(const RootSecrets& secrets,
+                                  const AccessKeyRecord& key);
 
 // Ciphertext blob: 53 bytes longer than its plaintext.
 inline constexpr size_t kBlobOverhead = 1 + 16 + 4 + 16 + kGcmTagSize;

@@ -80,6 +80,15 @@ Answer ApplyIam(Invocation& call);
 Answer WhoAmI(Invocation& call);
 Answer Simulate(Invocation& call);
 
+// AccessKeys.cc
+Answer CreateAccessKey(Invocation& call);
+Answer ListAccessKeys(Invocation& call);
+Answer UpdateAccessKey(Invocation& call);
+Answer DeleteAccessKey(Invocation& call);
+
+// Sessions.cc
+Answer AssumeRole(Invocation& call);
+
 // Auditing.cc
 Answer LookupEvents(Invocation& call);
 Answer VerifyLog(Invocation& call);

@@ -60,7 +60,7 @@ json Recordable(const json& answer) {
   for (const auto& [name, value] : answer.items())
     if (name != "Plaintext" && name != "CiphertextBlob" && name != "ImportToken" &&
         name != "PublicKey" && name != "GrantToken" && name != "Policy" &&
-        name != "Document")
+        name != "Document" && name != "AccessKey" && name != "Credentials")
       out[LowerCamel(name)] = value;
   return out;
 }
@@ -91,6 +91,7 @@ JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal
       .AddJson("uid", uid)
       .AddJson("gid", std::to_string(caller.gid))
       .AddJson("pid", std::to_string(caller.pid));
+  if (!caller.access_key_id.empty()) identity.Add("accessKeyId", caller.access_key_id);
   const std::string executable = Executable(caller.pid);
   if (!executable.empty()) identity.Add("executable", executable);
   if (!invoked_by.empty()) identity.Add("invokedBy", invoked_by);

@@ -196,4 +196,19 @@ Result<ImportRecord> ParseImport(const std::string& id, const json& body) {
   });
 }
 
+json ToJson(const AccessKeyRecord& key) {
+  return {{"user", key.user},
+          {"active", key.active},
+          {"created", Milliseconds(key.created)},
+          {"secret", ToBase64(key.sealed_secret)}};
+}
+
+Result<AccessKeyRecord> ParseAccessKey(const std::string& id, const json& body) {
+  return Guarded(id, [&] {
+    return AccessKeyRecord{id, body.at("user").get<std::string>(),
+                           body.at("active").get<bool>(), TimeOf(body.at("created")),
+                           BytesOf(body.at("secret"))};
+  });
+}
+
 }  // namespace keyfold

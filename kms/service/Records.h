@@ -87,6 +87,15 @@ struct ImportRecord {
   Bytes sealed_private_key;
 };
 
+// AccessKeyRecord lets programs of a user sign requests to the endpoint.
+struct AccessKeyRecord {
+  std::string id;    // "AKIA" and 16 letters and digits
+  std::string user;  // Unix name
+  bool active = true;
+  TimePoint created;
+  Bytes sealed_secret;  // the secret access key, a text of 40 characters
+};
+
 // JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
 // make; the rows were authenticated before.
 nlohmann::json ToJson(const KeyRecord& key);  // without versions
@@ -94,12 +103,15 @@ nlohmann::json ToJson(const MaterialVersion& version);
 nlohmann::json ToJson(const AliasRecord& alias);
 nlohmann::json ToJson(const GrantRecord& grant);
 nlohmann::json ToJson(const ImportRecord& import);
+nlohmann::json ToJson(const AccessKeyRecord& key);
 Result<KeyRecord> ParseKey(const std::string& id, const nlohmann::json& body,
                            const std::string& account);
 Result<MaterialVersion> ParseVersion(const nlohmann::json& body);
 Result<AliasRecord> ParseAlias(const std::string& name, const nlohmann::json& body);
 Result<GrantRecord> ParseGrant(const std::string& id, const nlohmann::json& body);
 Result<ImportRecord> ParseImport(const std::string& id, const nlohmann::json& body);
+Result<AccessKeyRecord> ParseAccessKey(const std::string& id,
+                                       const nlohmann::json& body);
 
 // Times in rows are milliseconds since 1970; on the wire, seconds.
 int64_t Milliseconds(TimePoint time);

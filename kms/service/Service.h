@@ -30,6 +30,10 @@ class Service final : public Kms {
   Result<nlohmann::json> Call(const Caller& caller, std::string_view service,
                               std::string_view operation,
                               const nlohmann::json& request) override;
+  Result<Credential> FindCredential(const std::string& access_key_id,
+                                    const std::string& session_token) override;
+  void RecordRefusal(const std::string& access_key_id, std::string_view source,
+                     uid_t uid, const Status& reason) override;
   void SetAlertSink(std::function<void(const std::string&)> sink) override {
     recorder_->set_sink(std::move(sink));
   }
@@ -121,7 +125,10 @@ class Service final : public Kms {
   std::atomic<uint64_t> generation_{1};
   std::mutex followers_mutex_;                 // guards followers_
   std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
-  std::mutex listener_mutex_;                  // guards listener_
+  std::mutex refusals_mutex_;                  // guards the next two
+  std::chrono::steady_clock::time_point refused_at_{};
+  uint64_t refusals_missed_ = 0;
+  std::mutex listener_mutex_;  // guards listener_
   std::function<void()> listener_;
 };
 

@@ -123,6 +123,16 @@ void Transaction::RemoveImport(const std::string& id) {
   next_.imports.erase(id);
 }
 
+void Transaction::PutAccessKey(AccessKeyRecord key) {
+  PutSetting(std::string(kAccessKeyRow) + key.id, ToJson(key));
+  next_.access_keys[key.id] = std::move(key);
+}
+
+void Transaction::RemoveAccessKey(const std::string& id) {
+  Remove(Table::kSettings, std::string(kAccessKeyRow) + id);
+  next_.access_keys.erase(id);
+}
+
 void Transaction::PutIam(std::string text, policy::Iam iam,
                          const std::string& account) {
   PutSetting("iam", {{"document", text}});

@@ -22,6 +22,7 @@ struct State {
   std::map<std::string, AliasRecord, std::less<>> aliases;
   std::map<std::string, std::shared_ptr<const GrantRecord>, std::less<>> grants;
   std::map<std::string, ImportRecord, std::less<>> imports;
+  std::map<std::string, AccessKeyRecord, std::less<>> access_keys;
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
   // The grants of each key, as decisions need them; made from `grants`.
@@ -57,6 +58,8 @@ class Transaction {
   void RemoveGrant(const std::string& id);
   void PutImport(ImportRecord import);
   void RemoveImport(const std::string& id);
+  void PutAccessKey(AccessKeyRecord key);
+  void RemoveAccessKey(const std::string& id);
   void PutIam(std::string text, policy::Iam iam, const std::string& account);
   void PutSetting(const std::string& name, const nlohmann::json& value);
 
@@ -70,5 +73,7 @@ class Transaction {
 };
 
 std::string VersionRowId(const std::string& key_id, uint32_t version);
+// Access keys are rows of the settings: this and the key's id.
+inline constexpr std::string_view kAccessKeyRow = "access-key/";
 
 }  // namespace keyfold

@@ -136,12 +136,18 @@ class Share:
                 return
             time.sleep(0.05)
 
+    def command_of(self, user):
+        """The command keyfold as `user` (None: root), without its arguments."""
+        return ([] if user is None else as_user(user)) + [str(self.keyfold)]
+
+    def environment(self):
+        return dict(os.environ, KEYFOLD_MOUNT=str(self.mnt))
+
     def run(self, user, *args, **options):
         """Runs keyfold as `user` (None: root) and returns what it printed."""
-        command = ([] if user is None else as_user(user)) + [str(self.keyfold), *map(str, args)]
-        environment = dict(os.environ, KEYFOLD_MOUNT=str(self.mnt))
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, env=environment, cwd='/', **options)
+        result = subprocess.run([*self.command_of(user), *map(str, args)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=self.environment(), cwd='/', **options)
         if result.returncode != 0:
             raise Failed(result)
         return result.stdout

@@ -287,7 +287,7 @@ TEST_F(ApiTest, NoDaemonIsASystemError) {
 }
 
 TEST(ErrorNameTest, NamesAreUndone) {
-  for (int i = 0; i <= static_cast<int>(Error::kDryRunOperation); ++i) {
+  for (int i = 0; i <= static_cast<int>(kLastError); ++i) {
     const auto error = static_cast<Error>(i);
     EXPECT_EQ(ErrorFromName(ErrorName(error)), error);
   }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "kms/crypto/Crypto.h"
 #include "kms/service/Kms.h"
 
 namespace keyfold {
@@ -26,6 +27,25 @@ class FakeKms : public Kms {
                           {"source", caller.source},
                           {"groups", caller.groups.value_or(std::vector<gid_t>{})}};
   }
+  Result<Credential> FindCredential(const std::string& access_key_id,
+                                    const std::string& session_token) override {
+    if (access_key_id != "AKIDEXAMPLE" || !session_token.empty())
+      return Status(Error::kUnrecognizedClient, "unknown");
+    Bytes text(kSecret.begin(), kSecret.end());
+    Caller caller;
+    caller.uid = 4711;
+    caller.access_key_id = access_key_id;
+    return Credential{SecretFrom(text), caller};
+  }
+  void RecordRefusal(const std::string&, std::string_view, uid_t,
+                     const Status&) override {
+    ++refusals;
+  }
+  // Of AWS's examples.
+  static constexpr std::string_view kSecret =
+      "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+  std::atomic<int> refusals{0};
+
   Status Tick() override { return OkStatus(); }
   void SetAlertSink(std::function<void(const std::string&)>) override {}
   Caller Pin(const Caller& caller) override { return caller; }

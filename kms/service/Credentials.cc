@@ -1,0 +1,71 @@
+// Who signs with an access key.
+#include "kms/service/Service.h"
+#include "kms/service/Session.h"
+
+namespace keyfold {
+namespace {
+
+constexpr auto kBetweenRefusals = std::chrono::seconds(1);
+
+}  // namespace
+
+Result<Credential> Service::FindCredential(const std::string& access_key_id,
+                                           const std::string& session_token) {
+  Credential out;
+  std::string user;
+  if (session_token.empty()) {
+    const auto state = catalog_->state();
+    const auto it = state->access_keys.find(access_key_id);
+    if (it == state->access_keys.end() || !it->second.active)
+      return UnrecognizedClient();
+    KF_ASSIGN_OR_RETURN(out.secret, OpenAccessKey(secrets_, it->second));
+    user = it->second.user;
+  } else {
+    KF_ASSIGN_OR_RETURN(const Session session,
+                        OpenSession(secrets_, access_key_id, session_token));
+    if (session.expires <= clock_.Now())
+      return Status(Error::kExpiredToken,
+                    "The security token included in the request is expired");
+    out.secret = SessionSecret(secrets_, access_key_id);
+    out.caller.role = session.role;
+    out.caller.session_name = session.name;
+    user = session.user;
+  }
+  const auto caller = identity_.CallerNamed(user);
+  if (!caller) return UnrecognizedClient();
+  out.caller.uid = caller->uid;
+  out.caller.gid = caller->gid;
+  out.caller.groups = caller->groups;
+  out.caller.access_key_id = access_key_id;
+  return out;
+}
+
+void Service::RecordRefusal(const std::string& access_key_id, std::string_view source,
+                            uid_t uid, const Status& reason) {
+  uint64_t missed = 0;
+  {
+    std::lock_guard lock(refusals_mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - refused_at_ < kBetweenRefusals) {
+      ++refusals_missed_;
+      return;
+    }
+    refused_at_ = now;
+    missed = std::exchange(refusals_missed_, 0);
+  }
+  Caller nobody;
+  nobody.uid = uid;
+  nobody.source = source;
+  nobody.access_key_id = access_key_id.substr(0, 128);
+  policy::Principal unknown;
+  unknown.arn = unknown.user_name = "uid:" + std::to_string(uid);
+  nlohmann::json record = recorder_->BaseTree(nobody, unknown, "kms.amazonaws.com",
+                                              "AuthenticateRequest", true);
+  record["requestParameters"] = nullptr;
+  if (missed > 0) record["additionalEventData"] = {{"refusalsNotRecorded", missed}};
+  Recorder::AddOutcome(record, reason);
+  // Nothing was done that a missing record could hide.
+  (void)recorder_->Append(record);
+}
+
+}  // namespace keyfold

@@ -1,0 +1,421 @@
+"""Do AWS's own clients of KMS work unchanged against the mount's endpoint?
+
+Each runs the keys' part of the finance share; so does `keyfold kms` through the Unix
+socket, and all must be answered alike."""
+import base64
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+
+from kms_clients import Boto3, Refused, open_client
+from share import Failed, as_user, new_share
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
+
+IAM = """
+users:
+  kfcfo: {policies: [AdministratorAccess, OwnAccessKeys]}
+  kfaccounts: {policies: [FilesFullAccess, OwnAccessKeys]}
+  kfsysadmin: {policies: [AdministratorAccess]}
+roles:
+  auditor: {policies: [KeysReader], trust: [user:kfaccounts]}
+policies:
+  OwnAccessKeys:
+    Statement: [{Effect: Allow, Action: 'iam:CreateAccessKey', Resource: '*'}]
+  KeysReader:
+    Statement: [{Effect: Allow, Action: ['kms:List*', 'kms:Describe*'], Resource: '*'}]
+"""
+REGION = 'local-1'
+CLIENTS = ('socket', 'keyfold', 'aws', 'boto3', 'node')
+
+
+def access_key(share, user):
+    return json.loads(share.run(user, 'iam', 'create-access-key', '--output', 'json'))['AccessKey']
+
+
+def socket_of(share):
+    config = json.loads((share.store / 'keyfold.json').read_text())
+    return f"/run/keyfold/{config['storeId']}.sock"
+
+
+@pytest.fixture(scope='module')
+def share():
+    with new_share('clients') as made:
+        made.apply_iam(IAM)
+        made.unmount()
+        made.mount('--kms-listen', '127.0.0.1:0')
+        status = json.loads(made.run(None, 'status', made.mnt, '--output', 'json'))[0]
+        made.endpoint, made.region = status['KmsEndpoint'], REGION
+        made.socket = socket_of(made)
+        made.keys = {user: access_key(made, user) for user in ('kfcfo', 'kfaccounts')}
+        yield made
+
+
+class Opened:
+    """The clients of one kind that a test uses, closed with it."""
+
+    def __init__(self, kind, share):
+        self.kind, self.share, self.clients = kind, share, {}
+
+    def of(self, user):
+        if user not in self.clients:
+            self.clients[user] = open_client(self.kind, self.share, user, self.share.keys[user])
+        return self.clients[user]
+
+    def close(self):
+        for client in self.clients.values():
+            client.close()
+
+
+@pytest.fixture(params=CLIENTS)
+def opened(request, share):
+    made = Opened(request.param, share)
+    yield made
+    made.close()
+
+
+def b64(data):
+    return base64.b64encode(data).decode()
+
+
+def refusal(client, operation, **parameters):
+    with pytest.raises(Refused) as info:
+        client.call(operation, **parameters)
+    return info.value.name
+
+
+UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
+VARYING = ('CiphertextBlob', 'ImportToken', 'PublicKey', 'GrantId', 'GrantToken', 'Plaintext')
+
+
+def alike(value, name=''):
+    """An answer without what differs from call to call."""
+    if isinstance(value, dict):
+        return {key: alike(member, key) for key, member in value.items()}
+    if isinstance(value, list):
+        return [alike(member) for member in value]
+    if name in VARYING:
+        return f'<{name}>'
+    if isinstance(value, float) or (name.endswith('Date') or name.endswith('ValidTo')):
+        return '<time>'
+    return UUID.sub('<id>', value) if isinstance(value, str) else value
+
+
+def known(full, answer):
+    """`full` without members that the client of `answer` is too old to know of."""
+    if isinstance(full, dict) and isinstance(answer, dict):
+        return {name: known(member, answer[name]) for name, member in full.items()
+                if name in answer}
+    if isinstance(full, list) and isinstance(answer, list) and len(full) == len(answer):
+        return [known(*pair) for pair in zip(full, answer)]
+    return full
+
+
+def import_material(client, key, material, folder):
+    """Steps 9 of the finance share: wrapped with openssl, by the public key alone."""
+    got = client.call('GetParametersForImport', KeyId=key,
+                      WrappingAlgorithm='RSAES_OAEP_SHA_256', WrappingKeySpec='RSA_4096')
+    (folder / 'public.der').write_bytes(base64.b64decode(got['PublicKey']))
+    (folder / 'material').write_bytes(material)
+    wrapped = subprocess.run(
+        ['openssl', 'pkeyutl', '-encrypt', '-in', folder / 'material', '-inkey',
+         folder / 'public.der', '-keyform', 'DER', '-pubin', '-pkeyopt', 'rsa_padding_mode:oaep',
+         '-pkeyopt', 'rsa_oaep_md:sha256', '-pkeyopt', 'rsa_mgf1_md:sha256'],
+        check=True, stdout=subprocess.PIPE).stdout
+    client.call('ImportKeyMaterial', KeyId=key, ImportToken=got['ImportToken'],
+                EncryptedKeyMaterial=b64(wrapped), ExpirationModel='KEY_MATERIAL_DOES_NOT_EXPIRE')
+    return got
+
+
+def finance_keys(opened, name, folder):
+    """The keys' part of the finance share; returns what was answered."""
+    cfo, accounts, answers = opened.of('kfcfo'), opened.of('kfaccounts'), []
+    account = '000000000000'
+
+    def call(client, operation, **parameters):
+        answer = client.call(operation, **parameters)
+        answers.append((operation, alike(answer)))
+        return answer
+
+    def refused(client, operation, **parameters):
+        error = refusal(client, operation, **parameters)
+        answers.append((operation, error))
+        return error
+
+    user = f'arn:aws:iam::{account}:user/kfcfo'
+    policy = {'Version': '2012-10-17', 'Statement': [
+        {'Sid': 'Cfo', 'Effect': 'Allow', 'Principal': {'AWS': user}, 'Action': 'kms:*',
+         'Resource': '*'}]}
+    key = call(cfo, 'CreateKey', Description='Reports of the CFO', Policy=json.dumps(policy),
+               Tags=[{'TagKey': 'owner', 'TagValue': 'cfo'}])['KeyMetadata']['KeyId']
+    alias = f'alias/{name}'
+    call(cfo, 'CreateAlias', AliasName=alias, TargetKeyId=key)
+    assert call(cfo, 'DescribeKey', KeyId=alias)['KeyMetadata']['KeyId'] == key
+    call(cfo, 'ListResourceTags', KeyId=key)
+    call(cfo, 'GetKeyPolicy', KeyId=key, PolicyName='default')
+
+    secret, context = b64(b'first quarter'), {'department': 'finance'}
+    blob = call(cfo, 'Encrypt', KeyId=alias, Plaintext=secret,
+                EncryptionContext=context)['CiphertextBlob']
+    assert call(cfo, 'Decrypt', CiphertextBlob=blob,
+                EncryptionContext=context)['Plaintext'] == secret
+    assert refused(cfo, 'Decrypt', CiphertextBlob=blob) == 'InvalidCiphertextException'
+    assert refused(accounts, 'Decrypt', CiphertextBlob=blob,
+                   EncryptionContext=context) == 'AccessDeniedException'
+    data_key = call(cfo, 'GenerateDataKey', KeyId=key, KeySpec='AES_256')
+    assert call(cfo, 'Decrypt', KeyId=key,
+                CiphertextBlob=data_key['CiphertextBlob'])['Plaintext'] == data_key['Plaintext']
+
+    grant = call(cfo, 'CreateGrant', KeyId=key, Operations=['Decrypt'],
+                 GranteePrincipal=f'arn:aws:iam::{account}:user/kfaccounts',
+                 Constraints={'EncryptionContextEquals': context})
+    assert call(accounts, 'Decrypt', CiphertextBlob=blob,
+                EncryptionContext=context)['Plaintext'] == secret
+    call(cfo, 'ListGrants', KeyId=key)
+    call(cfo, 'RevokeGrant', KeyId=key, GrantId=grant['GrantId'])
+    assert refused(accounts, 'Decrypt', CiphertextBlob=blob,
+                   EncryptionContext=context) == 'AccessDeniedException'
+
+    call(cfo, 'EnableKeyRotation', KeyId=key)
+    call(cfo, 'GetKeyRotationStatus', KeyId=key)
+    call(cfo, 'DisableKey', KeyId=key)
+    assert refused(cfo, 'Encrypt', KeyId=key, Plaintext=secret) == 'DisabledException'
+    call(cfo, 'EnableKey', KeyId=key)
+    assert refused(cfo, 'ScheduleKeyDeletion', KeyId=key,
+                   PendingWindowInDays=6) == 'ValidationException'
+    call(cfo, 'ScheduleKeyDeletion', KeyId=key, PendingWindowInDays=7)
+    assert refused(cfo, 'Decrypt', CiphertextBlob=blob,
+                   EncryptionContext=context) == 'KMSInvalidStateException'
+    call(cfo, 'CancelKeyDeletion', KeyId=key)
+
+    imported = call(cfo, 'CreateKey', Origin='EXTERNAL',
+                    Policy=json.dumps(policy))['KeyMetadata']['KeyId']
+    assert refused(cfo, 'Encrypt', KeyId=imported,
+                   Plaintext=secret) == 'KMSInvalidStateException'
+    material = os.urandom(32)
+    answers.append(('import', alike(import_material(cfo, imported, material, folder))))
+    blob = call(cfo, 'Encrypt', KeyId=imported, Plaintext=secret)['CiphertextBlob']
+    call(cfo, 'DeleteImportedKeyMaterial', KeyId=imported)
+    assert refused(cfo, 'Decrypt', CiphertextBlob=blob) == 'KMSInvalidStateException'
+    with pytest.raises(Refused) as other:
+        import_material(cfo, imported, os.urandom(32), folder)
+    assert other.value.name == 'IncorrectKeyMaterialException'
+    import_material(cfo, imported, material, folder)
+    assert call(cfo, 'Decrypt', CiphertextBlob=blob)['Plaintext'] == secret
+    assert refused(cfo, 'DescribeKey', KeyId='alias/nobody') == 'NotFoundException'
+    call(cfo, 'DeleteAlias', AliasName=alias)
+    return answers
+
+
+@pytest.fixture(scope='module')
+def first_answers():
+    return {}
+
+
+def test_finance_keys(opened, share, tmp_path, first_answers):
+    answers = finance_keys(opened, 'reports', tmp_path)
+    first = first_answers.setdefault('answers', answers)
+    for (operation, answer), (_, expected) in zip(answers, first, strict=True):
+        assert answer == known(expected, answer), operation
+
+
+def test_who_signs_is_who_calls(opened, share):
+    """Whoever runs the client: the records name the access key's user."""
+    if opened.kind in ('keyfold', 'socket'):
+        return  # the Unix socket knows the process
+    opened.of('kfcfo').call('ListKeys', Limit=3)
+    last = share.events(eventName='ListKeys')[-1]
+    assert last['userIdentity']['userName'] == 'kfcfo'
+    assert last['userIdentity']['accessKeyId'] == share.keys['kfcfo']['AccessKeyId']
+    assert last['sourceIPAddress'] == '127.0.0.1'
+
+
+def test_pages(opened):
+    client = opened.of('kfcfo')
+    for number in range(5):
+        client.call('CreateKey', Description=f'page {number}')
+    seen, marker = [], {}
+    while True:
+        page = client.call('ListKeys', Limit=2, **marker)
+        seen += [key['KeyId'] for key in page['Keys']]
+        if not page['Truncated']:
+            break
+        marker = {'Marker': page['NextMarker']}
+    assert len(seen) == len(set(seen)) >= 5
+
+
+def boto(share, secret=None, key=None, **config):
+    mine = share.keys['kfcfo']
+    return Boto3(share.endpoint, config.pop('region', share.region), key or mine['AccessKeyId'],
+                 secret or mine['SecretAccessKey'], **config)
+
+
+def test_wrong_secret_unknown_key_and_other_region_are_refused_and_recorded(share):
+    wrong = share.keys['kfcfo']['SecretAccessKey'][:-1] + '!'
+    time.sleep(1.1)  # one record a second
+    assert refusal(boto(share, secret=wrong), 'ListKeys') == 'InvalidSignatureException'
+    record = share.events(eventName='AuthenticateRequest')[-1]
+    assert record['errorCode'] == 'InvalidSignatureException'
+    assert record['userIdentity']['accessKeyId'] == share.keys['kfcfo']['AccessKeyId']
+    assert record['userIdentity']['uid'] == os.getuid()
+    unknown = boto(share, key='AKIAAAAAAAAAAAAAAAAA')
+    assert refusal(unknown, 'ListKeys') == 'UnrecognizedClientException'
+    assert refusal(boto(share, region='us-east-1'), 'ListKeys') == 'InvalidSignatureException'
+
+
+def post(share, headers, body='{}'):
+    """One request as it is, by curl."""
+    out = subprocess.run(
+        ['curl', '-sS', '--max-time', '10', '-X', 'POST', '--data-binary', body,
+         *(f'-H{name}: {value}' for name, value in headers.items()), share.endpoint + '/'],
+        check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out)
+
+
+def signed(share, when=None, target='TrentService.ListKeys'):
+    """The headers of a signed request, made at `when` (seconds from now)."""
+    import datetime
+
+    import botocore.auth
+    import botocore.awsrequest
+    import botocore.credentials
+    mine = share.keys['kfcfo']
+    request = botocore.awsrequest.AWSRequest(
+        method='POST', url=share.endpoint + '/', data='{}',
+        headers={'Content-Type': 'application/x-amz-json-1.1', 'X-Amz-Target': target})
+    signer = botocore.auth.SigV4Auth(
+        botocore.credentials.Credentials(mine['AccessKeyId'], mine['SecretAccessKey']),
+        'kms', REGION)
+    if when is None:
+        signer.add_auth(request)
+    else:
+        at = datetime.datetime.utcnow() + datetime.timedelta(seconds=when)
+        request.context['timestamp'] = at.strftime('%Y%m%dT%H%M%SZ')
+        request.headers['X-Amz-Date'] = request.context['timestamp']
+        request.headers['Authorization'] = signer._inject_signature_to_request(
+            request, signer.signature(signer.string_to_sign(
+                request, signer.canonical_request(request)), request)).headers['Authorization']
+    return dict(request.headers.items())
+
+
+def test_a_request_is_taken_once(share):
+    headers = signed(share)
+    assert 'Keys' in post(share, headers)
+    # Times are in seconds: for two of them it may be another request that is alike.
+    time.sleep(2.2)
+    again = post(share, headers)
+    assert again['__type'] == 'InvalidSignatureException'
+    assert 'received before' in again['message']
+
+
+def test_clock_skew(share):
+    assert 'Keys' in post(share, signed(share, -240))
+    assert 'Keys' in post(share, signed(share, 240))
+    assert post(share, signed(share, -302))['message'].startswith('Signature expired')
+    assert post(share, signed(share, 302))['message'].startswith('Signature not yet current')
+
+
+def test_only_signed_calls_of_the_kms(share):
+    target = {'X-Amz-Target': 'TrentService.ListKeys'}
+    assert post(share, target)['__type'] == 'MissingAuthenticationTokenException'
+    for other in ('KeyfoldIam.GetIam', 'KeyfoldStore.GetStatus', 'KeyfoldAudit.LookupEvents'):
+        assert post(share, signed(share, target=other))['__type'] == 'UnknownOperationException'
+    changed = signed(share)
+    changed['X-Amz-Target'] = 'TrentService.ListAliases'
+    assert post(share, changed)['__type'] == 'InvalidSignatureException'
+
+
+def test_disabled_and_deleted_access_keys_end_at_once(share):
+    extra = access_key(share, 'kfcfo')
+    key = extra['AccessKeyId']
+    client = boto(share, key=key, secret=extra['SecretAccessKey'])
+    client.call('ListKeys')
+    # An administrator may disable it, and its user can't enable it without the right.
+    share.run('kfsysadmin', 'iam', 'update-access-key', '--access-key-id', key, '--status',
+              'Inactive')
+    assert refusal(client, 'ListKeys') == 'UnrecognizedClientException'
+    listed = share.run('kfcfo', 'iam', 'list-access-keys')
+    assert 'Inactive' in listed and extra['SecretAccessKey'] not in listed
+    share.run('kfcfo', 'iam', 'delete-access-key', '--access-key-id', key)
+    assert refusal(client, 'ListKeys') == 'UnrecognizedClientException'
+
+
+def test_access_keys_are_ones_own(share):
+    for user, words in (
+            ('kfstranger', ['create-access-key']),  # has no right to
+            ('kfstranger', ['list-access-keys', '--user-name', 'kfcfo']),
+            ('kfaccounts', ['delete-access-key', '--access-key-id',
+                            share.keys['kfcfo']['AccessKeyId']])):
+        with pytest.raises(Failed) as info:
+            share.run(user, 'iam', *words)
+        assert 'not authorized' in info.value.text
+    third = access_key(share, 'kfaccounts')
+    with pytest.raises(Failed) as info:
+        access_key(share, 'kfaccounts')
+    assert 'at most 2' in info.value.text
+    share.run('kfaccounts', 'iam', 'delete-access-key', '--access-key-id', third['AccessKeyId'])
+
+
+def test_the_secret_is_kept_sealed_and_survives_a_remount(share):
+    secret = share.keys['kfcfo']['SecretAccessKey'].encode()
+    for path in share.store.rglob('*'):
+        if path.is_file():
+            assert secret not in path.read_bytes(), path
+    share.unmount()
+    share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
+    assert 'Keys' in boto(share).call('ListKeys')
+
+
+def test_assumed_role(share):
+    out = share.run('kfaccounts', 'iam', 'assume-role', '--role-arn', 'role:auditor',
+                    '--role-session-name', 'year-end', '--output', 'json')
+    credentials = json.loads(out)['Credentials']
+    client = Boto3(share.endpoint, REGION, credentials['AccessKeyId'],
+                   credentials['SecretAccessKey'], credentials['SessionToken'])
+    assert client.call('ListKeys')['Keys']
+    record = share.events(eventName='ListKeys')[-1]['userIdentity']
+    assert record['type'] == 'AssumedRole' and record['arn'].endswith(':role/auditor')
+    assert refusal(client, 'CreateKey') == 'AccessDeniedException'
+    other = Boto3(share.endpoint, REGION, credentials['AccessKeyId'],
+                  credentials['SecretAccessKey'], credentials['SessionToken'][:-4] + 'AAA=')
+    assert refusal(other, 'ListKeys') == 'UnrecognizedClientException'
+    with pytest.raises(Failed) as info:
+        share.run('kfstranger', 'iam', 'assume-role', '--role-arn', 'role:auditor')
+    assert 'not authorized' in info.value.text
+    # A trust that ends ends what was given.
+    share.apply_iam(IAM.replace('trust: [user:kfaccounts]', 'trust: [user:kfcfo]'))
+    try:
+        assert refusal(client, 'ListKeys') == 'AccessDeniedException'
+    finally:
+        share.apply_iam(IAM)
+
+
+def test_only_this_machine_is_listened_to(share):
+    share.unmount()
+    try:
+        for address in ('0.0.0.0:0', '[::]:0', '192.0.2.1:80', 'localhost', '127.0.0.1:x'):
+            with pytest.raises(Failed) as info:
+                share.mount('--kms-listen', address)
+            assert 'is no address of this machine alone' in info.value.text
+    finally:
+        share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
+
+
+def test_idle_connections_of_one_user_keep_nobody_out(share):
+    """A user who holds as many as there may be."""
+    host, port = share.endpoint.removeprefix('http://').split(':')
+    hold = ("import socket, sys\n"
+            "held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(150)]\n"
+            "print('held', flush=True)\nsys.stdin.read()")
+    process = subprocess.Popen([*as_user('kfstranger'), '/usr/bin/python3', '-c', hold, host, port],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == 'held\n'
+        assert 'Keys' in boto(share).call('ListKeys')
+    finally:
+        process.stdin.close()
+        process.wait(timeout=10)

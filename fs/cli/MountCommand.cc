@@ -14,21 +14,34 @@ namespace keyfold {
 namespace {
 
 struct MountWords {
-  std::string store, mountpoint, root_key, kms_listen;
+  std::string store, mountpoint;
   std::vector<std::string> options;
+  MountFlags named;  // options with names of their own, which win over -o
   bool foreground = false;
   // What mount(8) gives to its helpers: mount.TYPE SPEC DIR [-sfnv] [-o OPTIONS].
   bool fake = false, sloppy = false, no_mtab = false, verbose = false;
   std::string type, name_space;
 };
 
+Status CheckListening(const MountFlags& flags) {
+  if (flags.tls_certificate.empty() != flags.tls_key.empty())
+    return {Error::kUsage,
+            "TLS needs a certificate and its key. Give both --kms-tls-certificate and "
+            "--kms-tls-key."};
+  if (!flags.tls_key.empty() && flags.kms_listen.empty())
+    return {Error::kUsage, "TLS is for the endpoint. Give --kms-listen too."};
+  return OkStatus();
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
   for (const std::string& word : words.options) list += word + ",";
   KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
-  if (!words.root_key.empty()) options.flags.root_key = words.root_key;
-  if (!words.kms_listen.empty()) options.flags.kms_listen = words.kms_listen;
+  for (const auto value : {&MountFlags::root_key, &MountFlags::kms_listen,
+                           &MountFlags::tls_certificate, &MountFlags::tls_key})
+    if (!(words.named.*value).empty()) options.flags.*value = words.named.*value;
+  KF_RETURN_IF_ERROR(CheckListening(options.flags));
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
   KF_RETURN_IF_ERROR(ReadStoreConfig(words.store).status());
@@ -91,15 +104,22 @@ void AddMount(CLI::App& app, Run* run) {
   mount->add_flag("-f,--foreground", words->foreground, "Stay in the foreground");
   mount
       ->add_option(
-          "--root-key", words->root_key,
+          "--root-key", words->named.root_key,
           "Where the passphrase or key is: passphrase, passphrase-file:FILE or "
           "file:FILE")
       ->type_name("SPEC");
   mount
-      ->add_option("--kms-listen", words->kms_listen,
+      ->add_option("--kms-listen", words->named.kms_listen,
                    "Also answer AWS's KMS clients at http://HOST:PORT of this machine; "
                    "they sign with access keys (keyfold iam create-access-key)")
       ->type_name("127.0.0.1:PORT");
+  mount
+      ->add_option("--kms-tls-certificate", words->named.tls_certificate,
+                   "Speak TLS there, with this certificate and its chain (PEM)")
+      ->type_name("FILE");
+  mount
+      ->add_option("--kms-tls-key", words->named.tls_key, "The certificate's key (PEM)")
+      ->type_name("FILE");
   mount->footer(
       "Returns once the mount answers.\n"
       "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");

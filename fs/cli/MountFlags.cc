@@ -18,6 +18,12 @@ constexpr std::array<std::string_view, 20> kDropped = {
     "_netdev",  "relatime",   "norelatime", "strictatime", "nostrictatime",
     "lazytime", "nolazytime", "diratime",   "nosymfollow", "silent"};
 
+constexpr std::array<std::pair<std::string_view, std::string MountFlags::*>, 4> kValues{
+    {{"root-key", &MountFlags::root_key},
+     {"kms-listen", &MountFlags::kms_listen},
+     {"kms-tls-certificate", &MountFlags::tls_certificate},
+     {"kms-tls-key", &MountFlags::tls_key}}};
+
 template <typename List>
 bool Has(const List& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
@@ -26,12 +32,22 @@ bool Has(const List& list, std::string_view word) {
 Status Unknown(const std::string& word) {
   std::vector<std::string> known(kPassed.begin(), kPassed.end());
   known.insert(known.end(), kDropped.begin(), kDropped.end());
-  known.insert(known.end(), {"nonempty", "root-key", "kms-listen", "debug"});
+  known.insert(known.end(), {"nonempty", "debug"});
+  for (const auto& [name, member] : kValues) known.emplace_back(name);
   const std::string name = word.substr(0, word.find('='));
   const std::string near = Nearest(name, known);
   return {Error::kUsage, "Unknown mount option \"" + name + "\"." +
                              (near.empty() ? " See: keyfold mount --help"
                                            : " Did you mean \"" + near + "\"?")};
+}
+
+// ValueOf is where the value of "name=value" goes; null for another word.
+std::string* ValueOf(const std::string& word, MountFlags* flags) {
+  const size_t equals = word.find('=');
+  if (equals == std::string::npos) return nullptr;
+  for (const auto& [name, member] : kValues)
+    if (word.compare(0, equals, name) == 0) return &(flags->*member);
+  return nullptr;
 }
 
 }  // namespace
@@ -44,10 +60,8 @@ Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy) {
     if (word.empty() || Has(kDropped, word) || word.starts_with("x-") ||
         word.starts_with("X-") || word.starts_with("comment="))
       continue;
-    if (word.starts_with("root-key=")) {
-      flags.root_key = word.substr(9);
-    } else if (word.starts_with("kms-listen=")) {
-      flags.kms_listen = word.substr(11);
+    if (std::string* value = ValueOf(word, &flags)) {
+      *value = word.substr(word.find('=') + 1);
     } else if (word == "nonempty") {
       flags.nonempty = true;
     } else if (word == "debug") {

@@ -13,6 +13,8 @@ struct MountFlags {
   std::vector<std::string> fuse;  // passed to FuseMount
   std::string root_key;           // root-key=SPEC
   std::string kms_listen;         // kms-listen=HOST:PORT
+  std::string tls_certificate;    // kms-tls-certificate=FILE
+  std::string tls_key;            // kms-tls-key=FILE
   bool nonempty = false;
   bool debug = false;
 };

@@ -155,6 +155,8 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   ApiServerOptions api;
   api.socket_path = folder + "/" + store_id + ".sock";
   api.listen = options.flags.kms_listen;
+  api.tls_certificate = options.flags.tls_certificate;
+  api.tls_key = options.flags.tls_key;
   api.status = [&options, &store, since = Clock::System().Now()] {
     return StatusOf(options, store, since);
   };

@@ -66,6 +66,7 @@ struct ApiServer::Impl {
     int fd = -1;
     uid_t uid = kUnknown;
     HttpService::Handler handler;
+    std::unique_ptr<TlsConnection> tls;
     std::atomic<bool> done{false};
     std::thread thread;
     ~Connection() {
@@ -77,10 +78,11 @@ struct ApiServer::Impl {
   static constexpr uid_t kUnknown = static_cast<uid_t>(-1);
 
   Impl(Kms& kms, ApiServerOptions o, const Clock& clock, SocketFile s,
-       std::optional<LoopbackSocket> l)
+       std::optional<LoopbackSocket> l, std::optional<TlsServer> t)
       : options(std::move(o)),
         local(std::move(s)),
         loopback(std::move(l)),
+        tls(std::move(t)),
         endpoint(kms, clock, [this] { return StatusMembers(); }) {}
 
   nlohmann::json StatusMembers() const;
@@ -97,6 +99,7 @@ struct ApiServer::Impl {
   const ApiServerOptions options;
   SocketFile local;
   std::optional<LoopbackSocket> loopback;
+  const std::optional<TlsServer> tls;  // of the loopback socket
   Endpoint endpoint;
   HttpService http;
   int wake = -1;  // eventfd: a connection ended, or the server stops
@@ -107,7 +110,8 @@ struct ApiServer::Impl {
 
 nlohmann::json ApiServer::Impl::StatusMembers() const {
   nlohmann::json members = options.status ? options.status() : nlohmann::json::object();
-  if (loopback) members["KmsEndpoint"] = "http://" + loopback->address();
+  if (loopback)
+    members["KmsEndpoint"] = (tls ? "https://" : "http://") + loopback->address();
   return members;
 }
 
@@ -136,29 +140,35 @@ bool ApiServer::Impl::Identify(Connection& connection, bool is_local) {
   const int on = 1;
   ::setsockopt(connection.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   connection.uid = PeerUid(connection.fd).value_or(kUnknown);
-  const Endpoint::Peer peer{PeerAddress(connection.fd), connection.uid};
+  Caller peer;
+  peer.uid = connection.uid;
+  peer.source = PeerAddress(connection.fd);
   connection.handler = [this, peer](const HttpRequest& request) {
     return endpoint.ServeSigned(peer, request);
   };
-  return true;
+  if (!tls) return true;
+  connection.tls = tls->Accept(connection.fd);
+  return connection.tls != nullptr;
 }
 
 void ApiServer::Impl::Accept(int listener) {
   // Built apart, so that it does not count among those that are there.
   std::list<Connection> one(1);
   Connection& connection = one.front();
-  connection.fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  const bool is_local = listener == local.fd();
+  connection.fd = ::accept4(listener, nullptr, nullptr,
+                            SOCK_CLOEXEC | (!is_local && tls ? SOCK_NONBLOCK : 0));
   if (connection.fd < 0) {
     // Out of descriptors or memory: the pending connection stays, so wait.
     if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) ::usleep(100'000);
     return;
   }
-  if (!Identify(connection, listener == local.fd()) || Full(connection.uid)) {
+  if (!Identify(connection, is_local) || Full(connection.uid)) {
     (void)::send(connection.fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }
   connection.thread = std::thread([this, &connection] {
-    http.Serve(connection.fd, connection.handler);
+    http.Serve(connection.fd, connection.handler, connection.tls.get());
     ::shutdown(connection.fd, SHUT_RDWR);
     connection.done = true;
     Wake();
@@ -207,9 +217,16 @@ Result<std::unique_ptr<ApiServer>> ApiServer::Start(Kms& kms, ApiServerOptions o
                         LoopbackSocket::Listen(options.listen));
     loopback.emplace(std::move(listening));
   }
+  std::optional<TlsServer> tls;
+  if (!options.tls_certificate.empty()) {
+    KF_ASSIGN_OR_RETURN(TlsServer loaded,
+                        TlsServer::Load(options.tls_certificate, options.tls_key));
+    tls.emplace(std::move(loaded));
+  }
   std::unique_ptr<ApiServer> server(new ApiServer);
-  server->impl_ = std::make_unique<Impl>(kms, std::move(options), clock,
-                                         std::move(local), std::move(loopback));
+  server->impl_ =
+      std::make_unique<Impl>(kms, std::move(options), clock, std::move(local),
+                             std::move(loopback), std::move(tls));
   Impl& impl = *server->impl_;
   impl.wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (impl.wake < 0) return Status::FromErrno(errno, "eventfd");

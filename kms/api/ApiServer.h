@@ -19,6 +19,8 @@ struct ApiServerOptions {
   std::string socket_path;
   // "127.0.0.1:4599"; nothing listens there when it is empty.
   std::string listen;
+  // PEM files; with them `listen` speaks TLS.
+  std::string tls_certificate, tls_key;
   // Members added to GetStatus's answer, beside KmsEndpoint, the URL of `listen`;
   // called on any thread.
   std::function<nlohmann::json()> status;
@@ -30,7 +32,7 @@ struct ApiServerOptions {
 class ApiServer {
  public:
   // Start listens and serves until the object goes; `kms` must outlive it.
-  // Errors: SocketFile::Listen's and LoopbackSocket::Listen's.
+  // Errors: SocketFile::Listen's, LoopbackSocket::Listen's and TlsServer::Load's.
   static Result<std::unique_ptr<ApiServer>> Start(Kms& kms, ApiServerOptions options,
                                                   const Clock& clock = Clock::System());
   // Ends every connection, after the call it is in.

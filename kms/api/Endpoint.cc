@@ -1,9 +1,12 @@
 #include "kms/api/Endpoint.h"
 
+#include "kms/crypto/Crypto.h"
+
 namespace keyfold {
 namespace {
 
 constexpr std::string_view kService = "kms";
+constexpr size_t kLongestId = 128;  // of an access key, in records
 
 std::optional<Target> TargetOf(const HttpRequest& request) {
   const std::string* header = request.Header("x-amz-target");
@@ -22,48 +25,52 @@ Reply Endpoint::Call(const Caller& caller, const Target& target,
   if (!body)
     return ErrorReply("SerializationException", "The body is not a JSON object.");
   auto answer = kms_.Call(caller, target.service, target.operation, *body);
-  if (!answer.ok()) return ErrorReply(answer.status());
-  if (target.service == "store" && target.operation == "GetStatus")
+  if (answer.ok() && target.service == "store" && target.operation == "GetStatus")
     answer->update(status_());
-  return SuccessReply(*answer);
+  Reply reply = answer.ok() ? SuccessReply(*answer) : ErrorReply(answer.status());
+  reply.request_id = caller.request_id;
+  return reply;
 }
 
-Reply Endpoint::Serve(const Caller& caller, const HttpRequest& request) {
+Reply Endpoint::Serve(const Caller& peer, const HttpRequest& request) {
   const auto target = TargetOf(request);
-  return target ? Call(caller, *target, request) : UnknownOperation();
+  if (!target) return UnknownOperation();
+  Caller caller = peer;
+  caller.request_id = RandomUuid();
+  return Call(caller, *target, request);
 }
 
-Result<Caller> Endpoint::Authenticate(const Peer& peer, const HttpRequest& request) {
-  auto authorization = ParseAuthorization(request);
-  Status refused = authorization.status();
-  if (refused.ok()) {
-    const TimePoint now = clock_.Now();
-    auto credential =
-        kms_.FindCredential(authorization->access_key_id, authorization->session_token);
-    refused = credential.status();
-    if (refused.ok())
-      refused = CheckScope(*authorization, kms_.account().region, kService, now);
-    if (refused.ok())
-      refused = CheckSignature(*authorization, request, credential->secret);
-    if (refused.ok())
-      refused =
-          replays_.Admit(std::to_string(credential->caller.uid), *authorization, now);
-    if (refused.ok()) {
-      credential->caller.source = peer.address;
-      return std::move(credential->caller);
-    }
+// Authenticate puts who signed into `caller`.
+Status Endpoint::Authenticate(const HttpRequest& request, Caller* caller) {
+  KF_ASSIGN_OR_RETURN(const Authorization authorization, ParseAuthorization(request));
+  caller->access_key_id = authorization.access_key_id.substr(0, kLongestId);
+  KF_ASSIGN_OR_RETURN(
+      Credential credential,
+      kms_.FindCredential(authorization.access_key_id, authorization.session_token));
+  const TimePoint now = clock_.Now();
+  KF_RETURN_IF_ERROR(CheckScope(authorization, kms_.account().region, kService, now));
+  KF_RETURN_IF_ERROR(CheckSignature(authorization, request, credential.secret));
+  KF_RETURN_IF_ERROR(
+      replays_.Admit(std::to_string(credential.caller.uid), authorization, now));
+  credential.caller.source = std::move(caller->source);
+  credential.caller.request_id = std::move(caller->request_id);
+  *caller = std::move(credential.caller);
+  return OkStatus();
+}
+
+Reply Endpoint::ServeSigned(const Caller& peer, const HttpRequest& request) {
+  Caller caller = peer;
+  caller.request_id = RandomUuid();
+  const Status authentic = Authenticate(request, &caller);
+  if (!authentic.ok()) {
+    kms_.RecordRefusal(caller, authentic);
+    Reply reply = ErrorReply(authentic);
+    reply.request_id = caller.request_id;
+    return reply;
   }
-  kms_.RecordRefusal(authorization.ok() ? authorization->access_key_id : std::string(),
-                     peer.address, peer.uid, refused);
-  return refused;
-}
-
-Reply Endpoint::ServeSigned(const Peer& peer, const HttpRequest& request) {
-  const auto caller = Authenticate(peer, request);
-  if (!caller.ok()) return ErrorReply(caller.status());
   const auto target = TargetOf(request);
   if (!target || target->service != kService) return UnknownOperation();
-  return Call(*caller, *target, request);
+  return Call(caller, *target, request);
 }
 
 }  // namespace keyfold

@@ -19,19 +19,16 @@ class Endpoint {
  public:
   // `status` gives members to add to GetStatus's answer.
   Endpoint(Kms& kms, const Clock& clock, std::function<nlohmann::json()> status)
-      : kms_(kms), clock_(clock), status_(std::move(status)) {}
+      : kms_(kms), clock_(clock), status_(std::move(status)), replays_(clock.Now()) {}
 
-  // Peer is the other end of a loopback connection.
-  struct Peer {
-    std::string address;  // "127.0.0.1"
-    uid_t uid = 0;        // who made it, as far as is known
-  };
-  Reply Serve(const Caller& caller, const HttpRequest& request);
-  // ServeSigned takes no one's word but the signature's, and only calls of the KMS.
-  Reply ServeSigned(const Peer& peer, const HttpRequest& request);
+  // Serve calls as `peer`, whom the kernel named.
+  Reply Serve(const Caller& peer, const HttpRequest& request);
+  // ServeSigned calls as who signed, and only the KMS. Of `peer` only the user whose
+  // process connected is known, for the records, and its address.
+  Reply ServeSigned(const Caller& peer, const HttpRequest& request);
 
  private:
-  Result<Caller> Authenticate(const Peer& peer, const HttpRequest& request);
+  Status Authenticate(const HttpRequest& request, Caller* caller);
   Reply Call(const Caller& caller, const Target& target, const HttpRequest& request);
 
   Kms& kms_;

@@ -14,6 +14,7 @@ namespace keyfold {
 namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr seconds kIdle{30};         // between two requests
@@ -41,17 +42,19 @@ bool WaitFor(int fd, short events, std::chrono::milliseconds time) {
 // has such; it also bounds neither a request's total size nor its total time.
 class SocketStream : public httplib::Stream {
  public:
-  explicit SocketStream(int fd) : fd_(fd) {}
+  SocketStream(int fd, TlsConnection* tls) : fd_(fd), tls_(tls) {}
 
   // AwaitRequest is false when no further request comes in time.
   bool AwaitRequest() {
     budget_ = kMaxRequest;
-    if (begin_ == end_ && !WaitFor(fd_, POLLIN, kIdle)) return false;
+    if (!HasMore() && !WaitFor(fd_, POLLIN, kIdle)) return false;
     deadline_ = std::chrono::steady_clock::now() + kRequestTime;
     return true;
   }
 
-  bool is_readable() const override { return begin_ != end_ || Readable(); }
+  bool is_readable() const override {
+    return HasMore() || WaitFor(fd_, POLLIN, TimeLeft());
+  }
   bool is_writable() const override { return WaitFor(fd_, POLLOUT, kWriteTime); }
 
   ssize_t read(char* out, size_t size) override {
@@ -64,12 +67,9 @@ class SocketStream : public httplib::Stream {
   }
 
   ssize_t write(const char* data, size_t size) override {
-    if (!is_writable()) return -1;
-    ssize_t count;
-    do {
-      count = ::send(fd_, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (count < 0 && errno == EINTR);
-    return count < 0 && errno == EAGAIN ? 0 : count;
+    return Pass(
+        POLLOUT, [&] { return Send(data, size); },
+        [] { return milliseconds(kWriteTime); });
   }
 
   void get_remote_ip_and_port(std::string& ip, int& port) const override {
@@ -84,24 +84,51 @@ class SocketStream : public httplib::Stream {
   socket_t socket() const override { return INVALID_SOCKET; }
 
  private:
-  bool Readable() const {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline_ - std::chrono::steady_clock::now());
-    return left.count() > 0 && WaitFor(fd_, POLLIN, left);
+  bool HasMore() const { return begin_ != end_ || (tls_ && tls_->HasPending()); }
+
+  milliseconds TimeLeft() const {
+    return std::chrono::duration_cast<milliseconds>(deadline_ -
+                                                    std::chrono::steady_clock::now());
+  }
+
+  ssize_t Receive() {
+    uint8_t* out = reinterpret_cast<uint8_t*>(buffer_.data());
+    return tls_ ? tls_->Read({out, buffer_.size()})
+                : ::recv(fd_, out, buffer_.size(), MSG_DONTWAIT);
+  }
+
+  ssize_t Send(const char* data, size_t size) {
+    return tls_ ? tls_->Write(AsBytes({data, size}))
+                : ::send(fd_, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+
+  // Pass repeats `transfer` until something passed, and waits for `event` between, as
+  // long as time() says.
+  template <typename Transfer, typename Time>
+  ssize_t Pass(short event, Transfer&& transfer, Time&& time) {
+    for (;;) {
+      const ssize_t count = transfer();
+      if (count >= 0) return count;
+      if (tls_)
+        event = tls_->wanted();
+      else if (errno == EINTR)
+        continue;
+      else if (errno != EAGAIN)
+        return -1;
+      if (event == 0 || !WaitFor(fd_, event, time())) return -1;
+    }
   }
 
   bool Fill() {
-    if (!Readable()) return false;
-    ssize_t count;
-    do {
-      count = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
-    } while (count < 0 && errno == EINTR);
+    const ssize_t count = Pass(
+        POLLIN, [&] { return Receive(); }, [&] { return TimeLeft(); });
     begin_ = 0;
     end_ = count > 0 ? static_cast<size_t>(count) : 0;
     return count > 0;
   }
 
   const int fd_;
+  TlsConnection* const tls_;
   std::array<char, 16 * 1024> buffer_;
   size_t begin_ = 0, end_ = 0;
   size_t budget_ = 0;
@@ -118,7 +145,9 @@ thread_local Serving serving;
 
 void Fill(httplib::Response& response, const Reply& reply) {
   response.status = reply.http_status;
-  response.set_header("x-amzn-RequestId", RandomUuid());
+  response.set_header("x-amzn-RequestId",
+                      reply.request_id.empty() ? RandomUuid() : reply.request_id);
+  response.set_header("Cache-Control", "no-cache, no-store, must-revalidate, private");
   response.set_content(reply.body, kContentType);
 }
 
@@ -163,8 +192,8 @@ class Connections : public httplib::Server {
     });
   }
 
-  void Serve(int fd, const HttpService::Handler& handler) {
-    SocketStream stream(fd);
+  void Serve(int fd, const HttpService::Handler& handler, TlsConnection* tls) {
+    SocketStream stream(fd, tls);
     for (int i = 0; i < kMaxRequests && stream.AwaitRequest(); ++i) {
       serving = {&handler, false};
       bool closed = false;
@@ -206,9 +235,9 @@ struct HttpService::Impl {
 HttpService::HttpService() : impl_(std::make_unique<Impl>()) {}
 HttpService::~HttpService() = default;
 
-void HttpService::Serve(int fd, const Handler& handler) noexcept {
+void HttpService::Serve(int fd, const Handler& handler, TlsConnection* tls) noexcept {
   try {
-    impl_->connections.Serve(fd, handler);
+    impl_->connections.Serve(fd, handler, tls);
   } catch (const std::exception&) {
     // Out of memory for this connection: it is closed, the others go on.
   }

@@ -10,6 +10,7 @@
 
 #include "kms/api/HttpRequest.h"
 #include "kms/api/Protocol.h"
+#include "kms/crypto/Tls.h"
 
 namespace keyfold {
 
@@ -22,8 +23,8 @@ class HttpService {
 
   // Serve answers the requests that come through `fd` until the peer closes, breaks
   // a limit or is silent for too long, or `fd` is shut down by another thread. It does
-  // not close `fd`.
-  void Serve(int fd, const Handler& handler) noexcept;
+  // not close `fd`. With `tls`, they come through that, and `fd` does not block.
+  void Serve(int fd, const Handler& handler, TlsConnection* tls = nullptr) noexcept;
 
  private:
   struct Impl;

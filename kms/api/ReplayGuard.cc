@@ -33,6 +33,10 @@ Status ReplayGuard::Admit(const std::string& who, const Authorization& authoriza
   const Mark mark(
       authorization.time,
       AsText(ByteView(signature).first(std::min(signature.size(), kMarkSize))));
+  if (authorization.time < begun_)
+    return {Error::kInvalidSignature,
+            "Signature expired: it was made before the endpoint was started, which "
+            "cannot tell whether it was used already."};
   std::lock_guard lock(mutex_);
   Sweep(now);
   Seen& seen = seen_[who];

@@ -5,7 +5,8 @@
 // have whole seconds; so a signature may come again within kSameSecond of the first,
 // unless the request bears an id of its own (amz-sdk-invocation-id, signed). Memory is
 // bounded: who signs more than kMostRemembered requests in that time loses the oldest,
-// and what was signed before those is refused from then on.
+// and what was signed before those is refused from then on; so is what was signed
+// before the guard was made, as it may have been seen by the one before.
 //
 // Owns: what was seen. Must not know: how signatures are made. Thread-safe.
 #pragma once
@@ -24,6 +25,9 @@ class ReplayGuard {
   static constexpr size_t kMostRemembered = 1 << 16;  // of one user
   static constexpr std::chrono::seconds kSameSecond{2};
 
+  explicit ReplayGuard(TimePoint now)
+      : begun_(std::chrono::floor<std::chrono::seconds>(now)) {}
+
   // Admit is kInvalidSignature for a signature that was seen before. It was checked,
   // and is `who`'s; `now` is the server's clock.
   Status Admit(const std::string& who, const Authorization& authorization,
@@ -38,6 +42,7 @@ class ReplayGuard {
   };
   void Sweep(TimePoint now);
 
+  const TimePoint begun_;
   std::mutex mutex_;  // guards the rest
   std::map<std::string, Seen> seen_;
   TimePoint swept_{};

@@ -40,8 +40,7 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
   return out;
 }
 
-void Service::RecordRefusal(const std::string& access_key_id, std::string_view source,
-                            uid_t uid, const Status& reason) {
+void Service::RecordRefusal(const Caller& peer, const Status& reason) {
   uint64_t missed = 0;
   {
     std::lock_guard lock(refusals_mutex_);
@@ -53,13 +52,9 @@ void Service::RecordRefusal(const std::string& access_key_id, std::string_view s
     refused_at_ = now;
     missed = std::exchange(refusals_missed_, 0);
   }
-  Caller nobody;
-  nobody.uid = uid;
-  nobody.source = source;
-  nobody.access_key_id = access_key_id.substr(0, 128);
   policy::Principal unknown;
-  unknown.arn = unknown.user_name = "uid:" + std::to_string(uid);
-  nlohmann::json record = recorder_->BaseTree(nobody, unknown, "kms.amazonaws.com",
+  unknown.arn = unknown.user_name = "uid:" + std::to_string(peer.uid);
+  nlohmann::json record = recorder_->BaseTree(peer, unknown, "kms.amazonaws.com",
                                               "AuthenticateRequest", true);
   record["requestParameters"] = nullptr;
   if (missed > 0) record["additionalEventData"] = {{"refusalsNotRecorded", missed}};

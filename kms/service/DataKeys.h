@@ -31,6 +31,7 @@ struct Caller {
   std::string access_key_id;                 // the request was signed with it
   std::string session_name;                  // of the assumed role
   std::string source = "local";              // or the client's address
+  std::string request_id;                    // of its record; empty: any
   bool is_service = false;                   // Keyfold itself; never set from outside
 };
 

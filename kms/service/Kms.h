@@ -61,10 +61,9 @@ class Kms : public DataKeys {
   // there any more; kExpiredToken.
   virtual Result<Credential> FindCredential(const std::string& access_key_id,
                                             const std::string& session_token) = 0;
-  // RecordRefusal tells the audit log of a request from `source`, of a process of the
-  // user `uid`, whose signature was not accepted: at most one a second.
-  virtual void RecordRefusal(const std::string& access_key_id, std::string_view source,
-                             uid_t uid, const Status& reason) = 0;
+  // RecordRefusal tells the audit log of a request whose signature was not accepted, at
+  // most one a second. `peer` has the user whose process sent it, not who it claims.
+  virtual void RecordRefusal(const Caller& peer, const Status& reason) = 0;
 
   // SetAlertSink hands each alert, one line for people, to `sink`; they stand in
   // the audit log in any case. Call before the Kms is shared.

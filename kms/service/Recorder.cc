@@ -102,7 +102,7 @@ JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal
       .Add("awsRegion", account_.region)
       .Add("sourceIPAddress", caller.source)
       .Add("recipientAccountId", account_.id)
-      .Add("requestID", RandomUuid())
+      .Add("requestID", caller.request_id.empty() ? RandomUuid() : caller.request_id)
       .Add("readOnly", read_only);
   return record;
 }
@@ -137,22 +137,32 @@ void Recorder::AddOutcome(json& record, const Status& outcome) {
   record["errorMessage"] = outcome.message().substr(0, kLongestMessage);
 }
 
-json Recorder::CallRecord(const Invocation& call, const json* answer,
-                          const Status& outcome) const {
+JsonText Recorder::CallText(const Invocation& call) const {
   const std::string source = call.operation.service == "kms"
                                  ? "kms.amazonaws.com"
                                  : std::string(call.operation.service) + ".keyfold";
-  json record = BaseTree(call.caller, call.principal, source, call.operation.name,
-                         call.operation.read_only);
-  record["requestParameters"] = call.parameters.ForAudit(call.operation);
-  record["responseElements"] = nullptr;
-  if (answer != nullptr && !call.operation.read_only && !answer->empty())
-    record["responseElements"] = Recordable(*answer);
-  std::string last;
+  std::string resources, last;
   for (const std::string& arn : call.resources) {
-    if (arn != last) AddKey(record, arn);
+    if (arn == last) continue;
+    resources += (last.empty() ? "" : ",") + KeyResource(arn);
     last = arn;
   }
+  JsonText record = Base(call.caller, call.principal, source, call.operation.name,
+                         call.operation.read_only);
+  record
+      .AddJson("requestParameters",
+               call.parameters.ForAudit(call.operation)
+                   .dump(-1, ' ', false, json::error_handler_t::replace))
+      .AddJson("responseElements", "null")
+      .AddJson("resources", "[" + resources + "]");
+  return record;
+}
+
+json Recorder::CallRecord(const Invocation& call, const json* answer,
+                          const Status& outcome) const {
+  json record = json::parse(CallText(call).Object());
+  if (answer != nullptr && !call.operation.read_only && !answer->empty())
+    record["responseElements"] = Recordable(*answer);
   AddOutcome(record, outcome);
   return record;
 }

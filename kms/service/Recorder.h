@@ -42,7 +42,9 @@ class Recorder {
   // The texts of resources.
   std::string KeyResource(const std::string& key_arn) const;
   static std::string FileResource(const std::string& path);
-  // CallRecord tells of a KMS call and how it ended; `answer` may be null.
+  // CallText tells of a KMS call that changed nothing and ended well.
+  JsonText CallText(const Invocation& call) const;
+  // CallRecord tells of any, and how it ended; `answer` may be null.
   nlohmann::json CallRecord(const Invocation& call, const nlohmann::json* answer,
                             const Status& outcome) const;
   static void AddOutcome(nlohmann::json& record, const Status& outcome);
@@ -50,7 +52,8 @@ class Recorder {
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.
   Status Append(const nlohmann::json& record, AuditRoom room = AuditRoom::kOrdinary);
-  // AppendUse writes the record of a key's use for a file, well or ill.
+  // AppendUse writes the record of what changes nothing, such as a key's use for a
+  // file, and how it ended.
   Status AppendUse(const JsonText& record, const Status& outcome);
   // TakeUrgent tells whether a refusal or failure was recorded since it was last
   // asked: that evidence should soon be on disk.

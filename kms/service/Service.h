@@ -32,8 +32,7 @@ class Service final : public Kms {
                               const nlohmann::json& request) override;
   Result<Credential> FindCredential(const std::string& access_key_id,
                                     const std::string& session_token) override;
-  void RecordRefusal(const std::string& access_key_id, std::string_view source,
-                     uid_t uid, const Status& reason) override;
+  void RecordRefusal(const Caller& peer, const Status& reason) override;
   void SetAlertSink(std::function<void(const std::string&)> sink) override {
     recorder_->set_sink(std::move(sink));
   }

@@ -68,11 +68,11 @@ class CommandLine:
 
 
 class Boto3:
-    def __init__(self, endpoint, region, key, secret, token=None, **config):
+    def __init__(self, endpoint, region, key, secret, token=None, verify=None):
         self.kms = boto3.client('kms', endpoint_url=endpoint, region_name=region,
                                 aws_access_key_id=key, aws_secret_access_key=secret,
-                                aws_session_token=token,
-                                config=botocore.config.Config(retries={'max_attempts': 1}, **config))
+                                aws_session_token=token, verify=verify,
+                                config=botocore.config.Config(retries={'max_attempts': 1}))
 
     def call(self, operation, **parameters):
         for name in BLOBS:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 
+import botocore.exceptions
 import pytest
 
 from kms_clients import Boto3, Refused, open_client
@@ -234,6 +235,16 @@ def test_who_signs_is_who_calls(opened, share):
     assert last['sourceIPAddress'] == '127.0.0.1'
 
 
+def test_request_ids_are_those_of_the_records(share):
+    answered = boto(share).kms.list_keys(Limit=1)['ResponseMetadata']
+    assert share.events(eventName='ListKeys')[-1]['requestID'] == answered['RequestId']
+    refused = boto(share).kms
+    with pytest.raises(botocore.exceptions.ClientError) as info:
+        refused.describe_key(KeyId='alias/nobody')
+    last = share.events(eventName='DescribeKey')[-1]
+    assert last['requestID'] == info.value.response['ResponseMetadata']['RequestId']
+
+
 def test_pages(opened):
     client = opened.of('kfcfo')
     for number in range(5):
@@ -248,10 +259,10 @@ def test_pages(opened):
     assert len(seen) == len(set(seen)) >= 5
 
 
-def boto(share, secret=None, key=None, **config):
+def boto(share, secret=None, key=None, region=REGION, verify=None):
     mine = share.keys['kfcfo']
-    return Boto3(share.endpoint, config.pop('region', share.region), key or mine['AccessKeyId'],
-                 secret or mine['SecretAccessKey'], **config)
+    return Boto3(share.endpoint, region, key or mine['AccessKeyId'],
+                 secret or mine['SecretAccessKey'], verify=verify)
 
 
 def test_wrong_secret_unknown_key_and_other_region_are_refused_and_recorded(share):
@@ -313,8 +324,10 @@ def test_a_request_is_taken_once(share):
 
 
 def test_clock_skew(share):
-    assert 'Keys' in post(share, signed(share, -240))
     assert 'Keys' in post(share, signed(share, 240))
+    share.unmount()
+    share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
+    assert 'before the endpoint was started' in post(share, signed(share, -290))['message']
     assert post(share, signed(share, -302))['message'].startswith('Signature expired')
     assert post(share, signed(share, 302))['message'].startswith('Signature not yet current')
 
@@ -403,6 +416,42 @@ def test_only_this_machine_is_listened_to(share):
             assert 'is no address of this machine alone' in info.value.text
     finally:
         share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
+
+
+def test_tls(share, tmp_path):
+    certificate, key = tmp_path / 'endpoint.pem', tmp_path / 'endpoint.key'
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+                    'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=keyfold',
+                    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
+                   check=True, stderr=subprocess.DEVNULL)
+    plain = share.endpoint
+    address = plain.removeprefix('http://')
+    share.unmount()
+    with pytest.raises(Failed) as info:
+        share.mount('--kms-listen', address, '--kms-tls-certificate', certificate)
+    assert 'Give both' in info.value.text
+    with pytest.raises(Failed) as info:
+        share.mount('--kms-listen', address, '--kms-tls-certificate', key, '--kms-tls-key', key)
+    assert 'cannot be used as the TLS certificate' in info.value.text
+    share.mount('-o', f'kms-listen={address},kms-tls-certificate={certificate},kms-tls-key={key}')
+    share.endpoint = 'https://' + address
+    try:
+        trusting = boto(share, verify=str(certificate))
+        for _ in range(3):
+            assert trusting.call('ListKeys')['Keys']
+        big = 'x' * 8000
+        key_id = trusting.call('CreateKey', Description=big)['KeyMetadata']['KeyId']
+        assert trusting.call('DescribeKey', KeyId=key_id)['KeyMetadata']['Description'] == big
+        with pytest.raises(botocore.exceptions.SSLError):
+            boto(share).call('ListKeys')
+        # Who speaks no TLS gets nothing, and disturbs nobody.
+        assert subprocess.run(['curl', '-s', '--max-time', '5', '-d', '{}', plain],
+                              stdout=subprocess.PIPE).stdout == b''
+        assert trusting.call('ListKeys')['Keys']
+    finally:
+        share.unmount()
+        share.endpoint = plain
+        share.mount('--kms-listen', address)
 
 
 def test_idle_connections_of_one_user_keep_nobody_out(share):

@@ -37,10 +37,7 @@ class FakeKms : public Kms {
     caller.access_key_id = access_key_id;
     return Credential{SecretFrom(text), caller};
   }
-  void RecordRefusal(const std::string&, std::string_view, uid_t,
-                     const Status&) override {
-    ++refusals;
-  }
+  void RecordRefusal(const Caller&, const Status&) override { ++refusals; }
   // Of AWS's examples.
   static constexpr std::string_view kSecret =
       "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";

@@ -167,7 +167,7 @@ class ReplayGuardTest : public ::testing::Test {
     authorization.signature = ToHex(Sha256(AsBytes(std::to_string(number))));
     return guard_.Admit(who, authorization, now);
   }
-  ReplayGuard guard_;
+  ReplayGuard guard_{kSigned};
 };
 
 TEST_F(ReplayGuardTest, ASignatureComesAgainOnlyInTheSameSecond) {
@@ -181,6 +181,10 @@ TEST_F(ReplayGuardTest, ASignatureComesAgainOnlyInTheSameSecond) {
 TEST_F(ReplayGuardTest, ARequestWithAnIdOfItsOwnComesOnce) {
   EXPECT_TRUE(Admit(1, kSigned, kSigned, "cfo", true).ok());
   EXPECT_EQ(Admit(1, kSigned, kSigned, "cfo", true).error(), Error::kInvalidSignature);
+}
+
+TEST_F(ReplayGuardTest, WhatWasSignedBeforeItIsRefused) {
+  EXPECT_EQ(Admit(1, kSigned - seconds(1), kSigned).error(), Error::kInvalidSignature);
 }
 
 TEST_F(ReplayGuardTest, WhoSignsMoreThanIsRememberedLosesTheOldest) {

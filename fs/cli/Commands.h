@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 
 #include "fs/cli/Connection.h"
 #include "fs/cli/Output.h"
@@ -19,6 +20,8 @@ void AddMountHelper(CLI::App& app, Run* run);
 void AddUnmount(CLI::App& app, Run* run);
 void AddStatus(CLI::App& app, Run* run);
 void AddKms(CLI::App& app, Run* run);
+// AddBackup adds backup and restore to `kms`, whose options are `target`.
+void AddBackup(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run* run);
 void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);

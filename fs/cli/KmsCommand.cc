@@ -140,6 +140,7 @@ void AddKms(CLI::App& app, Run* run) {
   kms->add_option("--query", shared->output.query, "Part of the answer: Keys[0].KeyId")
       ->type_name("PATH");
   kms->footer("Example:\n  keyfold kms describe-key --key-id alias/cfo");
+  AddBackup(kms, std::shared_ptr<const TargetOptions>(shared, &shared->target), run);
   for (const Operation& operation : Operations()) {
     if (operation.service != "kms") continue;
     const auto words = std::make_shared<KmsWords>();

@@ -24,10 +24,6 @@ Caller Service() {
   return caller;
 }
 
-EncryptionContext MetadataContext(const std::string& store_id) {
-  return {{"keyfold:store", store_id}, {"keyfold:purpose", "metadata"}};
-}
-
 // HeldSignals keeps the signals that end a program waiting, so that what was
 // begun can be undone.
 class HeldSignals {
@@ -185,6 +181,10 @@ bool SameAccount(const Account& a, const Account& b) {
 
 }  // namespace
 
+EncryptionContext MetadataContext(const std::string& store_id) {
+  return {{"keyfold:store", store_id}, {"keyfold:purpose", "metadata"}};
+}
+
 Result<std::string> RealPath(const std::string& path) {
   char resolved[PATH_MAX];
   if (::realpath(path.c_str(), resolved) == nullptr)
@@ -237,6 +237,7 @@ Result<OpenStore> OpenStore::Open(const std::string& path, const std::string& ro
   if (!keys.ok()) return keys.status();
   KF_ASSIGN_OR_RETURN(auto kms, Kms::Open(std::move(keys).value(), std::move(root),
                                           real + "/audit", Clock::System()));
+  kms->SetConfiguration([real] { return ReadStoreConfigText(real); });
   if (!SameAccount(kms->account(), config.account))
     return Status(Error::kCorrupt, real +
                                        "/keyfold.json does not belong to the store's "

@@ -52,6 +52,9 @@ class OpenStore {
   std::unique_ptr<Kms> kms_;
 };
 
+// MetadataContext is what the key of names and bindings is wrapped under.
+EncryptionContext MetadataContext(const std::string& store_id);
+
 // RealPath resolves what exists of `path`; kSystem for what does not.
 Result<std::string> RealPath(const std::string& path);
 // IsInside tells whether `path` is `folder` or below it; both resolved.

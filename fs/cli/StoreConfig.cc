@@ -41,15 +41,24 @@ Result<StoreConfig> ReadStoreConfig(const std::string& store) {
                                            store);
     return Status::FromErrno(errno, store);
   }
-  const auto text = ReadTextFile(store + "/" + kFile, kMaxSize);
+  KF_ASSIGN_OR_RETURN(const std::string text, ReadStoreConfigText(store));
+  return ParseStoreConfig(text, store);
+}
+
+Result<std::string> ReadStoreConfigText(const std::string& store) {
+  auto text = ReadTextFile(store + "/" + kFile, kMaxSize);
   if (!text.ok() && text.status().sys_errno() == ENOENT)
     return Status(Error::kNotAStore,
                   store +
                       " is not a Keyfold store: it has no keyfold.json. Name the "
                       "folder that keyfold init made.");
   if (text.status().error() == Error::kUsage) return Damaged(store);  // too large
-  if (!text.ok()) return text.status();
-  const json object = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  return text;
+}
+
+Result<StoreConfig> ParseStoreConfig(const std::string& text,
+                                     const std::string& store) {
+  const json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) return Damaged(store);
   const auto format = object.find("format");
   if (format == object.end() || !format->is_number_integer()) return Damaged(store);

@@ -22,6 +22,9 @@ struct StoreConfig {
 
 // ReadStoreConfig: kNotAStore, kNewerFormat, kCorrupt, kSystem.
 Result<StoreConfig> ReadStoreConfig(const std::string& store);
+Result<std::string> ReadStoreConfigText(const std::string& store);
+// ParseStoreConfig reads the file's text; `store` is what messages name.
+Result<StoreConfig> ParseStoreConfig(const std::string& text, const std::string& store);
 // WriteStoreConfig replaces the file; on return it survives power loss.
 Status WriteStoreConfig(const std::string& store, const StoreConfig& config);
 

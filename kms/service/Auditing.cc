@@ -1,4 +1,5 @@
 // Looking at the audit log and at the store.
+#include "kms/service/Backup.h"
 #include "kms/service/Operations.h"
 
 namespace keyfold {
@@ -72,6 +73,18 @@ Answer GetStatus(Invocation& call) {
               {"Aliases", call.state->aliases.size()},
               {"Grants", call.state->grants.size()},
               {"AuditRecords", call.audit.head().sequence}};
+}
+
+// Counts as a change only to have no commit beside it.
+Answer BackupKeyStore(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  KF_ASSIGN_OR_RETURN(const std::string configuration, call.catalog.Configuration());
+  KF_ASSIGN_OR_RETURN(const std::vector<Change> rows, call.catalog.Rows());
+  const BackupDescription description{call.account.store_id, FormatUtc(call.now),
+                                      call.state->sequence, configuration};
+  return json{{"Backup", ToBase64(SealBackup(call.secrets.backup, description, rows))},
+              {"KeyStoreSequence", call.state->sequence},
+              {"Keys", call.state->keys.size()}};
 }
 
 }  // namespace keyfold

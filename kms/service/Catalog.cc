@@ -38,6 +38,11 @@ std::string ManifestDigest(const std::map<std::pair<Table, std::string>, Bytes>&
   return ToHex(Sha256(out.bytes()));
 }
 
+std::string ManifestBody(uint64_t sequence,
+                         const std::map<std::pair<Table, std::string>, Bytes>& macs) {
+  return json{{"sequence", sequence}, {"digest", ManifestDigest(macs)}}.dump();
+}
+
 Status Damaged(const std::string& what) {
   return {Error::kCorrupt,
           "The key store " + what + ". Restore it from a backup; nothing was changed."};
@@ -128,8 +133,7 @@ std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
     }
   }
   Change manifest{Table::kSettings, {kManifest, {}, {}}, false};
-  manifest.row.body =
-      json{{"sequence", sequence}, {"digest", ManifestDigest(macs)}}.dump();
+  manifest.row.body = ManifestBody(sequence, macs);
   manifest.row.mac = RowMac(secrets, Table::kSettings, manifest.row);
   out.push_back(std::move(manifest));
   return out;
@@ -201,6 +205,28 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
       policy::ParseIam(state.iam_text, "the account's IAM", account_.id));
   state.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account_.id);
   return OkStatus();
+}
+
+Result<std::vector<Change>> Catalog::Rows() const {
+  std::vector<Change> rows;
+  RowMacs found;
+  std::string manifest;
+  for (Table table : kAllTables) {
+    KF_ASSIGN_OR_RETURN(std::vector<Row> read, store_->ReadAll(table));
+    for (Row& row : read) {
+      if (!ConstantTimeEqual(RowMac(secrets_, table, row), row.mac))
+        return Damaged("was altered at row \"" + row.id + "\" of " +
+                       std::string(TableName(table)));
+      if (row.id == kManifest && table == Table::kSettings)
+        manifest = row.body;
+      else
+        found[{table, row.id}] = row.mac;
+      rows.push_back({table, std::move(row), false});
+    }
+  }
+  if (found != macs_ || manifest != ManifestBody(state()->sequence, macs_))
+    return Damaged("was altered on disk while it was in use");
+  return rows;
 }
 
 Status Catalog::Commit(Transaction transaction, const AuditHead& head) {

@@ -11,6 +11,7 @@
 // time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,18 @@ class Catalog {
     std::lock_guard lock(mutex_);
     return state_;
   }
+  // Rows are all rows as the store holds them, manifest included. kCorrupt when they
+  // are not what was written. Not while a Commit runs.
+  Result<std::vector<Change>> Rows() const;
+  // The text of keyfold.json, which a backup takes along.
+  Result<std::string> Configuration() const {
+    if (!configuration_) return std::string();
+    return configuration_();
+  }
+  // Before the object is shared.
+  void set_configuration(std::function<Result<std::string>()> source) {
+    configuration_ = std::move(source);
+  }
   // Commit stores the transaction, with `head` as the audit log's sealed end,
   // and publishes the new State. On failure nothing changed.
   Status Commit(Transaction transaction, const AuditHead& head);
@@ -61,6 +74,7 @@ class Catalog {
   const RootSecrets& secrets_;
   Account account_;
   RowMacs macs_;
+  std::function<Result<std::string>()> configuration_;
   mutable std::mutex mutex_;
   AuditHead sealed_head_;
   std::shared_ptr<const State> state_;

@@ -68,6 +68,7 @@ constexpr DispatchEntry kEntries[] = {
     {"audit", "LookupEvents", LookupEvents},
     {"audit", "VerifyLog", VerifyLog},
     {"store", "GetStatus", GetStatus},
+    {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
 };
 
 Status Unsupported(const Account& account, const KeyRecord& key) {

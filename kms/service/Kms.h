@@ -69,6 +69,10 @@ class Kms : public DataKeys {
   // the audit log in any case. Call before the Kms is shared.
   virtual void SetAlertSink(std::function<void(const std::string&)> sink) = 0;
 
+  // SetConfiguration tells where to read the text of keyfold.json, which backups take
+  // along. Call before the Kms is shared.
+  virtual void SetConfiguration(std::function<Result<std::string>()> source) = 0;
+
   // Tick does what time brings: keys whose waiting period is over are destroyed,
   // expired material is deleted, due rotations happen, the audit log is synced.
   // Called every second, and by Open.

@@ -79,7 +79,8 @@ RootSecrets::RootSecrets(const RootKey& root)
       rows(Hkdf(root.bytes(), {}, AsBytes("keyfold root rows v1"))),
       audit(Hkdf(root.bytes(), {}, AsBytes("keyfold root audit v1"))),
       tokens(Hkdf(root.bytes(), {}, AsBytes("keyfold root tokens v1"))),
-      sessions(Hkdf(root.bytes(), {}, AsBytes("keyfold root sessions v1"))) {}
+      sessions(Hkdf(root.bytes(), {}, AsBytes("keyfold root sessions v1"))),
+      backup(Hkdf(root.bytes(), {}, AsBytes("keyfold root backup v1"))) {}
 
 Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,
                    const CmkMaterial& material) {

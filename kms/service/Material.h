@@ -22,6 +22,7 @@ struct RootSecrets {
   SecretBytes audit;     // authenticates audit records
   SecretBytes tokens;    // authenticates import tokens
   SecretBytes sessions;  // seals session tokens
+  SecretBytes backup;    // seals backups of the key store
 };
 
 // SealMaterial binds the material to its key, version and origin.

@@ -93,5 +93,6 @@ Answer AssumeRole(Invocation& call);
 Answer LookupEvents(Invocation& call);
 Answer VerifyLog(Invocation& call);
 Answer GetStatus(Invocation& call);
+Answer BackupKeyStore(Invocation& call);
 
 }  // namespace keyfold

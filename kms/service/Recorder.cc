@@ -23,6 +23,7 @@ constexpr Rule kRules[] = {
      "deleted imported key material"},
     {"PutKeyPolicy", "KeyPolicyChanged", "changed a key's policy"},
     {"ApplyIam", "IamChanged", "changed the account's users or policies"},
+    {"RestoreKeyStore", "KeyStoreRestored", "put an earlier key store in place"},
     {"DeleteKey", "KeyDestroyed", "destroyed a key whose waiting period was over"},
 };
 
@@ -73,6 +74,14 @@ std::string ResourcesOf(const json& record) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> SequenceIn(const json& record, const char* name) {
+  const auto data = record.find("additionalEventData");
+  if (data == record.end() || !data->is_object()) return std::nullopt;
+  const auto it = data->find(name);
+  if (it == data->end() || !it->is_number_unsigned()) return std::nullopt;
+  return it->get<uint64_t>();
+}
 
 JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal,
                         std::string_view source, std::string_view event, bool read_only,

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "kms/audit/AuditLog.h"
@@ -20,6 +21,10 @@ namespace keyfold {
 
 // Where a change's record tells the number of its commit.
 inline constexpr char kKeyStoreSequence[] = "keyStoreSequence";
+// And where a later record tells that this commit failed.
+inline constexpr char kKeyStoreSequenceFailed[] = "keyStoreSequenceFailed";
+// SequenceIn is that number in the record of a change; nothing in others.
+std::optional<uint64_t> SequenceIn(const nlohmann::json& record, const char* name);
 
 class Recorder {
  public:

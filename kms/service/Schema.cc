@@ -347,6 +347,11 @@ std::vector<Operation> KeyfoldOperations() {
         {"MaxResults", Kind::kInteger, false, "The last this many"}}},
       {"audit", "VerifyLog", kReadOnly, "Checks the chain of the whole audit log.", {}},
       {"store", "GetStatus", kReadOnly, "Shows the store and its keys in numbers.", {}},
+      {"store",
+       "BackupKeyStore",
+       kReadOnly,
+       "Makes a sealed copy of the key store.",
+       {}},
   };
 }
 

@@ -8,7 +8,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kSequenceFailed[] = "keyStoreSequenceFailed";
 constexpr auto kSealInterval = std::chrono::minutes(1);
 constexpr size_t kMostFollowers = 10000;
 constexpr auto kSyncInterval = std::chrono::seconds(5);
@@ -17,13 +16,6 @@ Caller ServiceCaller() {
   Caller keyfold;
   keyfold.is_service = true;
   return keyfold;
-}
-
-std::optional<uint64_t> SequenceIn(const json& record, const char* name) {
-  const json data = record.value("additionalEventData", json::object());
-  const auto it = data.find(name);
-  if (it == data.end() || !it->is_number_unsigned()) return std::nullopt;
-  return it->get<uint64_t>();
 }
 
 }  // namespace
@@ -108,11 +100,11 @@ Status Service::CheckAgainstLog() {
               "was put "
               "in its place. Restore the newest copy of both."};
     if (sequence) lost = *sequence == next;
-    if (SequenceIn(record, kSequenceFailed) == next) lost = false;
+    if (SequenceIn(record, kKeyStoreSequenceFailed) == next) lost = false;
   }
   if (!lost) return OkStatus();
   json record = OwnRecord("store.keyfold", "RecoverKeyStore");
-  record["additionalEventData"] = {{kSequenceFailed, next}};
+  record["additionalEventData"] = {{kKeyStoreSequenceFailed, next}};
   KF_RETURN_IF_ERROR(recorder_->Append(std::move(record), AuditRoom::kReserved));
   return audit_->Sync();
 }
@@ -256,7 +248,7 @@ Status Service::CommitRecorded(json record, Transaction transaction) {
     unsealed_ = true;
     return status;
   }
-  record["additionalEventData"] = {{kSequenceFailed, sequence}};
+  record["additionalEventData"] = {{kKeyStoreSequenceFailed, sequence}};
   record["responseElements"] = nullptr;
   Recorder::AddOutcome(record, status);
   (void)recorder_->Append(std::move(record), AuditRoom::kReserved);

@@ -36,6 +36,9 @@ class Service final : public Kms {
   void SetAlertSink(std::function<void(const std::string&)> sink) override {
     recorder_->set_sink(std::move(sink));
   }
+  void SetConfiguration(std::function<Result<std::string>()> source) override {
+    catalog_->set_configuration(std::move(source));
+  }
   Status Tick() override;
 
   // DataKeys; FileKeys.cc.

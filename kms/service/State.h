@@ -44,6 +44,8 @@ class Transaction {
 
   const State& next() const { return next_; }
   State TakeNext() { return std::move(next_); }
+  // SkipTo gives the commit a higher number than the next one.
+  void SkipTo(uint64_t sequence) { next_.sequence = sequence; }
   const std::vector<Change>& changes() const { return changes_; }
 
   // PutKey also writes the versions that are new and removes those that are

@@ -55,7 +55,7 @@ std::map<std::string, Document> Make() {
             {"kms:CreateKey", "kms:CreateAlias", "kms:ListKeys", "kms:ListAliases",
              "kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags",
              "kms:GetKeyRotationStatus", "kms:ListKeyPolicies"}),
-      Allow("ReadAudit", read_audit)};
+      Allow("ReadAudit", read_audit), Allow("BackUp", {"store:BackupKeyStore"})};
 
   std::map<std::string, Document> documents;
   for (auto& [name, list] : statements)

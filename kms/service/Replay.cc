@@ -1,0 +1,270 @@
+#include "kms/service/Replay.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kms/service/Recorder.h"
+#include "policy/parse/Parse.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+// What a change came to.
+enum class Outcome {
+  kDone,     // made again
+  kOpen,     // cannot be
+  kNothing,  // of no consequence to the restored store
+};
+
+const json& Member(const json& record, const char* part, const char* name) {
+  static const json kNone;
+  const auto object = record.find(part);
+  if (object == record.end() || !object->is_object()) return kNone;
+  const auto it = object->find(name);
+  return it == object->end() ? kNone : *it;
+}
+
+std::string Text(const json& value) {
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+std::string KeyIdOf(const json& record) {
+  const auto resources = record.find("resources");
+  if (resources == record.end() || !resources->is_array()) return {};
+  for (const json& resource : *resources) {
+    const std::string arn = resource.value("ARN", std::string());
+    if (const size_t at = arn.find(":key/"); at != std::string::npos)
+      return arn.substr(at + 5);
+  }
+  return {};
+}
+
+// Change is one record, and the key it is about if the restored store has it.
+struct Event {
+  const json& record;
+  const Account& account;
+  Transaction& transaction;
+  std::shared_ptr<const KeyRecord> key;
+  const char* advice = "";  // what somebody has to do about it
+
+  const json& Parameter(const char* name) const {
+    return Member(record, "requestParameters", name);
+  }
+  Outcome Open(const char* what) {
+    advice = what;
+    return Outcome::kOpen;
+  }
+  template <typename Edit>
+  Outcome EditKey(Edit&& edit) {
+    if (!key) return Outcome::kNothing;
+    KeyRecord changed = *key;
+    edit(changed);
+    transaction.PutKey(std::move(changed));
+    return Outcome::kDone;
+  }
+};
+
+Outcome Disable(Event& event) {
+  return event.EditKey([](KeyRecord& key) { key.enabled = false; });
+}
+
+Outcome Enable(Event& event) {
+  return event.EditKey([](KeyRecord& key) { key.enabled = true; });
+}
+
+Outcome ScheduleDeletion(Event& event) {
+  const json& date = Member(event.record, "responseElements", "deletionDate");
+  const json& window = Member(event.record, "responseElements", "pendingWindowInDays");
+  if (!date.is_number() || !window.is_number_unsigned()) {
+    (void)Disable(event);
+    return event.Open("the key is disabled instead; schedule its deletion again");
+  }
+  return event.EditKey([&](KeyRecord& key) {
+    key.deletion_date =
+        TimePoint(std::chrono::milliseconds(std::llround(date.get<double>() * 1000)));
+    key.pending_window_days = window.get<unsigned>();
+  });
+}
+
+Outcome CancelDeletion(Event& event) {
+  return event.EditKey([](KeyRecord& key) {
+    key.deletion_date.reset();
+    key.pending_window_days = 0;
+    key.enabled = false;
+  });
+}
+
+Outcome Destroy(Event& event) {
+  if (!event.key) return Outcome::kNothing;
+  event.transaction.RemoveKey(event.key->id);
+  return Outcome::kDone;
+}
+
+Outcome DeleteMaterial(Event& event) {
+  return event.EditKey([](KeyRecord& key) {
+    key.versions.clear();
+    key.valid_to.reset();
+  });
+}
+
+Outcome RevokeGrants(Event& event) {
+  constexpr std::string_view kTokenPrefix = "kfg1-";
+  std::string id = Text(event.Parameter("grantId"));
+  const std::string token = Text(event.Parameter("grantToken"));
+  if (token.starts_with(kTokenPrefix)) id = token.substr(kTokenPrefix.size());
+  if (!event.transaction.next().grants.contains(id)) return Outcome::kNothing;
+  event.transaction.RemoveGrant(id);
+  return Outcome::kDone;
+}
+
+Outcome RemoveAlias(Event& event) {
+  const std::string name = Text(event.Parameter("aliasName"));
+  if (!event.transaction.next().aliases.contains(name)) return Outcome::kNothing;
+  event.transaction.RemoveAlias(name);
+  return Outcome::kDone;
+}
+
+// A policy that was too long for its record is not known any more, and the one in the
+// backup may give what was taken away since.
+Outcome ChangePolicy(Event& event) {
+  if (!event.key) return Outcome::kNothing;
+  const std::string text = Text(event.Parameter("policy"));
+  auto policy = policy::ParsePolicy(text, "the audit log", event.account.id);
+  if (text.empty() || !policy.ok()) {
+    (void)Disable(event);
+    return event.Open("the key is disabled; put its policy again, then enable it");
+  }
+  return event.EditKey([&](KeyRecord& key) {
+    key.policy_text = text;
+    key.policy = *std::move(policy);
+  });
+}
+
+Outcome ChangeIam(Event& event) {
+  const std::string text = Text(event.Parameter("document"));
+  auto iam = policy::ParseIam(text, "the audit log", event.account.id);
+  if (text.empty() || !iam.ok())
+    return event.Open("an earlier iam.yaml is in force; apply yours before you mount");
+  event.transaction.PutIam(text, *std::move(iam), event.account.id);
+  return Outcome::kDone;
+}
+
+Outcome UpdateAccessKey(Event& event) {
+  const auto& keys = event.transaction.next().access_keys;
+  const auto it = keys.find(Text(event.Parameter("accessKeyId")));
+  if (it == keys.end()) return Outcome::kNothing;
+  AccessKeyRecord key = it->second;
+  key.active = Text(event.Parameter("status")) == "Active";
+  event.transaction.PutAccessKey(std::move(key));
+  return Outcome::kDone;
+}
+
+Outcome DeleteAccessKey(Event& event) {
+  const std::string id = Text(event.Parameter("accessKeyId"));
+  if (!event.transaction.next().access_keys.contains(id)) return Outcome::kNothing;
+  event.transaction.RemoveAccessKey(id);
+  return Outcome::kDone;
+}
+
+Outcome LoseKey(Event& event) {
+  return event.Open("the key is lost, and so is what was encrypted under it");
+}
+
+Outcome LoseVersion(Event& event) {
+  return event.Open(
+      "this version of the key is lost, and so is what was encrypted "
+      "under it");
+}
+
+Outcome ImportAgain(Event& event) { return event.Open("import the material again"); }
+Outcome Ignore(Event&) { return Outcome::kNothing; }
+Outcome DoAgain(Event& event) {
+  return event.Open("do it again if it is still wanted");
+}
+
+struct ReplayRule {
+  std::string_view event;
+  Outcome (*run)(Event&);
+};
+constexpr ReplayRule kReplayRules[] = {
+    {"DisableKey", Disable},
+    {"EnableKey", Enable},
+    {"ScheduleKeyDeletion", ScheduleDeletion},
+    {"CancelKeyDeletion", CancelDeletion},
+    {"DeleteKey", Destroy},
+    {"DeleteImportedKeyMaterial", DeleteMaterial},
+    {"DeleteExpiredKeyMaterial", DeleteMaterial},
+    {"RevokeGrant", RevokeGrants},
+    {"RetireGrant", RevokeGrants},
+    {"DeleteAlias", RemoveAlias},
+    {"PutKeyPolicy", ChangePolicy},
+    {"ApplyIam", ChangeIam},
+    {"UpdateAccessKey", UpdateAccessKey},
+    {"DeleteAccessKey", DeleteAccessKey},
+    {"CreateKey", LoseKey},
+    {"RotateKey", LoseVersion},
+    {"RotateKeyOnDemand", LoseVersion},
+    {"ImportKeyMaterial", ImportAgain},
+    {"GetParametersForImport", Ignore},
+    {"RestoreKeyStore", Ignore},
+    {"SealStore", Ignore},
+    {"CloseStore", Ignore},
+};
+
+Outcome Run(Event& event, const std::string& name) {
+  for (const ReplayRule& rule : kReplayRules)
+    if (rule.event == name) return rule.run(event);
+  return DoAgain(event);
+}
+
+// "2026-01-31T12:00:00Z DisableKey by cfo, key 1234abcd-..."
+std::string Line(const json& record, const std::string& key_id) {
+  std::string line = record.value("eventTime", std::string()) + " " +
+                     record.value("eventName", std::string());
+  const std::string who = Text(Member(record, "userIdentity", "userName"));
+  if (!who.empty()) line += " by " + who;
+  if (!key_id.empty()) line += ", key " + key_id;
+  return line;
+}
+
+// Successful are the changes that were committed, in order: a commit that failed has
+// a later record that says so.
+std::vector<const json*> Successful(const std::vector<json>& records) {
+  std::vector<std::pair<uint64_t, const json*>> changes;
+  for (const json& record : records) {
+    if (const auto failed = SequenceIn(record, kKeyStoreSequenceFailed))
+      std::erase_if(changes, [&](const auto& one) { return one.first == *failed; });
+    else if (const auto sequence = SequenceIn(record, kKeyStoreSequence))
+      changes.emplace_back(*sequence, &record);
+  }
+  std::vector<const json*> out;
+  for (const auto& [sequence, record] : changes) out.push_back(record);
+  return out;
+}
+
+}  // namespace
+
+uint64_t LastCommit(const std::vector<json>& records, uint64_t otherwise) {
+  uint64_t last = otherwise;
+  for (const json& record : records)
+    last = std::max(last, SequenceIn(record, kKeyStoreSequence).value_or(0));
+  return last;
+}
+
+Replayed ReplayChanges(const std::vector<json>& records, const Account& account,
+                       Transaction& transaction) {
+  Replayed out;
+  for (const json* record : Successful(records)) {
+    const std::string key_id = KeyIdOf(*record);
+    Event event{*record, account, transaction, transaction.next().FindKey(key_id)};
+    const Outcome outcome = Run(event, record->value("eventName", std::string()));
+    const std::string line = Line(*record, key_id);
+    if (outcome == Outcome::kDone) out.done.push_back(line);
+    if (outcome == Outcome::kOpen) out.open.push_back(line + ": " + event.advice);
+  }
+  return out;
+}
+
+}  // namespace keyfold

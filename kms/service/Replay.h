@@ -1,0 +1,35 @@
+// Replay: what the audit log tells of changes after a backup was made, brought to
+// bear on the key store that comes from it.
+//
+// Owns: which changes can be made again from their records alone. Must not know:
+// files, the log's chain. Free functions, thread-safe.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "kms/service/Kms.h"
+#include "kms/service/State.h"
+
+namespace keyfold {
+
+// Replayed tells people what came of each change, one line each.
+struct Replayed {
+  std::vector<std::string> done;  // made again
+  std::vector<std::string> open;  // could not be: somebody has to look
+};
+
+// LastCommit is the highest commit that `records` tell of; `otherwise` if of none.
+uint64_t LastCommit(const std::vector<nlohmann::json>& records, uint64_t otherwise);
+
+// ReplayChanges makes again, in `transaction`, what took something away: keys and
+// material destroyed, keys disabled or scheduled for deletion, grants revoked, access
+// keys disabled or deleted, and policies where the record holds their text. A key whose
+// policy changed to a text too long for a record is disabled. Changes that gave
+// something are listed: key material made since is in no record. `records` are in the
+// order of the log.
+Replayed ReplayChanges(const std::vector<nlohmann::json>& records,
+                       const Account& account, Transaction& transaction);
+
+}  // namespace keyfold

@@ -1,0 +1,152 @@
+#include "kms/service/Restore.h"
+
+#include <algorithm>
+
+#include "kms/service/Backup.h"
+#include "kms/service/Catalog.h"
+#include "kms/service/Recorder.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+// A record must fit a line of the log.
+constexpr size_t kMostLines = 60;
+constexpr size_t kLongestLine = 400;
+
+json Lines(const std::vector<std::string>& lines) {
+  json list = json::array();
+  for (const std::string& line : lines)
+    if (list.size() < kMostLines) list.push_back(line.substr(0, kLongestLine));
+  return {{"count", lines.size()}, {"first", std::move(list)}};
+}
+
+Status CheckMetadataKey(const RootSecrets& secrets, const State& state,
+                        const RestoreOptions& options) {
+  const auto header = ParseBlobHeader(options.metadata_key);
+  const auto key = header ? state.FindKey(header->key_id) : nullptr;
+  if (key &&
+      DecryptUnder(secrets, *key, options.metadata_key, options.metadata_context).ok())
+    return OkStatus();
+  return {Error::kCorrupt,
+          "The backup's keys do not open the store's metadata key in keyfold.json. "
+          "Move keyfold.json away to have the backup's put in its place."};
+}
+
+Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder,
+                                            const RootSecrets& secrets,
+                                            const AuditHead& at_least,
+                                            const Clock& clock) {
+  KF_ASSIGN_OR_RETURN(auto log,
+                      AuditLog::Open(folder, CopySecret(secrets.audit), clock));
+  KF_RETURN_IF_ERROR(log->Verify(at_least).status());
+  return log;
+}
+
+// OpenLog opens the log that the restored store goes on with.
+Result<std::unique_ptr<AuditLog>> OpenLog(const RootSecrets& secrets,
+                                          const AuditHead& sealed,
+                                          const RestoreOptions& options,
+                                          const Clock& clock) {
+  auto whole = OpenWhole(options.audit_folder, secrets, sealed, clock);
+  if (options.new_log.empty()) {
+    if (whole.ok() || whole.status().error() == Error::kLocked) return whole;
+    return Status(Error::kCorrupt,
+                  whole.status().message() +
+                      " Put the newest copy of the store's folder audit in place. If "
+                      "there is none, --new-audit-log begins a new log, and nothing "
+                      "will tell what happened to keys after the backup.");
+  }
+  if (whole.ok())
+    return Status(Error::kUsage, "The audit log is whole. Leave out --new-audit-log.");
+  return AuditLog::Open(options.new_log, CopySecret(secrets.audit), clock);
+}
+
+// NextCommit numbers the restore's commit. Behind a former store that is of use it is
+// the next one, however many restores were cut off before: their records then tell of
+// a commit that was lost, not of a store put back.
+uint64_t NextCommit(const std::vector<json>& later, uint64_t of_backup,
+                    std::unique_ptr<KeyStore> former, const RootSecrets& secrets) {
+  const uint64_t last = LastCommit(later, of_backup);
+  if (!former) return last + 1;
+  const auto catalog = Catalog::Load(std::move(former), secrets);
+  if (!catalog.ok()) return last + 1;
+  const uint64_t present = (*catalog)->state()->sequence;
+  return present + 1 >= last ? std::max(present, of_backup) + 1 : last + 1;
+}
+
+json RecordOf(const Recorder& recorder, const RestoreOptions& options,
+              const policy::Principal& who, const Restored& restored,
+              const AuditHead& sealed) {
+  json record =
+      recorder.BaseTree(options.caller, who, "store.keyfold", "RestoreKeyStore", false);
+  record["additionalEventData"] = {{kKeyStoreSequence, restored.sequence},
+                                   {"backupCreated", restored.created},
+                                   {"backupSequence", restored.backup_sequence},
+                                   {"doneAgain", Lines(restored.replayed.done)},
+                                   {"toLookAt", Lines(restored.replayed.open)}};
+  if (!options.new_log.empty())
+    record["additionalEventData"]["auditLogLost"] = {
+        {"sealedSequence", sealed.sequence}, {"sealedHash", sealed.hash}};
+  return record;
+}
+
+Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
+                         ByteView backup, RestoreOptions options, const Clock& clock) {
+  const RootSecrets secrets(root);
+  KF_ASSIGN_OR_RETURN(const BackupDescription description, DescribeBackup(backup));
+  KF_ASSIGN_OR_RETURN(const std::vector<Change> rows,
+                      OpenBackup(secrets.backup, backup));
+  KF_RETURN_IF_ERROR(store->Commit(rows));
+  KF_ASSIGN_OR_RETURN(const auto catalog, Catalog::Load(std::move(store), secrets));
+  const auto state = catalog->state();
+  KF_RETURN_IF_ERROR(CheckMetadataKey(secrets, *state, options));
+  const AuditHead sealed = catalog->sealed_head();
+  KF_ASSIGN_OR_RETURN(const auto log, OpenLog(secrets, sealed, options, clock));
+  std::vector<json> later;
+  if (options.new_log.empty()) {
+    AuditFilter filter;
+    filter.after_sequence = sealed.sequence;
+    KF_ASSIGN_OR_RETURN(later, log->Read(filter));
+  }
+
+  Restored out;
+  out.account = catalog->account();
+  out.created = description.created;
+  out.backup_sequence = state->sequence;
+  Transaction transaction(*state);
+  out.sequence = NextCommit(later, state->sequence, std::move(options.former), secrets);
+  transaction.SkipTo(out.sequence);
+  // A token that was used since must not be good again.
+  for (const auto& [id, import] : state->imports) transaction.RemoveImport(id);
+  out.replayed = ReplayChanges(later, out.account, transaction);
+  out.keys = transaction.next().keys.size();
+  if (options.check_only) return out;
+
+  Identity identity;
+  identity.set_root_uid(out.account.root_uid);
+  KF_ASSIGN_OR_RETURN(const policy::Principal who,
+                      identity.Resolve(options.caller, *state->iam));
+  Recorder recorder(*log, out.account, clock);
+  KF_RETURN_IF_ERROR(recorder.Append(RecordOf(recorder, options, who, out, sealed),
+                                     AuditRoom::kReserved));
+  const AuditHead head = log->head();
+  KF_RETURN_IF_ERROR(log->Sync());
+  KF_RETURN_IF_ERROR(catalog->Commit(std::move(transaction), head));
+  return out;
+}
+
+}  // namespace
+
+Result<Restored> RestoreKeyStore(std::unique_ptr<KeyStore> store, const RootKey& root,
+                                 ByteView backup, RestoreOptions options,
+                                 const Clock& clock) {
+  try {
+    return Restore(std::move(store), root, backup, std::move(options), clock);
+  } catch (const std::exception&) {
+    return Status(Error::kInternal, "The backup could not be restored.");
+  }
+}
+
+}  // namespace keyfold

@@ -71,7 +71,7 @@ Answer GetStatus(Invocation& call) {
               {"Region", call.account.region},
               {"Keys", states},
               {"Aliases", call.state->aliases.size()},
-              {"Grants", call.state->grants.size()},
+              {"Grants", call.state->GrantCount()},
               {"AuditRecords", call.audit.head().sequence}};
 }
 

@@ -78,11 +78,8 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       KF_ASSIGN_OR_RETURN(state.aliases[row.id], ParseAlias(row.id, body));
       return OkStatus();
     }
-    case Table::kGrants: {
-      KF_ASSIGN_OR_RETURN(GrantRecord grant, ParseGrant(row.id, body));
-      state.grants[row.id] = std::make_shared<const GrantRecord>(std::move(grant));
-      return OkStatus();
-    }
+    case Table::kGrants:
+      return OkStatus();  // AddGrants
     case Table::kImportParameters: {
       KF_ASSIGN_OR_RETURN(state.imports[row.id], ParseImport(row.id, body));
       return OkStatus();
@@ -97,13 +94,17 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
   return OkStatus();
 }
 
-void IndexGrants(State& state) {
-  std::map<std::string, std::vector<policy::Grant>> lists;
-  for (const auto& [id, grant] : state.grants)
-    lists[grant->key_id].push_back(grant->grant);
+Status AddGrants(State& state, const std::vector<Row>& rows) {
+  std::map<std::string, std::vector<GrantRef>> lists;
+  for (const Row& row : rows) {
+    KF_ASSIGN_OR_RETURN(const json body, ParseBody(row));
+    KF_ASSIGN_OR_RETURN(GrantRecord grant, ParseGrant(row.id, body));
+    std::vector<GrantRef>& list = lists[grant.key_id];
+    list.push_back(std::make_shared<const GrantRecord>(std::move(grant)));
+  }
   for (auto& [key_id, list] : lists)
-    state.grants_by_key[key_id] =
-        std::make_shared<const std::vector<policy::Grant>>(std::move(list));
+    state.grants[key_id] = std::make_shared<const GrantIndex>(std::move(list));
+  return OkStatus();
 }
 
 json ToJson(const Account& account) {
@@ -176,7 +177,7 @@ Status Catalog::LoadRows() {
   for (Table table : kAllTables)
     for (const Row& row : tables[table])
       KF_RETURN_IF_ERROR(AddRow(state, table, row, account_.id));
-  IndexGrants(state);
+  KF_RETURN_IF_ERROR(AddGrants(state, tables[Table::kGrants]));
   state_ = std::make_shared<const State>(std::move(state));
   return OkStatus();
 }

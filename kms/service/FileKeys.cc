@@ -74,10 +74,11 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
   policy::Request request{{}, arn, KeyConditions(account(), *use.key, now)};
   AddContext(request.context, context);
   request.context["kms:ViaService"] = {kViaService};
+  const auto grants = state->GrantsOf(key_id).HeldBy(use.principal);
   for (const char* action : actions) {
     request.action = action;
     if (!policy::DecideOnKey(*state->iam, use.principal, request, use.key->policy,
-                             state->GrantsOf(key_id))
+                             grants)
              .allowed()) {
       use.outcome = AccessDenied(use.principal, action, arn);
       return use;

@@ -96,24 +96,20 @@ Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
                           {})
           .allowed())
     return OkStatus();
-  auto held_by = [&](const policy::Grant& held) {
-    const bool mine =
-        held.grantee == call.principal.arn ||
-        std::find(call.principal.group_arns.begin(), call.principal.group_arns.end(),
-                  held.grantee) != call.principal.group_arns.end();
-    if (!mine || !held.operations.contains("CreateGrant")) return false;
+  const auto covers = [&](const policy::Grant* held) {
+    if (!held->operations.contains("CreateGrant")) return false;
     const bool operations =
-        std::includes(held.operations.begin(), held.operations.end(),
+        std::includes(held->operations.begin(), held->operations.end(),
                       wanted.operations.begin(), wanted.operations.end());
     const bool equals =
-        held.context_equals.empty() || held.context_equals == wanted.context_equals;
+        held->context_equals.empty() || held->context_equals == wanted.context_equals;
     const bool subset =
         std::includes(wanted.context_subset.begin(), wanted.context_subset.end(),
-                      held.context_subset.begin(), held.context_subset.end());
+                      held->context_subset.begin(), held->context_subset.end());
     return operations && equals && subset;
   };
-  const auto& grants = call.state->GrantsOf(call.key->id);
-  if (std::any_of(grants.begin(), grants.end(), held_by)) return OkStatus();
+  const auto held = call.state->GrantsOf(call.key->id).HeldBy(call.principal);
+  if (std::any_of(held.begin(), held.end(), covers)) return OkStatus();
   return AccessDenied(call.principal, call.Action(),
                       KeyArn(call.account, call.key->id));
 }
@@ -136,9 +132,13 @@ json Describe(const GrantRecord& record, const Account& account) {
   return out;
 }
 
-Answer PageOfGrants(Invocation& call, std::vector<json> items) {
+// Only what the page shows is described.
+Answer PageOfGrants(const Invocation& call, const std::vector<GrantRef>& found) {
   KF_ASSIGN_OR_RETURN(const PageRequest page,
-                      RequestedPage(call.parameters, items.size(), 50));
+                      RequestedPage(call.parameters, found.size(), 50));
+  std::vector<json> items(found.size());
+  for (size_t i = page.from; i < found.size() && i - page.from < page.limit; ++i)
+    items[i] = Describe(*found[i], call.account);
   return Page("Grants", std::move(items), page.from, page.limit);
 }
 
@@ -152,16 +152,19 @@ Answer CreateGrant(Invocation& call) {
   KF_ASSIGN_OR_RETURN(GrantRecord record, RequestedGrant(call));
   KF_RETURN_IF_ERROR(CheckDelegation(call, record.grant));
   KF_RETURN_IF_ERROR(call.DryRunDone());
-  const auto& existing = call.state->GrantsOf(call.key->id);
-  if (existing.size() >= kMaxGrantsPerKey)
+  const GrantIndex& existing = call.state->GrantsOf(call.key->id);
+  if (existing.all().size() >= kMaxGrantsPerKey)
     return Status(Error::kLimitExceeded, "The key has 50,000 grants already.");
   std::string id = record.grant.id;
-  const auto same =
-      std::find_if(existing.begin(), existing.end(), [&](const auto& other) {
-        return !other.name.empty() && SameGrant(other, record.grant);
+  policy::Principal grantee;
+  grantee.arn = record.grant.grantee;
+  const auto of_grantee = existing.HeldBy(grantee);
+  const auto same = std::find_if(
+      of_grantee.begin(), of_grantee.end(), [&](const policy::Grant* other) {
+        return !other->name.empty() && SameGrant(*other, record.grant);
       });
-  if (same != existing.end())
-    id = same->id;
+  if (same != of_grantee.end())
+    id = (*same)->id;
   else
     call.Change().PutGrant(std::move(record));
   return json{{"GrantId", id}, {"GrantToken", TokenOf(id)}};
@@ -175,11 +178,12 @@ Answer ListGrants(Invocation& call) {
         grantee,
         PrincipalArn(call.account, call.parameters.String("GranteePrincipal")));
   }
-  std::vector<json> items;
-  for (const policy::Grant& grant : call.state->GrantsOf(call.key->id))
-    if ((id.empty() || grant.id == id) && (grantee.empty() || grant.grantee == grantee))
-      items.push_back(Describe(*call.state->grants.at(grant.id), call.account));
-  return PageOfGrants(call, std::move(items));
+  std::vector<GrantRef> found;
+  for (const GrantRef& grant : call.state->GrantsOf(call.key->id).all())
+    if ((id.empty() || grant->grant.id == id) &&
+        (grantee.empty() || grant->grant.grantee == grantee))
+      found.push_back(grant);
+  return PageOfGrants(call, found);
 }
 
 Answer ListRetirableGrants(Invocation& call) {
@@ -187,19 +191,18 @@ Answer ListRetirableGrants(Invocation& call) {
   KF_ASSIGN_OR_RETURN(
       const std::string retiring,
       PrincipalArn(call.account, call.parameters.String("RetiringPrincipal")));
-  std::vector<json> items;
-  for (const auto& [id, record] : call.state->grants)
-    if (record->grant.retiring_principal == retiring)
-      items.push_back(Describe(*record, call.account));
-  return PageOfGrants(call, std::move(items));
+  std::vector<GrantRef> found;
+  for (const auto& [key_id, grants] : call.state->grants)
+    for (const GrantRef& grant : grants->all())
+      if (grant->grant.retiring_principal == retiring) found.push_back(grant);
+  return PageOfGrants(call, found);
 }
 
 Answer RevokeGrant(Invocation& call) {
-  const auto it = call.state->grants.find(call.parameters.String("GrantId"));
-  if (it == call.state->grants.end() || it->second->key_id != call.key->id)
-    return UnknownGrant();
+  const std::string id = call.parameters.String("GrantId");
+  if (!call.state->GrantsOf(call.key->id).Find(id)) return UnknownGrant();
   KF_RETURN_IF_ERROR(call.DryRunDone());
-  call.Change().RemoveGrant(it->first);
+  call.Change().RemoveGrant(id);
   return json::object();
 }
 
@@ -215,15 +218,13 @@ Answer RetireGrant(Invocation& call) {
     return Status(Error::kValidation,
                   "1 validation error detected: give GrantToken, or KeyId and GrantId");
   }
-  const auto it = call.state->grants.find(id);
-  const KeyRef key = it == call.state->grants.end()
-                         ? nullptr
-                         : call.state->FindKey(it->second->key_id);
+  const GrantRef found = call.state->FindGrant(id);
+  const KeyRef key = found ? call.state->FindKey(found->key_id) : nullptr;
   if (!key) return UnknownGrant();
   if (p.Has("KeyId") &&
       ResolveKey(*call.state, call.account, p.String("KeyId"), call.now) != key)
     return UnknownGrant();
-  const policy::Grant& grant = it->second->grant;
+  const policy::Grant& grant = found->grant;
   const bool retires =
       grant.retiring_principal == call.principal.arn ||
       (grant.grantee == call.principal.arn && grant.operations.contains("RetireGrant"));

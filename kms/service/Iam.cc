@@ -103,9 +103,9 @@ Answer Simulate(Invocation& call) {
       return AccessDenied(call.principal, action, given);
     if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
     resource = KeyArn(call.account, key->id);
-    decision = policy::DecideOnKey(*call.state->iam, who,
-                                   {action, resource, call.ConditionsOn(*key)},
-                                   key->policy, call.state->GrantsOf(key->id));
+    decision = policy::DecideOnKey(
+        *call.state->iam, who, {action, resource, call.ConditionsOn(*key)}, key->policy,
+        call.state->GrantsOf(key->id).HeldBy(who));
   } else {
     decision = policy::DecideOnAccount(
         *call.state->iam, who,

@@ -131,7 +131,7 @@ bool Invocation::IsAllowed(const policy::Principal& who, const std::string& acti
   const policy::Request request{action, KeyArn(account, target.id),
                                 ConditionsOn(target)};
   return policy::DecideOnKey(*state->iam, who, request, target.policy,
-                             state->GrantsOf(target.id))
+                             state->GrantsOf(target.id).HeldBy(who))
       .allowed();
 }
 

@@ -114,7 +114,7 @@ Outcome RevokeGrants(Event& event) {
   std::string id = Text(event.Parameter("grantId"));
   const std::string token = Text(event.Parameter("grantToken"));
   if (token.starts_with(kTokenPrefix)) id = token.substr(kTokenPrefix.size());
-  if (!event.transaction.next().grants.contains(id)) return Outcome::kNothing;
+  if (!event.transaction.next().FindGrant(id)) return Outcome::kNothing;
   event.transaction.RemoveGrant(id);
   return Outcome::kDone;
 }

@@ -9,10 +9,22 @@ std::shared_ptr<const KeyRecord> State::FindKey(std::string_view id) const {
   return it == keys.end() ? nullptr : it->second;
 }
 
-const std::vector<policy::Grant>& State::GrantsOf(std::string_view key_id) const {
-  static const std::vector<policy::Grant> kNone;
-  const auto it = grants_by_key.find(key_id);
-  return it == grants_by_key.end() ? kNone : *it->second;
+const GrantIndex& State::GrantsOf(std::string_view key_id) const {
+  static const GrantIndex kNone;
+  const auto it = grants.find(key_id);
+  return it == grants.end() ? kNone : *it->second;
+}
+
+GrantRef State::FindGrant(std::string_view id) const {
+  for (const auto& [key_id, index] : grants)
+    if (GrantRef grant = index->Find(id)) return grant;
+  return nullptr;
+}
+
+size_t State::GrantCount() const {
+  size_t count = 0;
+  for (const auto& [key_id, index] : grants) count += index->all().size();
+  return count;
 }
 
 std::string State::AliasOf(std::string_view key_id) const {
@@ -64,11 +76,9 @@ void Transaction::RemoveKey(const std::string& id) {
   for (const auto& [import_id, import] : next_.imports)
     if (import.key_id == id) imports.push_back(import_id);
   for (const std::string& name : aliases) RemoveAlias(name);
-  for (const policy::Grant& grant : next_.GrantsOf(id)) {
-    Remove(Table::kGrants, grant.id);
-    next_.grants.erase(grant.id);
-  }
-  next_.grants_by_key.erase(id);
+  for (const GrantRef& grant : next_.GrantsOf(id).all())
+    Remove(Table::kGrants, grant->grant.id);
+  next_.grants.erase(id);
   for (const std::string& import : imports) RemoveImport(import);
   Remove(Table::kKeys, id);
   next_.keys.erase(id);
@@ -86,31 +96,23 @@ void Transaction::RemoveAlias(const std::string& name) {
 
 void Transaction::PutGrant(GrantRecord grant) {
   Put(Table::kGrants, grant.grant.id, ToJson(grant));
-  std::vector<policy::Grant> list = next_.GrantsOf(grant.key_id);
-  list.push_back(grant.grant);
-  SetGrantsOf(grant.key_id, std::move(list));
   auto shared = std::make_shared<const GrantRecord>(std::move(grant));
-  next_.grants[shared->grant.id] = std::move(shared);
+  const std::string key_id = shared->key_id;
+  SetGrantsOf(key_id, next_.GrantsOf(key_id).With(std::move(shared)));
 }
 
 void Transaction::RemoveGrant(const std::string& id) {
-  const auto it = next_.grants.find(id);
-  if (it == next_.grants.end()) return;
-  const std::string key_id = it->second->key_id;
+  const GrantRef grant = next_.FindGrant(id);
+  if (!grant) return;
   Remove(Table::kGrants, id);
-  next_.grants.erase(it);
-  std::vector<policy::Grant> list = next_.GrantsOf(key_id);
-  std::erase_if(list, [&](const policy::Grant& grant) { return grant.id == id; });
-  SetGrantsOf(key_id, std::move(list));
+  SetGrantsOf(grant->key_id, next_.GrantsOf(grant->key_id).Without(id));
 }
 
-void Transaction::SetGrantsOf(const std::string& key_id,
-                              std::vector<policy::Grant> list) {
-  if (list.empty())
-    next_.grants_by_key.erase(key_id);
+void Transaction::SetGrantsOf(const std::string& key_id, GrantIndex grants) {
+  if (grants.all().empty())
+    next_.grants.erase(key_id);
   else
-    next_.grants_by_key[key_id] =
-        std::make_shared<const std::vector<policy::Grant>>(std::move(list));
+    next_.grants[key_id] = std::make_shared<const GrantIndex>(std::move(grants));
 }
 
 void Transaction::PutImport(ImportRecord import) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kms/service/GrantIndex.h"
 #include "kms/service/Records.h"
 #include "kms/store/KeyStore.h"
 #include "policy/engine/Engine.h"
@@ -20,18 +21,19 @@ struct State {
   uint64_t sequence = 0;  // of the commit that made it
   std::map<std::string, std::shared_ptr<const KeyRecord>, std::less<>> keys;
   std::map<std::string, AliasRecord, std::less<>> aliases;
-  std::map<std::string, std::shared_ptr<const GrantRecord>, std::less<>> grants;
+  // By the key's id; a key without grants has none.
+  std::map<std::string, std::shared_ptr<const GrantIndex>, std::less<>> grants;
   std::map<std::string, ImportRecord, std::less<>> imports;
   std::map<std::string, AccessKeyRecord, std::less<>> access_keys;
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
-  // The grants of each key, as decisions need them; made from `grants`.
-  std::map<std::string, std::shared_ptr<const std::vector<policy::Grant>>, std::less<>>
-      grants_by_key;
 
   // Null when there is none.
   std::shared_ptr<const KeyRecord> FindKey(std::string_view id) const;
-  const std::vector<policy::Grant>& GrantsOf(std::string_view key_id) const;
+  const GrantIndex& GrantsOf(std::string_view key_id) const;
+  // FindGrant looks through all keys; null when there is none of that id.
+  GrantRef FindGrant(std::string_view id) const;
+  size_t GrantCount() const;
   // The first alias of the key, or empty.
   std::string AliasOf(std::string_view key_id) const;
 };
@@ -68,7 +70,7 @@ class Transaction {
  private:
   void Put(Table table, const std::string& id, const nlohmann::json& body);
   void Remove(Table table, const std::string& id);
-  void SetGrantsOf(const std::string& key_id, std::vector<policy::Grant> list);
+  void SetGrantsOf(const std::string& key_id, GrantIndex grants);
 
   State next_;
   std::vector<Change> changes_;

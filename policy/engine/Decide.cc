@@ -189,7 +189,7 @@ Decision NotAllowedOnKey(const Principal& principal, const Request& request,
 
 Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
                      const Request& request, const Document& key_policy,
-                     const std::vector<Grant>& grants) {
+                     const std::vector<const Grant*>& grants) {
   const Asker asker{&principal, iam.account()};
   const KeyVerdict key = ReadKeyPolicy(iam, principal, request, asker, key_policy);
   if (key.deny) return Deny(key.deny);
@@ -197,8 +197,8 @@ Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
   if (identity.deny) return Deny(identity.deny);
 
   if (key.allow) return {Outcome::kAllow, "allowed by " + Describe(key.allow)};
-  for (const Grant& grant : grants)
-    if (GrantAllows(grant, principal, request)) return ByGrant(grant);
+  for (const Grant* grant : grants)
+    if (GrantAllows(*grant, principal, request)) return ByGrant(*grant);
   if (key.account && identity.allow)
     return {Outcome::kAllow, "allowed by " + Describe(identity.allow) + ", to which " +
                                  Describe(key.account) + " leaves it"};

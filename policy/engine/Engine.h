@@ -82,7 +82,7 @@ class IamIndex {
 // constraints of that other.
 Decision DecideOnKey(const IamIndex& iam, const Principal& principal,
                      const Request& request, const Document& key_policy,
-                     const std::vector<Grant>& grants);
+                     const std::vector<const Grant*>& grants);
 
 // DecideOnAccount: for what has no resource policy (kms:CreateKey, iam:*).
 Decision DecideOnAccount(const IamIndex& iam, const Principal& principal,

@@ -39,7 +39,9 @@ class DecideTest : public testing::Test {
   Decision Ask(const Principal& who, const std::string& key_policy,
                const Request& request = On("kms:Decrypt"),
                const std::vector<Grant>& grants = {}) {
-    return DecideOnKey(index_, who, request, KeyPolicy(key_policy), grants);
+    std::vector<const Grant*> held;
+    for (const Grant& grant : grants) held.push_back(&grant);
+    return DecideOnKey(index_, who, request, KeyPolicy(key_policy), held);
   }
   Principal User(const std::string& name) { return index_.User(name, {}); }
   Principal Auditor() {

@@ -69,7 +69,9 @@ const Parameter* Find(const Operation& operation, std::string_view name) {
 }
 
 json Shortened(const json& value) {
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  const std::string text =
+      value.is_string() ? value.get<std::string>()
+                        : value.dump(-1, ' ', false, json::error_handler_t::replace);
   if (text.size() <= kLongestRecordedText) return value;
   return {{"size", text.size()}, {"sha256", ToHex(Sha256(AsBytes(text)))}};
 }

@@ -75,11 +75,14 @@ struct ApiServer::Impl {
     }
   };
   // A user whose connections the kernel cannot tell counts as one of its own.
-  static constexpr uid_t kUnknown = static_cast<uid_t>(-1);
+  static constexpr uid_t kUnknown = kUnknownUid;
+  // For the machine's and the account's root user besides, so that they can act.
+  static constexpr size_t kReserved = 8;
 
   Impl(Kms& kms, ApiServerOptions o, const Clock& clock, SocketFile s,
        std::optional<LoopbackSocket> l, std::optional<TlsServer> t)
       : options(std::move(o)),
+        root_uid(kms.account().root_uid),
         local(std::move(s)),
         loopback(std::move(l)),
         tls(std::move(t)),
@@ -97,6 +100,7 @@ struct ApiServer::Impl {
   }
 
   const ApiServerOptions options;
+  const uid_t root_uid;
   SocketFile local;
   std::optional<LoopbackSocket> loopback;
   const std::optional<TlsServer> tls;  // of the loopback socket
@@ -120,8 +124,9 @@ bool ApiServer::Impl::Full(uid_t uid) const {
                                  [&](const auto& c) { return c.uid == uid; });
   // The last quarter is for users who have none yet, so that a few cannot keep the
   // others out.
-  const size_t most =
-      own == 0 ? options.max_connections : options.max_connections * 3 / 4;
+  const size_t most = uid == 0 || uid == root_uid ? options.max_connections + kReserved
+                      : own == 0                  ? options.max_connections
+                                                  : options.max_connections * 3 / 4;
   return connections.size() >= most ||
          static_cast<size_t>(own) >= options.max_connections_per_user;
 }

@@ -52,6 +52,7 @@ Status Endpoint::Authenticate(const HttpRequest& request, Caller* caller) {
   KF_RETURN_IF_ERROR(CheckSignature(authorization, request, credential.secret));
   KF_RETURN_IF_ERROR(
       replays_.Admit(std::to_string(credential.caller.uid), authorization, now));
+  credential.caller.client_uid = caller->uid;
   credential.caller.source = std::move(caller->source);
   credential.caller.request_id = std::move(caller->request_id);
   *caller = std::move(credential.caller);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <ctime>
 
 #include "kms/crypto/Crypto.h"
 
@@ -21,7 +22,6 @@ constexpr seconds kIdle{30};         // between two requests
 constexpr seconds kRequestTime{10};  // from a request's first byte to its last
 constexpr seconds kWriteTime{10};    // without the peer taking a byte
 constexpr size_t kMaxHeaders = 16 * 1024;
-constexpr size_t kMaxRequest = kMaxBody + kMaxHeaders;
 constexpr int kMaxRequests = 10'000;  // through one connection
 
 bool WaitFor(int fd, short events, std::chrono::milliseconds time) {
@@ -46,11 +46,14 @@ class SocketStream : public httplib::Stream {
 
   // AwaitRequest is false when no further request comes in time.
   bool AwaitRequest() {
-    budget_ = kMaxRequest;
+    budget_ = kMaxHeaders;
     if (!HasMore() && !WaitFor(fd_, POLLIN, kIdle)) return false;
     deadline_ = std::chrono::steady_clock::now() + kRequestTime;
     return true;
   }
+
+  // AllowBody is for when the headers were read and found good.
+  void AllowBody(size_t size) { budget_ = size; }
 
   bool is_readable() const override {
     return HasMore() || WaitFor(fd_, POLLIN, TimeLeft());
@@ -139,23 +142,35 @@ class SocketStream : public httplib::Stream {
 // the library passes them nothing of ours.
 struct Serving {
   const HttpService::Handler* handler = nullptr;
+  SocketStream* stream = nullptr;
   bool close_after = false;
 };
 thread_local Serving serving;
+
+// AWS's clients correct their clock by it. RFC 9110, section 5.6.7.
+std::string HttpDate() {
+  const time_t now = ::time(nullptr);
+  tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 40> text{};
+  ::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  return text.data();
+}
 
 void Fill(httplib::Response& response, const Reply& reply) {
   response.status = reply.http_status;
   response.set_header("x-amzn-RequestId",
                       reply.request_id.empty() ? RandomUuid() : reply.request_id);
+  response.set_header("Date", HttpDate());
   response.set_header("Cache-Control", "no-cache, no-store, must-revalidate, private");
   response.set_content(reply.body, kContentType);
 }
 
-HttpRequest RequestOf(const httplib::Request& request) {
+HttpRequest RequestOf(const httplib::Request& request, std::string body) {
   HttpRequest out;
   out.method = request.method;
   out.target = request.target;
-  out.body = request.body;
+  out.body = std::move(body);
   out.headers.reserve(request.headers.size());
   for (const auto& [name, value] : request.headers) {
     auto& header = out.headers.emplace_back(name, value);
@@ -165,6 +180,9 @@ HttpRequest RequestOf(const httplib::Request& request) {
   return out;
 }
 
+// Connections is the library's server without its sockets. What else it would do with
+// a request is refused before it can: ranges of answers, forms, compressed and chunked
+// bodies. It decodes %XX in the values of headers.
 class Connections : public httplib::Server {
  public:
   Connections() {
@@ -176,8 +194,14 @@ class Connections : public httplib::Server {
           return Refuse(request, response) ? HandlerResponse::Handled
                                            : HandlerResponse::Unhandled;
         });
-    Post("/", [](const httplib::Request& request, httplib::Response& response) {
-      Fill(response, (*serving.handler)(RequestOf(request)));
+    Post("/", [](const httplib::Request& request, httplib::Response& response,
+                 const httplib::ContentReader& read) {
+      std::string body;
+      if (read([&body](const char* data, size_t size) {
+            body.append(data, size);
+            return true;
+          }))
+        Fill(response, (*serving.handler)(RequestOf(request, std::move(body))));
     });
     set_exception_handler([](const httplib::Request&, httplib::Response& response,
                              std::exception_ptr) {
@@ -195,7 +219,7 @@ class Connections : public httplib::Server {
   void Serve(int fd, const HttpService::Handler& handler, TlsConnection* tls) {
     SocketStream stream(fd, tls);
     for (int i = 0; i < kMaxRequests && stream.AwaitRequest(); ++i) {
-      serving = {&handler, false};
+      serving = {&handler, &stream, false};
       bool closed = false;
       const bool answered =
           process_request(stream, i + 1 == kMaxRequests, closed, nullptr);
@@ -208,17 +232,26 @@ class Connections : public httplib::Server {
   // Refuse answers, before any body is read, what is no call: another method
   // or path, and bodies that are too large or of a size not known in advance.
   static bool Refuse(const httplib::Request& request, httplib::Response& response) {
-    if (request.method != "POST" || request.path != "/") {
+    // The library cuts every answer by them, refusals too. The object is its own.
+    const bool ranged = !request.ranges.empty() || request.has_header("Range");
+    const_cast<httplib::Request&>(request).ranges.clear();
+    const std::string size = request.get_header_value("Content-Length");
+    if (request.method != "POST" || request.target != "/") {
       Fill(response, ErrorReply("UnknownOperationException",
                                 "Only POST requests to / are answered.", 404));
     } else if (request.has_header("Transfer-Encoding") ||
-               request.has_header("Content-Encoding")) {
+               request.has_header("Content-Encoding") || ranged ||
+               request.get_header_value("Content-Type").starts_with("multipart/") ||
+               request.get_header_value_count("Content-Length") != 1 || size.empty() ||
+               size.find_first_not_of("0123456789") != std::string::npos) {
       Fill(response, ErrorReply("SerializationException",
-                                "The body must be plain, with a Content-Length."));
+                                "The body must be plain and whole, with a "
+                                "Content-Length."));
     } else if (request.get_header_value<uint64_t>("Content-Length") > kMaxBody) {
       Fill(response, ErrorReply("RequestEntityTooLargeException",
                                 "The request has more than 1 MiB.", 413));
     } else {
+      serving.stream->AllowBody(request.get_header_value<uint64_t>("Content-Length"));
       return false;
     }
     serving.close_after = true;

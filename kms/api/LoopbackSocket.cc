@@ -161,7 +161,12 @@ std::optional<uid_t> PeerUid(int fd) {
   if (size < static_cast<ssize_t>(NLMSG_LENGTH(sizeof found))) return std::nullopt;
   std::memcpy(&header, answer.data(), sizeof header);
   std::memcpy(&found, answer.data() + NLMSG_HDRLEN, sizeof found);
-  if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
+  // A socket that was closed meanwhile is nobody's, and a listening one another's.
+  const inet_diag_sockid& id = found.id;
+  if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || found.idiag_inode == 0 ||
+      found.idiag_state == TCP_LISTEN || id.idiag_sport != ask.request.id.idiag_sport ||
+      id.idiag_dport != ask.request.id.idiag_dport)
+    return std::nullopt;
   return found.idiag_uid;
 }
 

@@ -18,11 +18,13 @@ constexpr auto kMemory = kClockSkew + std::chrono::minutes(1);
 void ReplayGuard::Sweep(TimePoint now) {
   if (now >= swept_ && now - swept_ < std::chrono::seconds(1)) return;
   swept_ = now;
+  // It never goes back, as the clock may.
+  forgotten_ = std::max(forgotten_, now - kMemory);
   for (auto it = seen_.begin(); it != seen_.end();) {
     Seen& seen = it->second;
     auto& marks = seen.first;
-    marks.erase(marks.begin(), marks.lower_bound({now - kMemory, {}}));
-    const bool idle = marks.empty() && seen.floor < now - kMemory;
+    marks.erase(marks.begin(), marks.lower_bound({forgotten_, {}}));
+    const bool idle = marks.empty() && seen.floor < forgotten_;
     it = idle ? seen_.erase(it) : std::next(it);
   }
 }
@@ -33,12 +35,12 @@ Status ReplayGuard::Admit(const std::string& who, const Authorization& authoriza
   const Mark mark(
       authorization.time,
       AsText(ByteView(signature).first(std::min(signature.size(), kMarkSize))));
-  if (authorization.time < begun_)
-    return {Error::kInvalidSignature,
-            "Signature expired: it was made before the endpoint was started, which "
-            "cannot tell whether it was used already."};
   std::lock_guard lock(mutex_);
   Sweep(now);
+  if (authorization.time < forgotten_)
+    return {Error::kInvalidSignature,
+            "Signature expired: it was made before the endpoint was started, or the "
+            "clock was set back, so that it may have been used already."};
   Seen& seen = seen_[who];
   const auto [it, fresh] = seen.first.try_emplace(mark, now);
   if (!fresh) {

@@ -26,7 +26,7 @@ class ReplayGuard {
   static constexpr std::chrono::seconds kSameSecond{2};
 
   explicit ReplayGuard(TimePoint now)
-      : begun_(std::chrono::floor<std::chrono::seconds>(now)) {}
+      : forgotten_(std::chrono::floor<std::chrono::seconds>(now)) {}
 
   // Admit is kInvalidSignature for a signature that was seen before. It was checked,
   // and is `who`'s; `now` is the server's clock.
@@ -42,8 +42,8 @@ class ReplayGuard {
   };
   void Sweep(TimePoint now);
 
-  const TimePoint begun_;
-  std::mutex mutex_;  // guards the rest
+  std::mutex mutex_;     // guards the rest
+  TimePoint forgotten_;  // what was signed before is not remembered
   std::map<std::string, Seen> seen_;
   TimePoint swept_{};
 };

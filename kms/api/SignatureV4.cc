@@ -178,11 +178,11 @@ Status CheckScope(const Authorization& authorization, std::string_view region,
     return {Error::kInvalidSignature,
             "Signature expired: " + authorization.amz_date + " is now earlier than " +
                 BasicTime(now - kClockSkew) + bound + " - 5 min.)"};
-  if (authorization.time > now + kClockSkew)
+  if (authorization.time > now + kClockAhead)
     return {Error::kInvalidSignature,
             "Signature not yet current: " + authorization.amz_date +
-                " is still later than " + BasicTime(now + kClockSkew) + bound +
-                " + 5 min.)"};
+                " is still later than " + BasicTime(now + kClockAhead) + bound +
+                " + 10 s)"};
   return OkStatus();
 }
 

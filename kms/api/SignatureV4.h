@@ -15,8 +15,10 @@
 
 namespace keyfold {
 
-// Requests signed earlier or later than this, by the server's clock, are refused.
+// Requests signed earlier than this, by the server's clock, are refused.
 inline constexpr std::chrono::minutes kClockSkew{5};
+// Only programs of this machine sign, by the same clock.
+inline constexpr std::chrono::seconds kClockAhead{10};
 
 // Authorization is what a request says about its signature; not yet believed.
 struct Authorization {
@@ -38,7 +40,8 @@ struct Authorization {
 Result<Authorization> ParseAuthorization(const HttpRequest& request);
 
 // CheckScope is kInvalidSignature unless the credential is for this region and
-// service and the time of signing lies within kClockSkew of `now`.
+// service and the time of signing lies within kClockSkew before and kClockAhead
+// after `now`.
 Status CheckScope(const Authorization& authorization, std::string_view region,
                   std::string_view service, TimePoint now);
 

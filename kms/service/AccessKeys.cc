@@ -19,10 +19,13 @@ std::string OwnName(const Invocation& call) {
   return user && !name.starts_with("uid:") ? name : std::string();
 }
 
-// AuthorizeOn lets everybody at what is their own, others by the right.
+// AuthorizeOn lets everybody at what is their own, unless it is denied, others by the
+// right.
 Status AuthorizeOn(const Invocation& call, const std::string& user) {
-  if (!user.empty() && user == OwnName(call)) return OkStatus();
-  return call.AuthorizeOnAccount(call.Action(), policy::UserArn(call.account.id, user));
+  const std::string arn = policy::UserArn(call.account.id, user);
+  if (!user.empty() && user == OwnName(call) && !call.IsDenied(call.Action(), arn))
+    return OkStatus();
+  return call.AuthorizeOnAccount(call.Action(), arn);
 }
 
 // FindKey authorizes the call for the key's user. Whoever may not know whether there
@@ -43,6 +46,7 @@ Result<AccessKeyRecord> FindKey(const Invocation& call) {
 Answer CreateAccessKey(Invocation& call) {
   AccessKeyRecord key;
   key.user = OwnName(call);
+  key.uid = call.caller.uid;
   if (key.user.empty())
     return Status(Error::kValidation,
                   "Only a user with a Unix name can have access keys; a role gives "
@@ -89,6 +93,7 @@ Answer UpdateAccessKey(Invocation& call) {
   const std::string status = call.parameters.String("Status");
   KF_RETURN_IF_ERROR(OneOf("Status", status, {"Active", "Inactive"}));
   KF_ASSIGN_OR_RETURN(AccessKeyRecord key, FindKey(call));
+  if (key.active == (status == "Active")) return json::object();
   key.active = status == "Active";
   // What an administrator disabled is not for its user to enable.
   if (key.active)

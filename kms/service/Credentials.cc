@@ -6,6 +6,7 @@ namespace keyfold {
 namespace {
 
 constexpr auto kBetweenRefusals = std::chrono::seconds(1);
+constexpr size_t kMostWatched = 4096;
 
 }  // namespace
 
@@ -13,6 +14,7 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
                                            const std::string& session_token) {
   Credential out;
   std::string user;
+  uid_t uid = 0;
   if (session_token.empty()) {
     const auto state = catalog_->state();
     const auto it = state->access_keys.find(access_key_id);
@@ -20,6 +22,7 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
       return UnrecognizedClient();
     KF_ASSIGN_OR_RETURN(out.secret, OpenAccessKey(secrets_, it->second));
     user = it->second.user;
+    uid = it->second.uid;
   } else {
     KF_ASSIGN_OR_RETURN(const Session session,
                         OpenSession(secrets_, access_key_id, session_token));
@@ -30,9 +33,11 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
     out.caller.role = session.role;
     out.caller.session_name = session.name;
     user = session.user;
+    uid = session.uid;
   }
   const auto caller = identity_.CallerNamed(user);
-  if (!caller) return UnrecognizedClient();
+  // A name that was given to somebody else is another user.
+  if (!caller || caller->uid != uid) return UnrecognizedClient();
   out.caller.uid = caller->uid;
   out.caller.gid = caller->gid;
   out.caller.groups = caller->groups;
@@ -45,15 +50,19 @@ void Service::RecordRefusal(const Caller& peer, const Status& reason) {
   {
     std::lock_guard lock(refusals_mutex_);
     const auto now = std::chrono::steady_clock::now();
-    if (now - refused_at_ < kBetweenRefusals) {
-      ++refusals_missed_;
+    if (refusals_.size() > kMostWatched) refusals_.clear();
+    Refusals& own = refusals_[peer.uid];
+    if (own.count > 0 && now - own.recorded < kBetweenRefusals) {
+      ++own.count;
       return;
     }
-    refused_at_ = now;
-    missed = std::exchange(refusals_missed_, 0);
+    own.recorded = now;
+    missed = own.count > 0 ? own.count - 1 : 0;
+    own.count = 1;
   }
   policy::Principal unknown;
-  unknown.arn = unknown.user_name = "uid:" + std::to_string(peer.uid);
+  unknown.arn = unknown.user_name =
+      peer.uid == kUnknownUid ? "unknown" : "uid:" + std::to_string(peer.uid);
   nlohmann::json record = recorder_->BaseTree(peer, unknown, "kms.amazonaws.com",
                                               "AuthenticateRequest", true);
   record["requestParameters"] = nullptr;

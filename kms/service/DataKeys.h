@@ -18,6 +18,8 @@
 
 namespace keyfold {
 
+inline constexpr uid_t kUnknownUid = static_cast<uid_t>(-1);
+
 // Caller is a process as the kernel describes it: the request's credentials
 // (FUSE) or the socket's peer (SO_PEERCRED). Unless `groups` is set
 // (SO_PEERGROUPS), supplementary groups are read from /proc/PID/status when a
@@ -30,9 +32,11 @@ struct Caller {
   std::string role;                          // assumed role, or empty
   std::string access_key_id;                 // the request was signed with it
   std::string session_name;                  // of the assumed role
-  std::string source = "local";              // or the client's address
-  std::string request_id;                    // of its record; empty: any
-  bool is_service = false;                   // Keyfold itself; never set from outside
+  // The user whose process sent a signed request; kUnknownUid if that is not known.
+  std::optional<uid_t> client_uid;
+  std::string source = "local";  // or the client's address
+  std::string request_id;        // of its record; empty: any
+  bool is_service = false;       // Keyfold itself; never set from outside
 };
 
 using EncryptionContext = std::map<std::string, std::string>;

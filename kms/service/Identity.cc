@@ -91,8 +91,10 @@ std::optional<Caller> UserNamed(const std::string& user) {
   constexpr int kMostGroups = 1024;
   int count = kMostGroups;
   std::vector<gid_t> groups(kMostGroups);
-  getgrouplist(user.c_str(), found->pw_gid, groups.data(), &count);
-  groups.resize(static_cast<size_t>(std::clamp(count, 0, kMostGroups)));
+  // Without all groups a denial to one of them would fall away.
+  if (getgrouplist(user.c_str(), found->pw_gid, groups.data(), &count) < 0 || count < 0)
+    return std::nullopt;
+  groups.resize(static_cast<size_t>(count));
   Caller caller;
   caller.uid = found->pw_uid;
   caller.gid = found->pw_gid;
@@ -150,13 +152,15 @@ void Identity::ForgetOld() {
 Identity::Known Identity::Remembered(const Caller& caller) {
   std::lock_guard lock(mutex_);
   ForgetOld();
-  const auto it = remembered_.find({caller.uid, caller.gid, caller.pid});
+  const auto it =
+      remembered_.find({caller.uid, caller.gid, caller.pid, caller.access_key_id});
   return it == remembered_.end() ? Known{} : it->second;
 }
 
 void Identity::Remember(const Caller& caller, Known known) {
   std::lock_guard lock(mutex_);
-  remembered_[{caller.uid, caller.gid, caller.pid}] = std::move(known);
+  remembered_[{caller.uid, caller.gid, caller.pid, caller.access_key_id}] =
+      std::move(known);
 }
 
 void Identity::Forget() {

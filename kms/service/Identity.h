@@ -40,7 +40,8 @@ class Identity {
                                   const policy::IamIndex& iam) const;
 
  private:
-  using Who = std::tuple<uid_t, gid_t, pid_t>;
+  // Signed requests come of no process; their access keys tell them apart.
+  using Who = std::tuple<uid_t, gid_t, pid_t, std::string>;
   struct Known {
     std::optional<std::vector<gid_t>> groups;
     std::optional<policy::Principal> principal;

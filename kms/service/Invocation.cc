@@ -126,6 +126,14 @@ Status Invocation::AuthorizeOnAccount(const std::string& action,
              : AccessDenied(principal, action, resource);
 }
 
+bool Invocation::IsDenied(const std::string& action,
+                          const std::string& resource) const {
+  const policy::Request request{action, resource,
+                                WithRequest(BaseConditions(account, now))};
+  return policy::DecideOnAccount(*state->iam, principal, request).outcome ==
+         policy::Outcome::kExplicitDeny;
+}
+
 bool Invocation::IsAllowed(const policy::Principal& who, const std::string& action,
                            const KeyRecord& target) const {
   const policy::Request request{action, KeyArn(account, target.id),

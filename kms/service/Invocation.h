@@ -58,6 +58,8 @@ struct Invocation {
   Status Authorize(const std::string& action, const KeyRecord& target);
   Status AuthorizeOnAccount(const std::string& action,
                             const std::string& resource) const;
+  // IsDenied tells whether a policy denies it, whatever else allows it.
+  bool IsDenied(const std::string& action, const std::string& resource) const;
   // IsAllowed is the same decision on a key for somebody else, or later.
   bool IsAllowed(const policy::Principal& who, const std::string& action,
                  const KeyRecord& target) const;

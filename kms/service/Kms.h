@@ -62,7 +62,8 @@ class Kms : public DataKeys {
   virtual Result<Credential> FindCredential(const std::string& access_key_id,
                                             const std::string& session_token) = 0;
   // RecordRefusal tells the audit log of a request whose signature was not accepted, at
-  // most one a second. `peer` has the user whose process sent it, not who it claims.
+  // most one a second and user. `peer` has the user whose process sent it, not who it
+  // claims.
   virtual void RecordRefusal(const Caller& peer, const Status& reason) = 0;
 
   // SetAlertSink hands each alert, one line for people, to `sink`; they stand in

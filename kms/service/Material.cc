@@ -80,6 +80,8 @@ RootSecrets::RootSecrets(const RootKey& root)
       audit(Hkdf(root.bytes(), {}, AsBytes("keyfold root audit v1"))),
       tokens(Hkdf(root.bytes(), {}, AsBytes("keyfold root tokens v1"))),
       sessions(Hkdf(root.bytes(), {}, AsBytes("keyfold root sessions v1"))),
+      session_secrets(
+          Hkdf(root.bytes(), {}, AsBytes("keyfold root session secrets v1"))),
       backup(Hkdf(root.bytes(), {}, AsBytes("keyfold root backup v1"))) {}
 
 Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,

@@ -17,12 +17,13 @@ namespace keyfold {
 // RootSecrets are the keys derived from the root key, one for each use.
 struct RootSecrets {
   explicit RootSecrets(const RootKey& root);
-  SecretBytes material;  // seals CMK material and import keys
-  SecretBytes rows;      // authenticates the key store's rows
-  SecretBytes audit;     // authenticates audit records
-  SecretBytes tokens;    // authenticates import tokens
-  SecretBytes sessions;  // seals session tokens
-  SecretBytes backup;    // seals backups of the key store
+  SecretBytes material;         // seals CMK material and import keys
+  SecretBytes rows;             // authenticates the key store's rows
+  SecretBytes audit;            // authenticates audit records
+  SecretBytes tokens;           // authenticates import tokens
+  SecretBytes sessions;         // seals session tokens
+  SecretBytes session_secrets;  // derives the secrets of sessions
+  SecretBytes backup;           // seals backups of the key store
 };
 
 // SealMaterial binds the material to its key, version and origin.

@@ -63,6 +63,11 @@ json Recordable(const json& answer) {
         name != "PublicKey" && name != "GrantToken" && name != "Policy" &&
         name != "Document" && name != "AccessKey" && name != "Credentials")
       out[LowerCamel(name)] = value;
+  // Of credentials, what they are called.
+  for (const char* given : {"AccessKey", "Credentials"})
+    if (const auto it = answer.find(given); it != answer.end())
+      for (const char* name : {"UserName", "AccessKeyId", "Expiration"})
+        if (it->contains(name)) out[LowerCamel(given)][LowerCamel(name)] = (*it)[name];
   return out;
 }
 
@@ -101,6 +106,11 @@ JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal
       .AddJson("gid", std::to_string(caller.gid))
       .AddJson("pid", std::to_string(caller.pid));
   if (!caller.access_key_id.empty()) identity.Add("accessKeyId", caller.access_key_id);
+  if (!caller.session_name.empty()) identity.Add("sessionName", caller.session_name);
+  if (caller.client_uid && *caller.client_uid != caller.uid)
+    identity.AddJson("clientUid", *caller.client_uid == kUnknownUid
+                                      ? "null"
+                                      : std::to_string(*caller.client_uid));
   const std::string executable = Executable(caller.pid);
   if (!executable.empty()) identity.Add("executable", executable);
   if (!invoked_by.empty()) identity.Add("invokedBy", invoked_by);
@@ -225,7 +235,8 @@ void Recorder::RaiseAlerts(const json& record) {
   if (TellsOfDamage(record))
     Raise(record, "IntegrityFailure",
           event + ": " + record.value("errorMessage", std::string()));
-  if (error == ErrorName(Error::kAccessDenied) &&
+  if ((error == ErrorName(Error::kAccessDenied) ||
+       error == ErrorName(Error::kInvalidSignature)) &&
       ManyRefusals(record["userIdentity"].value("arn", std::string())))
     Raise(record, "ManyRefusals",
           who + " was refused " + std::to_string(kManyRefusals) +

@@ -198,6 +198,7 @@ Result<ImportRecord> ParseImport(const std::string& id, const json& body) {
 
 json ToJson(const AccessKeyRecord& key) {
   return {{"user", key.user},
+          {"uid", key.uid},
           {"active", key.active},
           {"created", Milliseconds(key.created)},
           {"secret", ToBase64(key.sealed_secret)}};
@@ -205,8 +206,11 @@ json ToJson(const AccessKeyRecord& key) {
 
 Result<AccessKeyRecord> ParseAccessKey(const std::string& id, const json& body) {
   return Guarded(id, [&] {
-    return AccessKeyRecord{id, body.at("user").get<std::string>(),
-                           body.at("active").get<bool>(), TimeOf(body.at("created")),
+    return AccessKeyRecord{id,
+                           body.at("user").get<std::string>(),
+                           body.at("uid").get<uid_t>(),
+                           body.at("active").get<bool>(),
+                           TimeOf(body.at("created")),
                            BytesOf(body.at("secret"))};
   });
 }

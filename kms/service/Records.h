@@ -4,6 +4,8 @@
 // Must not know: who may, how rows are authenticated. Plain values.
 #pragma once
 
+#include <sys/types.h>
+
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -91,6 +93,7 @@ struct ImportRecord {
 struct AccessKeyRecord {
   std::string id;    // "AKIA" and 16 letters and digits
   std::string user;  // Unix name
+  uid_t uid = 0;     // whose name it was
   bool active = true;
   TimePoint created;
   Bytes sealed_secret;  // the secret access key, a text of 40 characters

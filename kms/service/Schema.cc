@@ -321,7 +321,7 @@ std::vector<Operation> KeyfoldOperations() {
        {{"AccessKeyId", Kind::kString, kRequired, "Id of the access key"}}},
       {"iam",
        "AssumeRole",
-       kReadOnly,
+       kChanges,
        "Gives temporary credentials of a role that trusts you.",
        {{"RoleArn", Kind::kString, kRequired, "ARN, or role:NAME"},
         {"RoleSessionName", Kind::kString, false, "Shown in the audit log"},

@@ -188,7 +188,10 @@ Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
 Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
   KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
   if (!IsFollowing(call, answer))
-    KF_RETURN_IF_ERROR(recorder_->AppendUse(recorder_->CallText(call), OkStatus()));
+    KF_RETURN_IF_ERROR(
+        call.operation.read_only
+            ? recorder_->AppendUse(recorder_->CallText(call), OkStatus())
+            : recorder_->Append(recorder_->CallRecord(call, &answer, OkStatus())));
   return answer;
 }
 

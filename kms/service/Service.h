@@ -127,10 +127,13 @@ class Service final : public Kms {
   std::atomic<uint64_t> generation_{1};
   std::mutex followers_mutex_;                 // guards followers_
   std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
-  std::mutex refusals_mutex_;                  // guards the next two
-  std::chrono::steady_clock::time_point refused_at_{};
-  uint64_t refusals_missed_ = 0;
-  std::mutex listener_mutex_;  // guards listener_
+  struct Refusals {
+    std::chrono::steady_clock::time_point recorded{};
+    uint64_t count = 0;  // since then, with it
+  };
+  std::mutex refusals_mutex_;           // guards refusals_
+  std::map<uid_t, Refusals> refusals_;  // of signatures, by the process's user
+  std::mutex listener_mutex_;           // guards listener_
   std::function<void()> listener_;
 };
 

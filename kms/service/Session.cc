@@ -25,6 +25,7 @@ Status UnrecognizedClient() {
 
 std::string SealSession(const RootSecrets& secrets, const Session& session) {
   const std::string body = json{{"user", session.user},
+                                {"uid", session.uid},
                                 {"role", session.role},
                                 {"name", session.name},
                                 {"expires", Milliseconds(session.expires)}}
@@ -45,14 +46,17 @@ Result<Session> OpenSession(const RootSecrets& secrets,
   const json value = json::parse(AsText(*body), nullptr, false);
   if (!value.is_object()) return UnrecognizedClient();
   return Session{
-      access_key_id, value.value("user", ""), value.value("role", ""),
+      access_key_id,
+      value.value("user", ""),
+      value.value("uid", uid_t{0}),
+      value.value("role", ""),
       value.value("name", ""),
       TimePoint(std::chrono::milliseconds(value.value("expires", int64_t{0})))};
 }
 
 SecretBytes SessionSecret(const RootSecrets& secrets,
                           const std::string& access_key_id) {
-  const SecretBytes raw = Hkdf(secrets.sessions, AsBytes(access_key_id),
+  const SecretBytes raw = Hkdf(secrets.session_secrets, AsBytes(access_key_id),
                                AsBytes(kSecretLabel), kSecretBytes);
   return SecretText(raw);
 }

@@ -15,6 +15,7 @@ namespace keyfold {
 struct Session {
   std::string access_key_id;  // "ASIA" and 16 letters and digits
   std::string user;           // Unix name of who assumed the role
+  uid_t uid = 0;              // whose name it was
   std::string role;
   std::string name;  // as the user called it
   TimePoint expires;

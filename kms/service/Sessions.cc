@@ -40,29 +40,30 @@ Answer AssumeRole(Invocation& call) {
   Session session;
   session.role = RoleName(p.String("RoleArn"), call.account.id);
   session.user = call.principal.user_name;
+  session.uid = call.caller.uid;
+  if (session.user.starts_with("uid:"))
+    return Status(Error::kValidation,
+                  "Only a user with a Unix name can assume a role.");
   session.name = p.String("RoleSessionName", session.user);
   KF_RETURN_IF_ERROR(CheckSessionName(session.name));
   const std::string arn = policy::RoleArn(call.account.id, session.role);
   policy::Principal role;
-  const policy::Request request{
-      "sts:AssumeRole", arn, call.WithRequest(BaseConditions(call.account, call.now))};
-  const bool denied =
-      policy::DecideOnAccount(*call.state->iam, call.principal, request).outcome ==
-      policy::Outcome::kExplicitDeny;
-  if (denied || !call.state->iam->AssumeRole(session.role, call.principal, &role))
+  if (call.IsDenied("sts:AssumeRole", arn) ||
+      !call.state->iam->AssumeRole(session.role, call.principal, &role))
     return AccessDenied(call.principal, "sts:AssumeRole", arn);
   session.access_key_id = "ASIA" + ToBase32(RandomBytes(kIdBytes));
   session.expires = call.now + std::chrono::seconds(seconds);
   const SecretBytes secret = SessionSecret(call.secrets, session.access_key_id);
   Bytes text = RevealSecret(secret);
-  json answer = {
-      {"Credentials",
-       {{"AccessKeyId", session.access_key_id},
-        {"SecretAccessKey", std::string(text.begin(), text.end())},
-        {"SessionToken", SealSession(call.secrets, session)},
-        {"Expiration", WireTime(session.expires)}}},
-      {"AssumedRoleUser",
-       {{"AssumedRoleId", session.access_key_id + ":" + session.name}, {"Arn", arn}}}};
+  json answer = {{"Credentials",
+                  {{"AccessKeyId", session.access_key_id},
+                   {"SecretAccessKey", std::string(text.begin(), text.end())},
+                   {"SessionToken", SealSession(call.secrets, session)},
+                   {"Expiration", WireTime(session.expires)}}},
+                 {"AssumedRoleUser",
+                  {{"AssumedRoleId", session.access_key_id + ":" + session.name},
+                   {"Arn", "arn:aws:sts::" + call.account.id + ":assumed-role/" +
+                               session.role + "/" + session.name}}}};
   explicit_bzero(text.data(), text.size());
   return answer;
 }

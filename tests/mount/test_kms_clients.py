@@ -5,6 +5,7 @@ socket, and all must be answered alike."""
 import base64
 import json
 import os
+import pwd
 import re
 import subprocess
 import time
@@ -232,6 +233,7 @@ def test_who_signs_is_who_calls(opened, share):
     last = share.events(eventName='ListKeys')[-1]
     assert last['userIdentity']['userName'] == 'kfcfo'
     assert last['userIdentity']['accessKeyId'] == share.keys['kfcfo']['AccessKeyId']
+    assert last['userIdentity'].get('clientUid') == os.getuid()
     assert last['sourceIPAddress'] == '127.0.0.1'
 
 
@@ -324,12 +326,12 @@ def test_a_request_is_taken_once(share):
 
 
 def test_clock_skew(share):
-    assert 'Keys' in post(share, signed(share, 240))
+    assert 'Keys' in post(share, signed(share, 5))
     share.unmount()
     share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
     assert 'before the endpoint was started' in post(share, signed(share, -290))['message']
     assert post(share, signed(share, -302))['message'].startswith('Signature expired')
-    assert post(share, signed(share, 302))['message'].startswith('Signature not yet current')
+    assert post(share, signed(share, 15))['message'].startswith('Signature not yet current')
 
 
 def test_only_signed_calls_of_the_kms(share):
@@ -391,6 +393,9 @@ def test_assumed_role(share):
                    credentials['SecretAccessKey'], credentials['SessionToken'])
     assert client.call('ListKeys')['Keys']
     record = share.events(eventName='ListKeys')[-1]['userIdentity']
+    assert record['sessionName'] == 'year-end'
+    given = share.events(eventName='AssumeRole')[-1]['responseElements']['credentials']
+    assert given['accessKeyId'] == credentials['AccessKeyId'] == record['accessKeyId']
     assert record['type'] == 'AssumedRole' and record['arn'].endswith(':role/auditor')
     assert refusal(client, 'CreateKey') == 'AccessDeniedException'
     other = Boto3(share.endpoint, REGION, credentials['AccessKeyId'],
@@ -416,6 +421,22 @@ def test_only_this_machine_is_listened_to(share):
             assert 'is no address of this machine alone' in info.value.text
     finally:
         share.mount('--kms-listen', share.endpoint.removeprefix('http://'))
+
+
+def test_a_name_given_to_somebody_else_is_another_user(share):
+    key = access_key(share, 'kfcfo')
+    client = boto(share, key=key['AccessKeyId'], secret=key['SecretAccessKey'])
+    client.call('ListKeys')
+    uid = pwd.getpwnam('kfcfo').pw_uid
+    try:
+        subprocess.run(['usermod', '-u', '54321', 'kfcfo'], check=True)
+        time.sleep(0.6)
+        assert refusal(client, 'ListKeys') == 'UnrecognizedClientException'
+    finally:
+        subprocess.run(['usermod', '-u', str(uid), 'kfcfo'], check=True)
+    time.sleep(0.6)
+    client.call('ListKeys')
+    share.run('kfcfo', 'iam', 'delete-access-key', '--access-key-id', key['AccessKeyId'])
 
 
 def test_tls(share, tmp_path):

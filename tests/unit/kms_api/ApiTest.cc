@@ -190,6 +190,25 @@ TEST_F(ApiTest, LimitsHold) {
             std::string::npos);
   EXPECT_NE(Exchange("POST /x HTTP/1.1\r\nContent-Length: 0\r\n\r\n").find("404"),
             std::string::npos);
+  // What the library would do with forms and ranges is refused.
+  EXPECT_NE(Exchange(Post(target + "Content-Type: multipart/form-data; boundary=x\r\n",
+                          "--x\r\n"))
+                .find("SerializationException"),
+            std::string::npos);
+  const std::string ranged = Exchange(Post(target + "Range: bytes=-,-,0-9\r\n", "{}"));
+  EXPECT_NE(ranged.find("HTTP/1.1 400"), std::string::npos) << ranged;
+  EXPECT_LT(ranged.size(), 1000u);
+  EXPECT_NE(Exchange("POST / HTTP/1.1\r\n" + target + "\r\n").find("HTTP/1.1 400"),
+            std::string::npos);
+  EXPECT_NE(Exchange("POST / HTTP/1.1\r\n" + target +
+                     "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}")
+                .find("HTTP/1.1 400"),
+            std::string::npos);
+  // Headers have at most 16 KiB.
+  std::string many;
+  for (int i = 0; i < 5000; ++i) many += "a:b\r\n";
+  EXPECT_EQ(Exchange(Post(target + many, "{}")).find("HTTP/1.1 200"),
+            std::string::npos);
   // The library matches Range with a regular expression that recurses.
   Exchange(Post(target + "Range: bytes=" + std::string(8100, '1') + "\r\n", "{}"));
   Exchange(std::string(9000, 'A') + " / HTTP/1.1\r\n\r\n");

@@ -13,6 +13,7 @@ import time
 import botocore.exceptions
 import pytest
 
+from kms_clients import CLIENTS as CLIENT_PROGRAMS
 from kms_clients import Boto3, Refused, open_client
 from share import Failed, as_user, new_share
 
@@ -32,7 +33,9 @@ policies:
     Statement: [{Effect: Allow, Action: ['kms:List*', 'kms:Describe*'], Resource: '*'}]
 """
 REGION = 'local-1'
-CLIENTS = ('socket', 'keyfold', 'aws', 'boto3', 'node')
+NO_NODE = not (CLIENT_PROGRAMS / 'node_modules/@aws-sdk/client-kms').is_dir()
+CLIENTS = ('socket', 'keyfold', 'aws', 'boto3', pytest.param(
+    'node', marks=pytest.mark.xfail(NO_NODE, run=False, reason='npm could not install it')))
 
 
 def access_key(share, user):

@@ -106,7 +106,7 @@ Status VolatileDataFile::Release(uint64_t offset, uint64_t size) {
 Status VolatileDataFile::Sync(bool data_only) {
   std::lock_guard lock(mutex_);
   KF_RETURN_IF_ERROR(Alive());
-  KF_RETURN_IF_ERROR(under_->Sync(data_only));
+  (void)data_only;  // no real power fails
   pages_.clear();
   sizes_.clear();
   return OkStatus();

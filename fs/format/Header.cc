@@ -7,6 +7,7 @@ namespace {
 
 constexpr size_t kHoleSize = 16;
 constexpr uint8_t kTornFlag = 1;
+constexpr uint16_t kFormatWithoutCheckpoints = 1;
 
 Status Corrupt(const char* what) {
   return Status(Error::kCorrupt, std::string("file header: ") + what);
@@ -26,6 +27,7 @@ const char* Complaint(const HeaderSlot& slot) {
   if (slot.key_epoch > kMaxKeyEpoch) return "key epoch is too large";
   if (slot.seals_in_epoch > kMaxSealsPerEpoch) return "seal count is too large";
   if (!slot.holes.FitsLength(slot.length)) return "hole behind the end";
+  if (slot.synced_length > slot.length) return "synced behind the end";
   return nullptr;
 }
 
@@ -92,6 +94,8 @@ Result<Bytes> EncodeHeaderSlot(const HeaderSlot& slot) {
   static_assert(464 + kMaxHoles * kHoleSize < kHeaderMacOffset);
   writer.PadTo(464 + kMaxHoles * kHoleSize);
   writer.Integer(static_cast<uint8_t>(slot.torn ? kTornFlag : 0));
+  writer.Integer(slot.synced_length);
+  writer.Integer(slot.checkpoint);
   writer.PadTo(kHeaderMacOffset);
   return writer.Take();
 }
@@ -104,7 +108,7 @@ Result<HeaderSlot> ParseHeaderSlot(ByteView raw) {
   const auto format = fields.Integer<uint16_t>();
   if (format > kHeaderFormat)
     return Status(Error::kNewerFormat, "the file was written by a newer Keyfold");
-  if (format != kHeaderFormat) return Corrupt("format number");
+  if (format == 0) return Corrupt("format number");
 
   HeaderSlot slot;
   slot.type = static_cast<HeaderType>(fields.Integer<uint16_t>());
@@ -129,6 +133,11 @@ Result<HeaderSlot> ParseHeaderSlot(ByteView raw) {
   const auto flags = fields.Integer<uint8_t>();
   if (flags > kTornFlag) return Corrupt("unknown flags");
   slot.torn = flags == kTornFlag;
+  slot.synced_length = slot.length;
+  if (format > kFormatWithoutCheckpoints) {
+    slot.synced_length = fields.Integer<uint64_t>();
+    slot.checkpoint = fields.Integer<uint64_t>();
+  }
   if (!AllZero(fields.Rest())) return Corrupt("padding is not zero");
   if (const char* complaint = Complaint(slot)) return Corrupt(complaint);
   return slot;

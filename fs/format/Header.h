@@ -19,7 +19,8 @@
 namespace keyfold {
 
 inline constexpr std::string_view kHeaderMagic{"KEYFOLD\x01", 8};
-inline constexpr uint16_t kHeaderFormat = 1;
+// Format 1 lacks synced_length and checkpoint, and is read as well.
+inline constexpr uint16_t kHeaderFormat = 2;
 inline constexpr size_t kHeaderMacOffset = kHeaderSlotSize - kMacSize;  // 992
 inline constexpr size_t kMaxBlobSize = 320;
 inline constexpr size_t kCommitmentSize = 32;
@@ -40,6 +41,10 @@ struct HeaderSlot {
   HoleList holes;
   // Blocks are being overwritten: some may have new entries and old data.
   bool torn = false;
+  // Up to here, at most `length`, the contents survive power loss; what follows once
+  // the checkpoint is closed in which this was written.
+  uint64_t synced_length = 0;
+  uint64_t checkpoint = 0;
 
   bool operator==(const HeaderSlot&) const = default;
 };

@@ -56,11 +56,13 @@ Status SetTimes(Request& r, const InodeRef& inode, int fd, const struct stat& at
     times[1].tv_nsec = UTIME_NOW;
   else if (to_set & FUSE_SET_ATTR_MTIME)
     times[1] = attr.st_mtim;
+  const auto set = [&] {
+    return ::utimensat(fd, "", times, AT_EMPTY_PATH) == 0
+               ? OkStatus()
+               : Status::FromErrno(errno, "utimens");
+  };
   // A header written later would move the time again.
-  if (S_ISREG(inode->type)) KF_RETURN_IF_ERROR(r.vault().WriteBack(inode->ino));
-  if (::utimensat(fd, "", times, AT_EMPTY_PATH) != 0)
-    return Status::FromErrno(errno, "utimens");
-  return OkStatus();
+  return S_ISREG(inode->type) ? r.vault().Hold(inode->ino, set) : set();
 }
 
 Status SetAttributes(Request& r, const InodeRef& inode, const struct stat& attr,

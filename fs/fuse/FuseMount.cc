@@ -121,6 +121,19 @@ bool FuseMount::Impl::HasMemoryFor(Action&& action) {
   }
 }
 
+// WriteBack runs apart from the keeper, as it waits for the disk.
+void FuseMount::Impl::WriteBack() {
+  static constexpr auto kCheckpointInterval = std::chrono::seconds(60);
+  (void)HasMemoryFor([this] {
+    vault.FlushAll();
+    if (std::chrono::steady_clock::now() < checkpoint_at_) return;
+    checkpoint_at_ = std::chrono::steady_clock::now() + kCheckpointInterval;
+    if (const Status status = vault.Checkpoint(); !status.ok())
+      troubles.Tell(status.sys_errno(), "Files cannot be made durable");
+  });
+  writing_back_ = false;
+}
+
 void FuseMount::Impl::Keep() {
   constexpr auto kFlushInterval = std::chrono::seconds(5);
   // A deadline, since steady changes would put off a wait's end for ever.
@@ -136,7 +149,7 @@ void FuseMount::Impl::Keep() {
     const bool revoked = !revoke || HasMemoryFor([this] { vault.Revoke(*this); });
     for (const auto& request : postponed) request();
     if (std::chrono::steady_clock::now() >= flush_at) {
-      (void)HasMemoryFor([this] { vault.FlushAll(); });
+      if (!writing_back_.exchange(true)) settler.Post([this] { WriteBack(); });
       flush_at = std::chrono::steady_clock::now() + kFlushInterval;
     }
     if (stop) return;
@@ -282,6 +295,10 @@ Status FuseMount::Run() {
   impl.vault.keys().SetChangeListener([&impl] { impl.Changed(); });
   impl.keeper = std::thread([&impl] { impl.Keep(); });
   impl.flusher.Start();
+  impl.settler.Start();
+  impl.vault.SetSettler([&impl](const std::shared_ptr<File>& file) {
+    impl.settler.Post([&impl, file] { impl.vault.Settle(file); });
+  });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
   // More threads than that only wake each other on small requests.
@@ -293,7 +310,9 @@ Status FuseMount::Run() {
   impl.vault.keys().SetChangeListener({});
   impl.flusher.Stop();
   impl.StopKeeper();
-  impl.vault.FlushAll();
+  impl.vault.SetSettler({});
+  impl.settler.Stop();
+  impl.vault.SettleAll();
   fuse_remove_signal_handlers(impl.session);
   return result < 0 ? Status::FromErrno(-result, "serve requests") : OkStatus();
 }

@@ -8,6 +8,8 @@
 #include <fuse_lowlevel.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -60,16 +62,20 @@ struct FuseMount::Impl final : PageCache {
   void Postpone(std::function<void()> request);
   void StopKeeper();
   std::thread keeper;
-  // What waits for write-back of one file, and must not keep the keeper.
-  Errands flusher;
+  // What waits for write-back of one file, and must not keep the keeper; and what
+  // waits for the disk.
+  Errands flusher, settler;
 
  private:
   template <typename Action>
   bool HasMemoryFor(Action&& action);
   void Detach(ino_t ino) override;
   void Drop(ino_t ino) override;
+  void WriteBack();
 
-  std::mutex mutex_;  // guards what follows
+  std::atomic<bool> writing_back_{false};
+  std::chrono::steady_clock::time_point checkpoint_at_{};  // the settler's
+  std::mutex mutex_;                                       // guards what follows
   std::condition_variable wake_;
   bool changed_ = false;
   bool stopping_ = false;

@@ -20,8 +20,9 @@ Status File::Gone() {
 }
 
 Result<std::shared_ptr<File>> File::Create(std::unique_ptr<DataFile> data, ino_t ino,
-                                           HeaderSlot header, DataKey dek) {
-  auto file = std::make_shared<File>(std::move(data), ino);
+                                           Checkpoints& checkpoints, HeaderSlot header,
+                                           DataKey dek) {
+  auto file = std::make_shared<File>(std::move(data), ino, checkpoints);
   file->dek_ = dek.Release();
   file->header_key_ = Hkdf(file->dek_, {}, AsBytes(kHeaderKeyLabel));
   const Bytes commitment = HkdfPublic(file->dek_, {}, AsBytes(kCommitmentLabel));
@@ -53,8 +54,8 @@ Result<File::ClaimedHeader> File::Inspect() const {
   return first;
 }
 
-Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
-  std::unique_lock lock(mutex_);
+Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* lost) {
+  std::scoped_lock locks(flush_mutex_, mutex_);
   if (unlocked_) return OkStatus();
   if (wiped_) return Gone();
   const Bytes commitment = HkdfPublic(dek.bytes(), {}, AsBytes(kCommitmentLabel));
@@ -75,17 +76,23 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed) {
       newest = std::move(*slot);
   }
   if (!newest) return Damaged("the file's header does not authenticate");
-  if (BackingSize(newest->length) > info.size)
+  const Checkpoints::State state = checkpoints_.StateOf(newest->checkpoint);
+  if (state == Checkpoints::State::kClosed) newest->synced_length = newest->length;
+  const bool may_lack =
+      state == Checkpoints::State::kTorn && newest->synced_length < newest->length;
+  if (BackingSize(may_lack ? newest->synced_length : newest->length) > info.size)
     return Damaged("the file was cut short in the backing store");
   header_ = std::move(*newest);
   seals_used_ = header_.seals_in_epoch;
+  stable_length_ = marked_length_ = header_.synced_length;
   torn_ = header_.torn;
   dirty_ = false;
   dek_ = CopySecret(dek.bytes());
   header_key_ = std::move(header_key);
   unlocked_ = true;
   Status ready = OkStatus();
-  if (torn_ && header_.length <= kSettleAtOpen) ready = SettleFile();
+  if (may_lack) ready = Recover(PlainSize(info.size), lost);
+  if (ready.ok() && torn_ && header_.length <= kSettleAtOpen) ready = SettleFile();
   // A killed daemon may leave more behind the end than the header knows of.
   if (ready.ok() && info.size > BackingSize(header_.length))
     ready = CutExcess(PlainSize(info.size));
@@ -125,6 +132,16 @@ Status File::WriteHeaderLocked(size_t size) {
 }
 
 Status File::PutHeader(size_t size) {
+  if (unsynced_fill_) {
+    // Once the header no longer says that these are holes, they must be something else.
+    KF_RETURN_IF_ERROR(data_->Sync(true));
+    unsynced_fill_ = false;
+  }
+  std::optional<Checkpoints::Writing> writing;
+  if (header_.synced_length < header_.length) {
+    writing.emplace(checkpoints_);
+    header_.checkpoint = writing->number();
+  }
   ++header_.generation;
   KF_ASSIGN_OR_RETURN(Bytes slot, EncodeHeaderSlot(header_));
   const Sha256Digest mac = HmacSha256(header_key_, slot);
@@ -133,7 +150,7 @@ Status File::PutHeader(size_t size) {
   both.insert(both.end(), slot.begin(), slot.end());
   if (size > both.size()) both.resize(size);
   KF_RETURN_IF_ERROR(data_->WriteAt(0, both));
-  dirty_ = false;
+  dirty_ = quiet_ = false;
   return OkStatus();
 }
 
@@ -142,22 +159,17 @@ Status File::WriteHeader() {
   return WriteSettledHeader();
 }
 
-bool File::TryWriteHeader() {
-  if (!dirty_) return true;
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  return lock.owns_lock() && WriteSettledHeader().ok();
-}
-
 // WriteSettledHeader is for when no write is under way: each that was begun has
-// ended, well or noted in torn_.
+// ended, well or noted in torn_. What a sync leaves to be written moves no times.
 Status File::WriteSettledHeader() {
-  if (dirty_) header_.torn = torn_;
-  return WriteHeaderLocked();
-}
-
-Status File::Sync(bool data_only) {
-  KF_RETURN_IF_ERROR(WriteHeader());
-  return data_->Sync(data_only);
+  if (!dirty_ && !quiet_) return OkStatus();
+  header_.torn = torn_ || overwriting_;
+  if (!header_.torn) flag_synced_ = false;
+  if (dirty_) return WriteHeaderLocked();
+  KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
+  dirty_ = true;
+  KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  return data_->SetTimes(before.accessed, before.modified);
 }
 
 Status File::Rewrap(std::string key_id, Bytes blob) {
@@ -184,9 +196,10 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
 }
 
 void File::Wipe() {
-  std::unique_lock lock(mutex_);
+  std::scoped_lock locks(flush_mutex_, mutex_);
   unlocked_ = false;
   wiped_ = true;
+  staging_.Clear();
   dek_.Reset();
   header_key_.Reset();
   std::scoped_lock guards(identity_mutex_, epochs_mutex_);

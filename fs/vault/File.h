@@ -5,6 +5,10 @@
 // know: names, folders, who may. Thread-safe: mutex_ is held shared to read
 // contents and exclusively to change them, but for whole blocks that are replaced:
 // that takes mutex_ shared and the group's stripe exclusively (GroupStripes).
+//
+// Contents that survive power loss are not written over at once: new blocks wait in
+// memory (Staging) for Flush, which stores their seals, lets these become durable, and
+// then stores the blocks. What lies behind is written in place.
 #pragma once
 
 #include <sys/types.h>
@@ -21,8 +25,10 @@
 #include "fs/backend/DataFile.h"
 #include "fs/format/Geometry.h"
 #include "fs/format/Header.h"
+#include "fs/vault/Checkpoints.h"
 #include "fs/vault/GroupStripes.h"
 #include "fs/vault/SharedMutex.h"
+#include "fs/vault/Staging.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/service/DataKeys.h"
 
@@ -63,17 +69,21 @@ class File {
     HeaderSlot slot;  // the first that parses: enough to ask the KMS
   };
 
-  File(std::unique_ptr<DataFile> data, ino_t ino) : data_(std::move(data)), ino_(ino) {}
+  File(std::unique_ptr<DataFile> data, ino_t ino, Checkpoints& checkpoints)
+      : data_(std::move(data)), ino_(ino), checkpoints_(checkpoints) {}
   // Create writes the header of a new, empty file to `data`.
   static Result<std::shared_ptr<File>> Create(std::unique_ptr<DataFile> data, ino_t ino,
+                                              Checkpoints& checkpoints,
                                               HeaderSlot header, DataKey dek);
   // Inspect reads the header of a file that is not unlocked. kCorrupt,
   // kNewerFormat.
   Result<ClaimedHeader> Inspect() const;
   // Unlock checks the commitment, authenticates the header and takes it into
   // use; nothing changes in a file that is unlocked. kCorrupt when the file was
-  // altered or cut.
-  Status Unlock(const DataKey& dek, const ClaimedHeader& claimed);
+  // altered or cut. What a power failure took of the end, if no Sync had confirmed it,
+  // is missing then, and `lost`, when not null, is how many bytes.
+  Status Unlock(const DataKey& dek, const ClaimedHeader& claimed,
+                uint64_t* lost = nullptr);
   // Identity never waits for reads and writes; empty before Unlock and after Wipe.
   std::optional<FileIdentity> identity() const;
   // The header in use; empty before Unlock.
@@ -99,12 +109,22 @@ class File {
   // end of the file counts as one. kSystem/ENXIO when there is neither.
   enum class Seeking { kData, kHole };
   Result<uint64_t> Seek(uint64_t offset, Seeking what);
-  // WriteHeader stores the header if it changed since; TryWriteHeader only if
-  // nobody is at work on the file, and false if it stays to be written. Sync makes
-  // contents and header survive power loss.
+  // WriteHeader stores the header if it changed since. Sync makes contents and header
+  // survive power loss.
   Status WriteHeader();
-  bool TryWriteHeader();
   Status Sync(bool data_only);
+  // Flush stores blocks that wait, and the header. They wait for a sync in between.
+  Status Flush();
+  // Settle leaves nothing to be done, as before the file is closed; SeemsSettled tells
+  // whether that takes no sync.
+  Status Settle();
+  bool SeemsSettled() const { return staging_.empty() && !overwriting_; }
+  // Hold runs `action` while nothing is stored but by calls of this file.
+  Status Hold(const std::function<Status()>& action);
+  // Mark and Confirm stand around a sync of the whole store: what was there at Mark
+  // survives power loss by then.
+  Status Mark();
+  void Confirm();
   // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
   Status Rewrap(std::string key_id, Bytes blob);
   // Wipe forgets every key; reads and writes fail with EACCES after.
@@ -124,11 +144,28 @@ class File {
   Status ReadBlocks(BlockNo first, MutableBytes out);
   Status ReadRun(BlockNo first, MutableBytes out);
   Status StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count);
+  Status StageBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count);
+  bool IsStable(BlockNo block) const;
   Status SealAndStore(BlockNo first, ByteView plain, bool hole, uint64_t count,
                       bool fresh);
   Status StoreNewGroups(BlockNo first, ByteView plain);
   Status SettleEntries(BlockNo first, MutableBytes entries, bool* changed);
   Status SettleFile();
+
+  // FileStaging.cc: storing what waits. Callers hold flush_mutex_ and mutex_; the
+  // latter is let go during a sync if it is given.
+  using Lock = std::unique_lock<SharedMutex>;
+  Status StoreStaged(Lock* lock);
+  Status StoreEntries(const Staging::Blocks& blocks);
+  Status StoreData(const Staging::Blocks& blocks);
+  Status SyncApart(Lock* lock);
+  Status SyncStaged(Lock* lock);
+  void RaiseStable(uint64_t length);
+  void ConfirmSynced(uint64_t length);
+  Result<std::optional<uint64_t>> SealedLength(BlockNo block, uint64_t least,
+                                               uint64_t most);
+  Result<uint64_t> FindEnd(uint64_t disk_length);
+  Status Recover(uint64_t disk_length, uint64_t* lost);
 
   // FileData.cc: length, holes, partial blocks. Callers hold mutex_.
   Status WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length);
@@ -137,7 +174,11 @@ class File {
   Status MakeRoomForHole();
   Status AddHole(HoleRange range);
   Status Extend(uint64_t length);
-  Status UndoFailed(Status written);
+  Status WriteOnce(uint64_t offset, ByteView data);
+  void KeepKnown();
+  void CutUnknown();
+  Status Grow(const std::function<Status()>& grow);
+  Status Shrink(uint64_t length);
   Status WriteRange(uint64_t offset, ByteView data);
   std::optional<Status> Replace(uint64_t offset, ByteView data);
   Status CutExcess(uint64_t disk_length);
@@ -163,6 +204,8 @@ class File {
 
   const std::unique_ptr<DataFile> data_;
   const ino_t ino_;
+  Checkpoints& checkpoints_;
+  std::mutex flush_mutex_;  // taken before mutex_; held while anything is stored
   mutable SharedMutex mutex_;
   GroupStripes stripes_;            // taken after mutex_
   HeaderSlot header_;               // in use
@@ -174,6 +217,17 @@ class File {
   // Some block's data may belong to its entry's second seal: a write failed
   // half-way, now or before the file was opened.
   std::atomic<bool> torn_ = false;
+  Staging staging_;
+  // Contents up to here may have to survive power loss: blocks of them are staged. At
+  // least header_.synced_length, and more while a sync is under way.
+  std::atomic<uint64_t> stable_length_ = 0;
+  uint64_t marked_length_ = 0;  // what Confirm confirms
+  // Staged blocks were stored since the file was last settled: the header has the flag.
+  std::atomic<bool> overwriting_ = false;
+  bool flag_synced_ = false;    // and the flag is durable
+  bool unsynced_data_ = false;  // stored blocks may not be durable yet
+  bool unsynced_fill_ = false;  // nor what takes a hole's place
+  bool quiet_ = false;          // only header_.synced_length differs from disk
   SecretBytes dek_;
   SecretBytes header_key_;
   mutable std::mutex identity_mutex_;  // guards identity_; taken after mutex_

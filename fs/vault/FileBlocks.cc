@@ -107,6 +107,11 @@ void File::SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
 }
 
 Status File::ReadBlock(BlockNo block, MutableBytes plain) {
+  if (const Staging::Block* staged = staging_.Find(block)) {
+    if (!OpenBlock({{staged->seal, {}}}, block, staged->cipher, plain))
+      return DoesNotOpen(block.value);
+    return OkStatus();
+  }
   std::array<uint8_t, kEntrySize> raw{};
   std::array<uint8_t, kBlockSize> cipher;
   KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(block).value, raw));
@@ -156,21 +161,37 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
             : std::min(count, LastBlockOf(group).value + 1 - first.value) * kEntrySize;
   const MutableBytes scratch = Scratch(apart + size);
   const MutableBytes entries = scratch.first(apart), disk = scratch.subspan(apart);
-  const auto read = [&] {
+  const auto raw_entry = [&](uint64_t i) {
+    return (i + 1) * kEntrySize <= apart
+               ? entries.subspan(i * kEntrySize, kEntrySize)
+               : disk.subspan(EntryOffset(BlockNo(first.value + i)).value - begin,
+                              kEntrySize);
+  };
+  const auto cipher = [&](uint64_t i) {
+    return disk.subspan(DataOffset(BlockNo(first.value + i)).value - begin,
+                        i + 1 == count ? tail : kBlockSize);
+  };
+  const auto read = [&]() -> Result<bool> {
     const GroupStripes::Shared stripes(stripes_, group, GroupOf(last));
-    return data_->ReadBoth({EntryOffset(first).value, entries}, {begin, disk});
+    KF_ASSIGN_OR_RETURN(
+        const bool present,
+        data_->ReadBoth({EntryOffset(first).value, entries}, {begin, disk}));
+    if (staging_.empty() || !present) return present;
+    for (uint64_t i = 0; i < count; ++i) {
+      const Staging::Block* staged = staging_.Find(BlockNo(first.value + i));
+      if (staged == nullptr) continue;
+      BlockEntry{{staged->seal, {}}}.Serialize(raw_entry(i));
+      if (staged->cipher.size() == cipher(i).size())
+        std::copy(staged->cipher.begin(), staged->cipher.end(), cipher(i).begin());
+    }
+    return true;
   };
   KF_ASSIGN_OR_RETURN(const bool present, read());
   if (!present) return Damaged("data or its entries are missing");
   for (uint64_t i = 0; i < count; ++i) {
     const BlockNo block(first.value + i);
-    const ByteView raw =
-        (i + 1) * kEntrySize <= apart
-            ? entries.subspan(i * kEntrySize, kEntrySize)
-            : disk.subspan(EntryOffset(block).value - begin, kEntrySize);
     const size_t bytes = i + 1 == count ? tail : kBlockSize;
-    if (!OpenBlock(BlockEntry::Parse(raw), block,
-                   disk.subspan(DataOffset(block).value - begin, bytes),
+    if (!OpenBlock(BlockEntry::Parse(raw_entry(i)), block, cipher(i),
                    out.subspan(i * kBlockSize, bytes)))
       return DoesNotOpen(block.value);
   }
@@ -205,12 +226,49 @@ Status File::StoreNewGroups(BlockNo first, ByteView plain) {
   return data_->WriteAt(begin, disk);
 }
 
+// IsStable tells whether what the block holds may have to survive power loss.
+bool File::IsStable(BlockNo block) const {
+  return block.value < BlocksOf(stable_length_);
+}
+
+// StageBlocks seals `count` blocks of one group that replace others.
+Status File::StageBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count) {
+  const Bytes nonces = RandomBytes(count * kSealNonceSize);
+  for (uint64_t i = 0; i < count; ++i) {
+    const BlockNo block(first.value + i);
+    const size_t at = i * kBlockSize;
+    const ByteView part =
+        hole ? ByteView()
+             : plain.subspan(at, std::min<size_t>(kBlockSize, plain.size() - at));
+    Staging::Block staged;
+    staged.cipher.resize(part.size());
+    SealBlock(block, ByteView(nonces).subspan(i * kSealNonceSize, kSealNonceSize), part,
+              hole, staged.cipher, &staged.seal);
+    staging_.Put(block, std::move(staged));
+  }
+  return OkStatus();
+}
+
 // StoreBlocks seals `count` blocks of one group and stores their entries, the
-// new seal first and the one it replaces second, then the data.
+// new seal first and the one it replaces second, then the data; or stages them.
 Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t count) {
   const uint64_t old_blocks = BlocksOf(header_.length);
   const bool fresh =
       first.value >= old_blocks || header_.holes.Contains(GroupOf(first));
+  if (!fresh && IsStable(first)) {
+    const uint64_t staged = std::min(count, BlocksOf(stable_length_) - first.value);
+    const size_t size = hole ? 0 : std::min<size_t>(plain.size(), staged * kBlockSize);
+    KF_RETURN_IF_ERROR(ReserveSeals(staged));
+    // The file's last block may grow.
+    const BlockNo last(first.value + staged - 1);
+    const size_t grown = size - std::min<size_t>(size, (staged - 1) * kBlockSize);
+    if (grown > BlockBytes(last, header_.length))
+      KF_RETURN_IF_ERROR(data_->Truncate(DataOffset(last).value + grown));
+    KF_RETURN_IF_ERROR(StageBlocks(first, plain.first(size), hole, staged));
+    if (staged == count) return OkStatus();
+    return StoreBlocks(BlockNo(first.value + staged), plain.subspan(size), hole,
+                       count - staged);
+  }
   if (!fresh && !header_.torn) {
     // Until the data is written, entries hold seals of two states.
     header_.torn = true;
@@ -284,6 +342,7 @@ Status File::SettleEntries(BlockNo first, MutableBytes entries, bool* changed) {
 // SettleFile does so for the whole file, after which no block is torn.
 Status File::SettleFile() {
   const uint64_t blocks = BlocksOf(header_.length);
+  bool settled = false;
   for (uint64_t block = 0; block < blocks;) {
     const GroupNo group = GroupOf(BlockNo(block));
     const uint64_t end = std::min(LastBlockOf(group).value + 1, blocks);
@@ -294,9 +353,11 @@ Status File::SettleFile() {
       bool changed = false;
       KF_RETURN_IF_ERROR(SettleEntries(BlockNo(block), entries, &changed));
       if (changed) KF_RETURN_IF_ERROR(data_->WriteAt(at, entries));
+      settled |= changed;
     }
     block = end;
   }
+  if (settled) KF_RETURN_IF_ERROR(data_->Sync(true));
   torn_ = header_.torn = false;
   dirty_ = true;
   return OkStatus();

@@ -32,28 +32,45 @@ Status File::CutExcess(uint64_t disk_length) {
   if (keep != 0 && !header_.holes.Contains(GroupOf(last)) &&
       disk_length > header_.length) {
     std::array<uint8_t, kBlockSize> plain{};
-    // The last block may have been sealed at the longer or the shorter length.
-    const uint64_t on_disk = BlockBytes(last, disk_length);
-    const Status whole = ReadBlock(last, MutableBytes(plain).first(on_disk));
-    if (!whole.ok())
-      KF_RETURN_IF_ERROR(ReadBlock(last, MutableBytes(plain).first(keep)));
+    // The last block may be sealed at any length that the file had meanwhile.
+    Status read = ReadBlock(last, MutableBytes(plain).first(keep));
+    if (!read.ok()) {
+      const uint64_t most = BlockBytes(last, disk_length);
+      KF_ASSIGN_OR_RETURN(const auto sealed, SealedLength(last, keep, most));
+      if (sealed) read = ReadBlock(last, MutableBytes(plain).first(*sealed));
+    }
+    KF_RETURN_IF_ERROR(read);
     KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), header_.length));
+    KF_RETURN_IF_ERROR(SyncStaged(nullptr));
   }
   return data_->Truncate(BackingSize(header_.length));
 }
 
-// UndoFailed leaves the file as long as it is known to be after a write that failed
-// half-way (a full disk, no memory). It returns how the write ended.
-Status File::UndoFailed(Status written) {
-  if (written.ok()) return written;
+// KeepKnown leaves the file as long as it is known to be after a write that failed
+// half-way (a full disk, no memory), and CutUnknown cuts what was stored behind.
+void File::KeepKnown() {
   (void)OrNoMemory([&] {
     header_.holes.TruncateTo(header_.length);
     dirty_ = true;
+    // The last block may be staged longer than it is.
+    const BlockNo last = BlockOf(PlainOffset(header_.length));
+    const uint64_t keep = header_.length % kBlockSize;
+    const Staging::Block* staged = staging_.Find(last);
+    if (staged == nullptr || staged->cipher.size() <= keep) return OkStatus();
+    std::array<uint8_t, kBlockSize> plain;
+    KF_RETURN_IF_ERROR(
+        ReadBlock(last, MutableBytes(plain).first(staged->cipher.size())));
+    KF_RETURN_IF_ERROR(ReserveSeals(1));
+    return StageBlocks(last, ByteView(plain).first(keep), false, 1);
+  });
+}
+
+void File::CutUnknown() {
+  (void)OrNoMemory([&] {
     KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
     if (info.size <= BackingSize(header_.length)) return OkStatus();
     return CutExcess(PlainSize(info.size));
   });
-  return written;
 }
 
 // FillGroup gives every block of a hole group, up to the end of the file, a
@@ -68,6 +85,7 @@ Status File::FillGroup(GroupNo group) {
 }
 
 Status File::FillRange(HoleRange range) {
+  unsynced_fill_ |= FirstBlockOf(range.first).value < BlocksOf(stable_length_);
   for (uint64_t g = range.first.value; g < range.end(); ++g) {
     const uint64_t first = FirstBlockOf(GroupNo(g)).value;
     const uint64_t end =
@@ -116,6 +134,7 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
     if (whole && without.Contains(group) && without.Remove(group).ok()) {
       // Zeros until the list no longer names it: there is nothing to keep.
       KF_RETURN_IF_ERROR(StoreNewGroups(BlockNo(block), plain.first(bytes)));
+      unsynced_fill_ |= IsStable(BlockNo(block));
       header_.holes = std::move(without);
       dirty_ = true;
     } else {
@@ -184,8 +203,15 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
       data.size() % kBlockSize != 0 || offset > header_.length ||
       data.size() > header_.length - offset ||
       GroupOf(BlockNo(first.value + count - 1)) != group ||
-      header_.holes.Contains(group) || !header_.torn)
+      header_.holes.Contains(group))
     return std::nullopt;
+  const bool stable = IsStable(BlockNo(first.value + count - 1));
+  if (stable) {
+    if (!TakeSeals(count)) return std::nullopt;
+    const auto stripe = stripes_.Exclusive(group);
+    return StageBlocks(first, data, false, count);
+  }
+  if (IsStable(first) || !header_.torn) return std::nullopt;
   // So that the entries come from the disk before anybody has to wait for the group.
   std::array<uint8_t, kEntrySize> entry;
   (void)data_->ReadAt(EntryOffset(first).value, entry);
@@ -197,13 +223,28 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
 }
 
 Status File::Write(uint64_t offset, ByteView data) {
+  // Of all files together; who goes beyond stores what its own file has staged.
+  constexpr size_t kMostStaged = 64 << 20;
+  const Status written = WriteOnce(offset, data);
+  if (!written.ok()) {
+    std::scoped_lock locks(flush_mutex_, mutex_);
+    if (unlocked_) CutUnknown();
+    return written;
+  }
+  if (Staging::InAll() > kMostStaged && !staging_.empty()) return Flush();
+  return OkStatus();
+}
+
+Status File::WriteOnce(uint64_t offset, ByteView data) {
   if (const auto replaced = Replace(offset, data)) return *replaced;
   std::unique_lock lock(mutex_);
   if (!unlocked_) return Gone();
   if (data.empty()) return OkStatus();
   if (offset > kMaxFileSize || data.size() > kMaxFileSize - offset)
     return Status::FromErrno(EFBIG, "write");
-  return UndoFailed(OrNoMemory([&] { return WriteRange(offset, data); }));
+  const Status written = OrNoMemory([&] { return WriteRange(offset, data); });
+  if (!written.ok()) KeepKnown();
+  return written;
 }
 
 // WriteRange writes what may begin behind the end, and begin and end inside a block.
@@ -236,23 +277,39 @@ Status File::WriteRange(uint64_t offset, ByteView data) {
 }
 
 Status File::Truncate(uint64_t length) {
-  std::unique_lock lock(mutex_);
+  std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();
   if (length > kMaxFileSize) return Status::FromErrno(EFBIG, "truncate");
   if (length == header_.length) return OkStatus();
-  if (length > header_.length)
-    return UndoFailed(OrNoMemory([&] { return Extend(length); }));
+  if (length > header_.length) return Grow([&] { return Extend(length); });
+  return Shrink(length);
+}
+
+// Grow runs what makes the file longer, or leaves it as it is.
+Status File::Grow(const std::function<Status()>& grow) {
+  const Status grown = OrNoMemory(grow);
+  if (!grown.ok()) {
+    KeepKnown();
+    CutUnknown();
+  }
+  return grown;
+}
+
+Status File::Shrink(uint64_t length) {
   const BlockNo last = BlockOf(PlainOffset(length));
   const uint64_t keep = length % kBlockSize;
   const bool reseal = keep != 0 && !header_.holes.Contains(GroupOf(last));
+  // What survives power loss must not lose its end before that, too, is durable.
+  const bool stable = IsStable(last);
+  if (stable) KF_RETURN_IF_ERROR(StoreStaged(nullptr));
   std::array<uint8_t, kBlockSize> plain{};
   if (reseal)
     KF_RETURN_IF_ERROR(
         ReadBlock(last, MutableBytes(plain).first(BlockBytes(last, header_.length))));
   // The header goes first: it says what is cut before anything is.
-  const uint64_t old_length = header_.length;
-  const HoleList old_holes = header_.holes;
+  const HeaderSlot before = header_;
   header_.length = length;
+  header_.synced_length = std::min(header_.synced_length, length);
   header_.holes.TruncateTo(length);
   dirty_ = true;
   Status cut = WriteHeaderLocked();
@@ -264,12 +321,23 @@ Status File::Truncate(uint64_t length) {
   }
   explicit_bzero(plain.data(), plain.size());
   if (!cut.ok()) {
-    header_.length = old_length;
-    header_.holes = old_holes;
+    header_.length = before.length;
+    header_.synced_length = before.synced_length;
+    header_.holes = before.holes;
     dirty_ = true;
     return cut;
   }
-  if (length == 0) torn_ = header_.torn = false;
+  marked_length_ = std::min(marked_length_, length);
+  staging_.Drop(BlockNo(BlocksOf(length)), UINT64_MAX);
+  if (stable) {
+    unsynced_data_ = true;  // the header
+    KF_RETURN_IF_ERROR(SyncStaged(nullptr));
+  }
+  stable_length_ = std::min<uint64_t>(stable_length_, length);
+  if (length == 0) {
+    torn_ = overwriting_ = false;
+    if (header_.torn) dirty_ = true;
+  }
   return data_->Truncate(BackingSize(length));
 }
 

@@ -17,7 +17,7 @@ Status File::ReserveBlocks(uint64_t offset, uint64_t end) {
 }
 
 Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
-  std::unique_lock lock(mutex_);
+  std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();
   if (offset > kMaxFileSize || size > kMaxFileSize - offset)
     return Status::FromErrno(EFBIG, "fallocate");
@@ -29,7 +29,7 @@ Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
     return reserved;
   }
   if (keep_size || end <= header_.length) return OkStatus();
-  return UndoFailed(OrNoMemory([&] { return Extend(end); }));
+  return Grow([&] { return Extend(end); });
 }
 
 Status File::ZeroPart(BlockNo block, uint64_t from, uint64_t to) {
@@ -81,13 +81,15 @@ Status File::ZeroGroups(HoleRange range, std::vector<Span>* unused) {
   }
   KF_RETURN_IF_ERROR(added);
   dirty_ = true;
+  staging_.Drop(FirstBlockOf(range.first),
+                LastBlockOf(GroupNo(range.end() - 1)).value + 1);
   unused->push_back({EntryPageOffset(range.first).value,
                      EntryPageOffset(GroupNo(range.end())).value});
   return OkStatus();
 }
 
 Status File::Zero(uint64_t offset, uint64_t size, bool release) {
-  std::unique_lock lock(mutex_);
+  std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();
   if (offset >= header_.length) return OkStatus();
   const uint64_t end = offset + std::min(size, header_.length - offset);
@@ -124,8 +126,11 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
   // holes on disk too.
   dirty_ = true;
   KF_RETURN_IF_ERROR(WriteSettledHeader());
-  if (!release) return OkStatus();
+  if (!release && !IsStable(first)) return OkStatus();
+  KF_RETURN_IF_ERROR(StoreStaged(nullptr));
   KF_RETURN_IF_ERROR(data_->Sync(true));
+  unsynced_data_ = false;
+  if (!release) return OkStatus();
   for (const Span& span : unused)
     // Contents do not depend on whether the backing store gives space back.
     if (const Status status = data_->Release(span.begin, span.end - span.begin);
@@ -154,10 +159,13 @@ Result<uint64_t> File::RunEnd(BlockNo first, bool* hole) {
   KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(EntryOffset(first).value, entries));
   if (n != entries.size()) return Status(Error::kCorrupt, "block entries are missing");
   for (uint64_t block = first.value; block < end; ++block) {
+    const Staging::Block* staged = staging_.Find(BlockNo(block));
     const Seal seal =
-        BlockEntry::Parse(
-            entries.subspan((block - first.value) * kEntrySize, kEntrySize))
-            .seals[0];
+        staged != nullptr
+            ? staged->seal
+            : BlockEntry::Parse(
+                  entries.subspan((block - first.value) * kEntrySize, kEntrySize))
+                  .seals[0];
     const bool is_hole =
         IsCurrent(seal) && seal.hole &&
         ContentKey(*seal.epoch)

@@ -14,14 +14,15 @@
 namespace keyfold {
 
 class GroupStripes {
-  static constexpr size_t kStripes = 8;
-
  public:
+  static constexpr size_t kStripes = 8;
+  static constexpr size_t IndexOf(GroupNo group) { return group.value % kStripes; }
+
   std::unique_lock<SharedMutex> Exclusive(GroupNo group) {
-    return std::unique_lock(stripes_[group.value % kStripes]);
+    return std::unique_lock(stripes_[IndexOf(group)]);
   }
   std::unique_lock<SharedMutex> TryExclusive(GroupNo group) {
-    return std::unique_lock(stripes_[group.value % kStripes], std::try_to_lock);
+    return std::unique_lock(stripes_[IndexOf(group)], std::try_to_lock);
   }
 
   // Shared holds the stripes of all groups from `first` to `last` for as long as it

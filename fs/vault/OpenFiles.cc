@@ -13,7 +13,7 @@ Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
       auto it = entries_.find(ino);
       if (it == entries_.end() && data != nullptr) {
         handle->first = true;
-        Entry entry{std::make_shared<File>(std::move(data), ino), {}};
+        Entry entry{std::make_shared<File>(std::move(data), ino, checkpoints_), {}};
         it = entries_.emplace(ino, std::move(entry)).first;
       }
       if (it != entries_.end()) {
@@ -40,29 +40,30 @@ OpenFiles::Entry* OpenFiles::EntryOf(const std::shared_ptr<File>& file) {
   return it != entries_.end() && it->second.file == file ? &it->second : nullptr;
 }
 
-void OpenFiles::Leave(const std::shared_ptr<Handle>& handle) noexcept {
+bool OpenFiles::Leave(const std::shared_ptr<Handle>& handle) noexcept {
   const std::shared_ptr<File> file = handle->file;
   // The last to leave must find nothing to write, as a newcomer reads the header
   // from disk; only one who is alone can be the last.
   (void)file->WriteHeader();
   std::lock_guard lock(mutex_);
   Entry* entry = EntryOf(file);
-  if (entry == nullptr) return;
+  if (entry == nullptr) return true;
   std::erase(entry->handles, handle);
-  DropUnusedLocked(file);
+  return DropUnusedLocked(file);
 }
 
 void OpenFiles::DropUnused(const std::shared_ptr<File>& file) {
   std::lock_guard lock(mutex_);
-  DropUnusedLocked(file);
+  (void)DropUnusedLocked(file);
 }
 
-void OpenFiles::DropUnusedLocked(const std::shared_ptr<File>& file) {
+bool OpenFiles::DropUnusedLocked(const std::shared_ptr<File>& file) {
   const Entry* entry = EntryOf(file);
-  if (entry == nullptr || !entry->handles.empty() || entry->revoking) return;
-  if (!file->WriteHeader().ok()) return;
+  if (entry == nullptr || !entry->handles.empty() || entry->revoking) return true;
+  if (!file->SeemsSettled() || !file->WriteHeader().ok()) return false;
   file->Wipe();
   entries_.erase(file->ino());
+  return true;
 }
 
 std::shared_ptr<File> OpenFiles::Find(ino_t ino) const {

@@ -19,6 +19,8 @@ class OpenFiles {
  public:
   using Handles = std::vector<std::shared_ptr<Handle>>;
 
+  explicit OpenFiles(Checkpoints& checkpoints) : checkpoints_(checkpoints) {}
+
   // Join registers `handle` with the file of `ino`, which `open` provides when
   // none is open, and sets its `file` and `first`. kSystem/EAGAIN while the file
   // is being revoked: the caller asks again after that.
@@ -26,11 +28,11 @@ class OpenFiles {
               const std::function<Result<std::unique_ptr<DataFile>>()>& open);
   // Add registers a new file and its first handle.
   void Add(const std::shared_ptr<File>& file, const std::shared_ptr<Handle>& handle);
-  // Leave forgets the handle, and the file with its last one. A file whose header
-  // could not be written stays, to be opened again or to be dropped later.
-  void Leave(const std::shared_ptr<Handle>& handle) noexcept;
+  // Leave forgets the handle, and the file with its last one. A file that is not
+  // settled stays, to be opened again or to be settled and dropped later: then false.
+  bool Leave(const std::shared_ptr<Handle>& handle) noexcept;
 
-  // DropUnused forgets the file if no handle refers to it and its header is written.
+  // DropUnused forgets the file if no handle refers to it and it is settled.
   void DropUnused(const std::shared_ptr<File>& file);
 
   std::shared_ptr<File> Find(ino_t ino) const;
@@ -51,9 +53,10 @@ class OpenFiles {
     Handles handles;
     bool revoking = false;
   };
-  void DropUnusedLocked(const std::shared_ptr<File>& file);
+  bool DropUnusedLocked(const std::shared_ptr<File>& file);
   Entry* EntryOf(const std::shared_ptr<File>& file);
 
+  Checkpoints& checkpoints_;
   mutable std::mutex mutex_;
   std::map<ino_t, Entry> entries_;
 };

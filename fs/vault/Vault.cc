@@ -6,8 +6,13 @@
 
 namespace keyfold {
 
-Vault::Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys)
-    : options_(options), vault_keys_(key, options.store_id), keys_(keys) {}
+Vault::Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys,
+             std::unique_ptr<Checkpoints> checkpoints)
+    : options_(options),
+      vault_keys_(key, options.store_id),
+      keys_(keys),
+      checkpoints_(std::move(checkpoints)),
+      files_(*checkpoints_) {}
 
 Vault::~Vault() = default;
 
@@ -32,7 +37,8 @@ Status Vault::CreateTree(const VaultOptions& options, const MetadataKey& key,
 
 Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
                                            const MetadataKey& key, DataKeys& keys) {
-  std::unique_ptr<Vault> vault(new Vault(options, key, keys));
+  KF_ASSIGN_OR_RETURN(auto checkpoints, Checkpoints::Open(keys));
+  std::unique_ptr<Vault> vault(new Vault(options, key, keys, std::move(checkpoints)));
   auto folder = OpenAt(AT_FDCWD, options.tree_path, O_PATH | O_DIRECTORY);
   if (!folder.ok())
     return Status::FromErrno(folder.status().sys_errno(), "open " + options.tree_path);

@@ -110,12 +110,19 @@ class Vault {
                                            const Caller& caller, KeyUse use,
                                            const std::string& path,
                                            const char* event = "OpenFile");
+  // Close leaves to `settle_later` (SetSettler) what takes long.
   void Close(const std::shared_ptr<Handle>& handle) noexcept;
+  // SetSettler says who calls Settle for files that were closed; by default Close does
+  // so itself.
+  void SetSettler(std::function<void(std::shared_ptr<File>)> settle_later) {
+    settle_later_ = std::move(settle_later);
+  }
+  void Settle(const std::shared_ptr<File>& file) noexcept;
   // HasWriters tells whether someone has the file open for writing.
   bool HasWriters(const std::shared_ptr<File>& file) const;
-  // WriteBack stores the header of the file if it is open, so that nothing is
-  // written to the backing file later.
-  Status WriteBack(ino_t ino);
+  // Hold stores the header of the file if it is open, and runs `action` while nothing
+  // is written to the backing file but by writing to the file.
+  Status Hold(ino_t ino, const std::function<Status()>& action);
   Status SetFileKey(const Place& place, int fd, const std::string& key,
                     const Caller& caller, const std::string& path);
   // FileKey returns the CMK id the file's header names, unauthenticated.
@@ -162,13 +169,20 @@ class Vault {
   // right is dropped from `cache`, its other handles go stale, and its keys are
   // wiped. Called from one thread.
   void Revoke(PageCache& cache);
-  // FlushAll writes back headers that lag behind.
+  // FlushAll writes back what lags behind, and SettleAll what is left when nothing
+  // will be written any more. They wait for the disk.
   void FlushAll();
+  void SettleAll();
+  // Checkpoint makes all that was written until now survive power loss, if there is
+  // anything. Called from one thread, as SettleAll is.
+  Status Checkpoint();
   Status StatFs(struct statvfs* out);
 
  private:
-  Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys);
+  Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys,
+        std::unique_ptr<Checkpoints> checkpoints);
 
+  Status SyncTree();
   EncryptionContext ContextOf(const FileIdentity& file) const;
   bool LoseRights(const std::shared_ptr<File>& file);
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
@@ -178,9 +192,11 @@ class Vault {
   const VaultOptions options_;
   const VaultKeys vault_keys_;
   DataKeys& keys_;
+  const std::unique_ptr<Checkpoints> checkpoints_;
   std::shared_ptr<Folder> root_;
   dev_t device_ = 0;  // of the store's filesystem
   OpenFiles files_;
+  std::function<void(std::shared_ptr<File>)> settle_later_;
   std::mutex names_mutex_;  // held while bindings are read, changed and written
 };
 

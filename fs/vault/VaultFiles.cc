@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -68,8 +69,9 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   if (::fstat(made.fd(), &st) != 0) return Status::FromErrno(errno, "stat");
   KF_ASSIGN_OR_RETURN(out.fd, Reopen(made.fd(), O_PATH));
   KF_ASSIGN_OR_RETURN(
-      auto file, File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
-                              std::move(header), std::move(wrapped.key)));
+      auto file,
+      File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
+                   *checkpoints_, std::move(header), std::move(wrapped.key)));
   files_.Add(file, out.handle);
   Closing closing(*this, out.handle);
   // From here on a right that ends is noticed; what ended before is asked for.
@@ -137,7 +139,12 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
     KF_ASSIGN_OR_RETURN(
         const DataKey dek,
         keys_.UnwrapDataKey(handle->caller, claimed.slot.blob, context, handle->path));
-    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed));
+    uint64_t lost = 0;
+    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed, &lost));
+    if (lost > 0)
+      KF_RETURN_IF_ERROR(keys_.RecordFileEvent(handle->caller, identity->key_id,
+                                               {"RecoverFile", event.path, event.use},
+                                               OkStatus()));
   }
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)
@@ -153,7 +160,12 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
 }
 
 void Vault::Close(const std::shared_ptr<Handle>& handle) noexcept {
-  files_.Leave(handle);
+  if (files_.Leave(handle)) return;
+  if (!settle_later_) return Settle(handle->file);
+  (void)OrNoMemory([&] {
+    settle_later_(handle->file);
+    return OkStatus();
+  });
 }
 
 bool Vault::HasWriters(const std::shared_ptr<File>& file) const {
@@ -162,9 +174,9 @@ bool Vault::HasWriters(const std::shared_ptr<File>& file) const {
                      [](const auto& handle) { return handle->use != KeyUse::kRead; });
 }
 
-Status Vault::WriteBack(ino_t ino) {
+Status Vault::Hold(ino_t ino, const std::function<Status()>& action) {
   const auto file = files_.Find(ino);
-  return file == nullptr ? OkStatus() : file->WriteHeader();
+  return file == nullptr ? action() : file->Hold(action);
 }
 
 Result<std::string> Vault::FileKey(int fd) {
@@ -174,7 +186,8 @@ Result<std::string> Vault::FileKey(int fd) {
   if (const auto file = files_.Find(st.st_ino))
     if (const auto identity = file->identity()) return identity->key_id;
   KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
-  const File file(std::make_unique<PosixDataFile>(std::move(real)), st.st_ino);
+  const File file(std::make_unique<PosixDataFile>(std::move(real)), st.st_ino,
+                  *checkpoints_);
   KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
   return claimed.slot.key_id;
 }
@@ -225,15 +238,54 @@ void Vault::Revoke(PageCache& cache) {
       handle->lost_errno.compare_exchange_strong(none, ESTALE);
     }
     cache.Drop(file->ino());
-    (void)file->WriteHeader();
+  }
+  for (const auto& file : affected) {
+    (void)file->Settle();
     file->Wipe();
     files_.EndRevoke(file);
   }
 }
 
+void Vault::Settle(const std::shared_ptr<File>& file) noexcept {
+  // What fails is tried again with FlushAll.
+  (void)OrNoMemory([&] { return file->Settle(); });
+  files_.DropUnused(file);
+}
+
+// Who closes a file and does not sync it is not told how storing it ended.
 void Vault::FlushAll() {
+  for (const auto& file : files_.All()) {
+    if (files_.HandlesOf(file).empty())
+      Settle(file);
+    else
+      (void)file->Flush();
+  }
+}
+
+void Vault::SettleAll() {
+  Status settled = OkStatus();
   for (const auto& file : files_.All())
-    if (file->TryWriteHeader()) files_.DropUnused(file);
+    if (const Status status = file->Settle(); !status.ok()) settled = status;
+  if (settled.ok()) settled = SyncTree();
+  // Else the files say which of their contents are there.
+  if (settled.ok()) (void)checkpoints_->CloseAll();
+}
+
+Status Vault::SyncTree() {
+  // Syncing takes a descriptor that is open for reading.
+  KF_ASSIGN_OR_RETURN(const UniqueFd tree,
+                      OpenAt(root_->fd(), ".", O_RDONLY | O_DIRECTORY));
+  return ::syncfs(tree.get()) == 0 ? OkStatus() : Status::FromErrno(errno, "syncfs");
+}
+
+Status Vault::Checkpoint() {
+  if (!checkpoints_->InUse()) return OkStatus();
+  checkpoints_->Next();
+  const auto files = files_.All();
+  for (const auto& file : files) KF_RETURN_IF_ERROR(file->Mark());
+  KF_RETURN_IF_ERROR(SyncTree());
+  for (const auto& file : files) file->Confirm();
+  return checkpoints_->Close();
 }
 
 }  // namespace keyfold

@@ -85,6 +85,10 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       return OkStatus();
     }
     case Table::kSettings: {
+      if (row.id.starts_with(kNoteRow)) {
+        KF_ASSIGN_OR_RETURN(state.notes[row.id.substr(kNoteRow.size())],
+                            ParseNote(body));
+      }
       if (!row.id.starts_with(kAccessKeyRow)) return OkStatus();
       const std::string id = row.id.substr(kAccessKeyRow.size());
       KF_ASSIGN_OR_RETURN(state.access_keys[id], ParseAccessKey(id, body));

@@ -101,6 +101,12 @@ class DataKeys {
                                                const EncryptionContext& to,
                                                const std::string& path) = 0;
 
+  // Notes are small values that the vault keeps with the keys: as durable as they are,
+  // and guarded as they are against being changed or put back. ReadNote is empty for
+  // one that was never kept.
+  virtual Result<Bytes> ReadNote(const std::string& name) = 0;
+  virtual Status KeepNote(const std::string& name, ByteView value) = 0;
+
   // Generation grows with every change of a policy, grant, key state or IAM.
   virtual uint64_t Generation() const = 0;
   // SetChangeListener calls `listener` (on any thread, no lock held) after

@@ -205,4 +205,19 @@ Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blo
   return WrapDataKey(caller, std::move(key), kReEncrypt, to_key_id, to, path);
 }
 
+Result<Bytes> Service::ReadNote(const std::string& name) {
+  const auto state = catalog_->state();
+  const auto it = state->notes.find(name);
+  return it == state->notes.end() ? Bytes() : it->second;
+}
+
+Status Service::KeepNote(const std::string& name, ByteView value) {
+  std::lock_guard lock(write_mutex_);
+  nlohmann::json record = OwnRecord("store.keyfold", "KeepNote");
+  record["requestParameters"] = {{"name", name}};
+  Transaction transaction(*catalog_->state());
+  transaction.PutNote(name, Bytes(value.begin(), value.end()));
+  return CommitRecorded(std::move(record), std::move(transaction));
+}
+
 }  // namespace keyfold

@@ -215,4 +215,8 @@ Result<AccessKeyRecord> ParseAccessKey(const std::string& id, const json& body) 
   });
 }
 
+Result<Bytes> ParseNote(const json& body) {
+  return Guarded("note", [&] { return BytesOf(body.at("value")); });
+}
+
 }  // namespace keyfold

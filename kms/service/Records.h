@@ -115,6 +115,7 @@ Result<GrantRecord> ParseGrant(const std::string& id, const nlohmann::json& body
 Result<ImportRecord> ParseImport(const std::string& id, const nlohmann::json& body);
 Result<AccessKeyRecord> ParseAccessKey(const std::string& id,
                                        const nlohmann::json& body);
+Result<Bytes> ParseNote(const nlohmann::json& body);
 
 // Times in rows are milliseconds since 1970; on the wire, seconds.
 int64_t Milliseconds(TimePoint time);

@@ -63,6 +63,8 @@ class Service final : public Kms {
                                        const std::string& to_key_id,
                                        const EncryptionContext& to,
                                        const std::string& path) override;
+  Result<Bytes> ReadNote(const std::string& name) override;
+  Status KeepNote(const std::string& name, ByteView value) override;
   uint64_t Generation() const override { return generation_; }
   void SetChangeListener(std::function<void()> listener) override;
 

@@ -142,6 +142,11 @@ void Transaction::PutIam(std::string text, policy::Iam iam,
   next_.iam = std::make_shared<const policy::IamIndex>(std::move(iam), account);
 }
 
+void Transaction::PutNote(const std::string& name, Bytes value) {
+  PutSetting(std::string(kNoteRow) + name, {{"value", ToBase64(value)}});
+  next_.notes[name] = std::move(value);
+}
+
 void Transaction::PutSetting(const std::string& name, const nlohmann::json& value) {
   Put(Table::kSettings, name, value);
 }

@@ -25,6 +25,7 @@ struct State {
   std::map<std::string, std::shared_ptr<const GrantIndex>, std::less<>> grants;
   std::map<std::string, ImportRecord, std::less<>> imports;
   std::map<std::string, AccessKeyRecord, std::less<>> access_keys;
+  std::map<std::string, Bytes, std::less<>> notes;  // DataKeys::KeepNote
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
 
@@ -65,6 +66,7 @@ class Transaction {
   void PutAccessKey(AccessKeyRecord key);
   void RemoveAccessKey(const std::string& id);
   void PutIam(std::string text, policy::Iam iam, const std::string& account);
+  void PutNote(const std::string& name, Bytes value);
   void PutSetting(const std::string& name, const nlohmann::json& value);
 
  private:
@@ -77,7 +79,8 @@ class Transaction {
 };
 
 std::string VersionRowId(const std::string& key_id, uint32_t version);
-// Access keys are rows of the settings: this and the key's id.
+// Access keys are rows of the settings: this and the key's id. So are notes.
 inline constexpr std::string_view kAccessKeyRow = "access-key/";
+inline constexpr std::string_view kNoteRow = "note/";
 
 }  // namespace keyfold

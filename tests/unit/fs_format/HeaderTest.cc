@@ -24,6 +24,8 @@ HeaderSlot Sample() {
   slot.seals_in_epoch = 77;
   EXPECT_TRUE(slot.holes.Add({GroupNo(1), 2}).ok());
   EXPECT_TRUE(slot.holes.Add({GroupNo(4), 1}).ok());
+  slot.synced_length = 999999;
+  slot.checkpoint = 0x1112131415161718;
   return slot;
 }
 
@@ -38,7 +40,7 @@ Error ParseError(ByteView raw) { return ParseHeaderSlot(raw).status().error(); }
 TEST(HeaderTest, GoldenBytes) {
   std::string expected =
       "4b4559464f4c4401"
-      "0100"
+      "0200"
       "0100"
       "0807060504030201"
       "101112131415161718191a1b1c1d1e1f"
@@ -57,7 +59,12 @@ TEST(HeaderTest, GoldenBytes) {
       "0200000000000000"
       "0400000000000000"
       "0100000000000000";
-  expected += std::string(2 * (992 - 464 - 32), '0');
+  expected += std::string(2 * (848 - 464 - 32), '0');
+  expected +=
+      "00"
+      "3f420f0000000000"
+      "1817161514131211";
+  expected += std::string(2 * (992 - 865), '0');
   EXPECT_EQ(ToHex(EncodeHeaderSlot(Sample()).value()), expected);
 }
 
@@ -75,6 +82,7 @@ TEST(HeaderTest, RoundTripOfRandomSlots) {
     for (int i = 0; i < 30; ++i)
       (void)slot.holes.Add({GroupNo(1 + random() % 1000), 1 + random() % 9});
     slot.holes.TruncateTo(slot.length);
+    slot.synced_length = slot.length - random() % (slot.length + 1);
     auto parsed = ParseHeaderSlot(WithMac(slot));
     ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
     ASSERT_EQ(*parsed, slot);
@@ -92,12 +100,13 @@ TEST(HeaderTest, EveryByteMutationIsRefusedOrVisible) {
       auto parsed = ParseHeaderSlot(raw);
       if (!parsed.ok()) {
         const bool newer = at == 8 || at == 9;
-        ASSERT_EQ(parsed.status().error(), newer && (raw[9] != 0 || raw[8] > 1)
+        ASSERT_EQ(parsed.status().error(), newer && (raw[9] != 0 || raw[8] > 2)
                                                ? Error::kNewerFormat
                                                : Error::kCorrupt)
             << at << " " << flip;
         continue;
       }
+      ASSERT_FALSE(at == 8 && raw[8] == 1) << "fields that format 1 lacks are read";
       const Bytes again = EncodeHeaderSlot(*parsed).value();
       ASSERT_TRUE(std::equal(again.begin(), again.end(), raw.begin()))
           << at << " " << flip;
@@ -115,7 +124,20 @@ TEST(HeaderTest, EveryBitOfPaddingIsChecked) {
   };
   check(90 + 3, 410);
   check(464 + 32, 848);
-  check(849, 992);
+  check(865, 992);
+}
+
+TEST(HeaderTest, FormatOneHadNoCheckpoints) {
+  Bytes raw = WithMac(Sample());
+  raw[8] = 1;
+  EXPECT_EQ(ParseError(raw), Error::kCorrupt);  // its padding is not zero
+  std::fill(raw.begin() + 849, raw.begin() + 865, uint8_t{0});
+  HeaderSlot expected = Sample();
+  expected.synced_length = expected.length;
+  expected.checkpoint = 0;
+  const auto parsed = ParseHeaderSlot(raw);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(*parsed, expected);
 }
 
 TEST(HeaderTest, OneFlagIsKnown) {
@@ -162,7 +184,9 @@ TEST(HeaderTest, EncodeRefusesWhatParseWould) {
   EXPECT_EQ(error([](HeaderSlot& s) { s.blob.clear(); }), kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.blob.resize(kMaxBlobSize + 1); }), kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.length = kMaxFileSize + 1; }), kBad);
-  EXPECT_EQ(error([](HeaderSlot& s) { s.length = 100; }), kBad);  // holes behind it
+  EXPECT_EQ(error([](HeaderSlot& s) { s.length = s.synced_length = 100; }),
+            kBad);  // holes behind it
+  EXPECT_EQ(error([](HeaderSlot& s) { s.synced_length = s.length + 1; }), kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.key_epoch = kMaxKeyEpoch + 1; }), kBad);
   EXPECT_EQ(error([](HeaderSlot& s) { s.seals_in_epoch = kMaxSealsPerEpoch + 1; }),
             kBad);

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "TestHeader.h"
+#include "TestKeys.h"
 #include "fs/vault/File.h"
 
 namespace keyfold {
@@ -28,10 +29,11 @@ class BackingCopy {
     if (fd < 0) std::abort();
     path_ = name;
     auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1,
-                             TestHeader(), DataKey(CopySecret(dek_)));
+                             *checkpoints_, TestHeader(), DataKey(CopySecret(dek_)));
     EXPECT_TRUE(file.ok()) << file.status().ToString();
     EXPECT_TRUE(fill(**file).ok());
-    EXPECT_TRUE((*file)->WriteHeader().ok());
+    EXPECT_TRUE((*file)->Sync(false).ok());
+    EXPECT_TRUE((*file)->Settle().ok());
     original_ = Snapshot();
   }
   ~BackingCopy() { ::unlink(path_.c_str()); }
@@ -52,12 +54,17 @@ class BackingCopy {
     const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
     EXPECT_TRUE(WriteAt(fd.get(), 0, snapshot).ok());
   }
+  // Crash begins a run that follows one that did not end.
+  void Crash() {
+    runs_.push_back(std::move(checkpoints_));  // files that are open go on with it
+    checkpoints_ = Checkpoints::Open(keys_).value();
+  }
   // Open opens and unlocks it, through what `wrap` puts around the real file.
   Result<std::shared_ptr<File>> Open(const Wrap& wrap = {}) const {
     std::unique_ptr<DataFile> data = std::make_unique<PosixDataFile>(
         UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)));
     if (wrap) data = wrap(std::move(data));
-    auto file = std::make_shared<File>(std::move(data), 1);
+    auto file = std::make_shared<File>(std::move(data), 1, *checkpoints_);
     KF_ASSIGN_OR_RETURN(const auto claimed, file->Inspect());
     KF_RETURN_IF_ERROR(file->Unlock(DataKey(CopySecret(dek_)), claimed));
     return file;
@@ -65,6 +72,9 @@ class BackingCopy {
 
  private:
   const SecretBytes dek_ = RandomSecret(kKeySize);
+  TestKeys keys_;
+  std::unique_ptr<Checkpoints> checkpoints_ = Checkpoints::Open(keys_).value();
+  std::vector<std::unique_ptr<Checkpoints>> runs_;
   std::string path_;
   Bytes original_;
 };

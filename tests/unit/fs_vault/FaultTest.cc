@@ -123,6 +123,7 @@ class FaultTest : public testing::TestWithParam<Operation> {
   }
   // Reopen opens the file as the daemon after one that was killed.
   std::shared_ptr<File> Reopen() {
+    copy_->Crash();
     auto file = copy_->Open();
     EXPECT_TRUE(file.ok()) << file.status().ToString();
     return file.ok() ? *file : nullptr;
@@ -262,6 +263,7 @@ class PromiseTest : public testing::Test {
     disk_->InjectFault({});
     const Bytes before = copy_.Snapshot();
     ASSERT_TRUE(file.Write(5 * kBlockSize, Text(kBlockSize, 77)).ok());
+    ASSERT_TRUE(file.Flush().ok());
     Bytes after = copy_.Snapshot();
     const auto at = static_cast<long>(DataOffset(BlockNo(5)).value);
     std::copy_n(before.begin() + at, kBlockSize, after.begin() + at);
@@ -278,9 +280,10 @@ TEST_F(PromiseTest, AFlagThatWasNotWrittenIsWrittenLater) {
   // Seals are reserved now, so that the header is written for the flag alone.
   const Bytes text = Text(kLength, 1);
   ASSERT_TRUE(file->Write(0, ByteView(text).first(kBlockSize)).ok());
-  ASSERT_TRUE(file->WriteHeader().ok());
+  ASSERT_TRUE(file->Settle().ok());
+  ASSERT_TRUE(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).ok());
   disk_->InjectFault(Fault{1, EIO});
-  ASSERT_EQ(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).sys_errno(), EIO);
+  ASSERT_EQ(file->Flush().sys_errno(), EIO);
   for (int round = 0; round < 3; ++round) {
     ASSERT_NO_FATAL_FAILURE(CutOffBeforeData(*file));
     file = Open();
@@ -295,8 +298,8 @@ TEST_F(PromiseTest, SealsThatWereNotReservedAreNotMade) {
   auto file = Open();
   ASSERT_NE(file, nullptr);
   const uint64_t bound = file->header().seals_in_epoch;
-  // A file just opened reserves anew; the flag goes first.
-  disk_->InjectFault(Fault{2, EIO});
+  // A file just opened reserves anew.
+  disk_->InjectFault(Fault{1, EIO});
   ASSERT_EQ(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).sys_errno(), EIO);
   disk_->InjectFault({});
   ASSERT_TRUE(file->Write(5 * kBlockSize, Text(kBlockSize, 50)).ok());

@@ -98,7 +98,52 @@ TEST_F(FileTest, CuttingAtABlockIsDamage) {
   ASSERT_TRUE(file_->WriteHeader().ok());
   ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(BackingSize(3 * kBlockSize))),
             0);
+  EXPECT_EQ(Reopen().error(), Error::kCorrupt);
+}
+
+// What a power failure may have taken is missing, and no more is allowed for.
+class CrashTest : public FileTest {
+ protected:
+  // Three blocks are synced, two more only written.
+  void SetUp() override {
+    FileTest::SetUp();
+    ASSERT_TRUE(
+        file_->Write(0, Bytes(text_.begin(), text_.begin() + 3 * kBlockSize)).ok());
+    ASSERT_TRUE(file_->Sync(false).ok());
+    ASSERT_TRUE(
+        file_->Write(3 * kBlockSize, Bytes(text_.begin() + 3 * kBlockSize, text_.end()))
+            .ok());
+    ASSERT_TRUE(file_->Settle().ok());
+  }
+  void Cut(uint64_t length) {
+    ASSERT_EQ(::truncate(path_.c_str(), static_cast<off_t>(BackingSize(length))), 0);
+  }
+  const Bytes text_ = RandomBytes(5 * kBlockSize);
+};
+
+TEST_F(CrashTest, AnEndThatWasNotSyncedMayBeMissing) {
+  Cut(4 * kBlockSize + 17);
+  ASSERT_TRUE(Reopen(false).ok());
+  EXPECT_EQ(ReadAll(), Bytes(text_.begin(), text_.begin() + 4 * kBlockSize));
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(file_->length(), 4 * kBlockSize);
+}
+
+TEST_F(CrashTest, WhatWasSyncedMayNot) {
+  Cut(3 * kBlockSize - 1);
   EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
+}
+
+TEST_F(CrashTest, NothingMayAfterTheCheckpointIsClosed) {
+  checkpoints_->Next();
+  ASSERT_TRUE(checkpoints_->Close().ok());
+  Cut(4 * kBlockSize);
+  EXPECT_EQ(Reopen(false).error(), Error::kCorrupt);
+}
+
+TEST_F(CrashTest, NorWhileItIsOpen) {
+  Cut(4 * kBlockSize);
+  EXPECT_EQ(Reopen().error(), Error::kCorrupt);
 }
 
 TEST_F(FileTest, BlocksCannotBeSwapped) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "TestHeader.h"
+#include "TestKeys.h"
 #include "fs/vault/File.h"
 
 namespace keyfold {
@@ -25,7 +26,7 @@ class OpenFileTest : public testing::Test {
     path_ = name;
     dek_ = RandomSecret(kKeySize);
     auto file = File::Create(std::make_unique<PosixDataFile>(UniqueFd(fd)), 1,
-                             TestHeader(), DataKey(CopySecret(dek_)));
+                             *checkpoints_, TestHeader(), DataKey(CopySecret(dek_)));
     ASSERT_TRUE(file.ok()) << file.status().ToString();
     file_ = *file;
   }
@@ -34,15 +35,19 @@ class OpenFileTest : public testing::Test {
   // Reopen drops the open file as SIGKILL would, unless `flush` is set.
   Status Reopen(bool flush = true) {
     if (flush) {
-      EXPECT_TRUE(file_->WriteHeader().ok());
+      EXPECT_TRUE(file_->Settle().ok());
     }
     file_.reset();
+    if (!flush) checkpoints_ = Checkpoints::Open(keys_).value();
     UniqueFd fd(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
-    file_ = std::make_shared<File>(std::make_unique<PosixDataFile>(std::move(fd)), 1);
+    file_ = std::make_shared<File>(std::make_unique<PosixDataFile>(std::move(fd)), 1,
+                                   *checkpoints_);
     KF_ASSIGN_OR_RETURN(const auto claimed, file_->Inspect());
     return file_->Unlock(DataKey(CopySecret(dek_)), claimed);
   }
 
+  TestKeys keys_;
+  std::unique_ptr<Checkpoints> checkpoints_ = Checkpoints::Open(keys_).value();
   std::string path_;
   SecretBytes dek_;
   std::shared_ptr<File> file_;

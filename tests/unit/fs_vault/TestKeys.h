@@ -2,6 +2,7 @@
 // test takes and gives back.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -18,9 +19,10 @@ class TestKeys : public DataKeys {
   static constexpr char kKeyTwo[] = "22222222-2222-4222-8222-222222222222";
 
   std::set<uid_t> denied;
-  std::string denied_key;               // to everybody
-  std::vector<std::string> authorized;  // event names
+  std::string denied_key;                         // to everybody
+  std::vector<std::string> authorized, recorded;  // event names
   uint64_t generation = 1;
+  std::map<std::string, Bytes> notes;
 
   Result<std::string> ResolveKey(const std::string& key) override {
     if (key == kKeyOne || key == kKeyTwo) return key;
@@ -40,8 +42,9 @@ class TestKeys : public DataKeys {
                ? Status(Error::kAccessDenied, "no right")
                : OkStatus();
   }
-  Status RecordFileEvent(const Caller&, const std::string&, const FileEvent&,
+  Status RecordFileEvent(const Caller&, const std::string&, const FileEvent& event,
                          const Status&) override {
+    recorded.push_back(event.name);
     return OkStatus();
   }
   Result<WrappedDataKey> GenerateDataKey(const Caller&, const std::string& key_id,
@@ -62,6 +65,11 @@ class TestKeys : public DataKeys {
                                        const std::string&) override {
     KF_ASSIGN_OR_RETURN(SecretBytes dek, Unwrap(blob, from));
     return Wrap(std::move(dek), to_key_id, to);
+  }
+  Result<Bytes> ReadNote(const std::string& name) override { return notes[name]; }
+  Status KeepNote(const std::string& name, ByteView value) override {
+    notes[name] = Bytes(value.begin(), value.end());
+    return OkStatus();
   }
   uint64_t Generation() const override { return generation; }
   void SetChangeListener(std::function<void()>) override {}

@@ -440,5 +440,65 @@ TEST_F(VaultTest, AFolderKeepsItsNameWhenItsKeyIsSetWhileItIsRenamed) {
   EXPECT_EQ(OpenFolder(a).value()->key_id(), folder->key_id());
 }
 
+// A run that ended badly may have lost the end of what it wrote last, and no other.
+TEST_F(VaultTest, OnlyTheLastCheckpointOfABadEndMayLackSomething) {
+  const Place early{root_, "early"}, late{root_, "late"};
+  const std::string text(20000, 'x');
+  MakeFile(early, text);
+  ASSERT_TRUE(vault_->Checkpoint().ok());
+  MakeFile(late, text);
+  const auto cut = [&](const Place& place) {
+    ASSERT_EQ(::truncate(Backing(place).c_str(),
+                         static_cast<off_t>(BackingSize(2 * kBlockSize))),
+              0);
+  };
+  cut(early);
+  cut(late);
+  EXPECT_EQ(Open(late).status().error(), Error::kCorrupt) << "nothing has ended";
+  Mount();
+  EXPECT_EQ(Open(early).status().error(), Error::kCorrupt);
+  EXPECT_TRUE(keys_.recorded.empty());
+  const auto handle = Open(late);
+  ASSERT_TRUE(handle.ok()) << handle.status().ToString();
+  EXPECT_EQ((*handle)->file->length(), 2 * kBlockSize);
+  EXPECT_EQ(keys_.recorded, std::vector<std::string>{"RecoverFile"});
+  vault_->Close(*handle);
+}
+
+TEST_F(VaultTest, ARunThatEndedWellLostNothing) {
+  const Place a{root_, "a"};
+  MakeFile(a, std::string(20000, 'x'));
+  vault_->SettleAll();
+  Mount();
+  ASSERT_EQ(::truncate(Backing(a).c_str(), static_cast<off_t>(BackingSize(4096))), 0);
+  EXPECT_EQ(Open(a).status().error(), Error::kCorrupt);
+}
+
+TEST_F(VaultTest, WhatIsClosedIsSettledByTheSettler) {
+  const Place a{root_, "a"};
+  MakeFile(a, std::string(20000, 'x'));
+  ASSERT_TRUE(vault_->Checkpoint().ok());
+  std::vector<std::shared_ptr<File>> later;
+  vault_->SetSettler([&](std::shared_ptr<File> file) { later.push_back(file); });
+  auto handle = Open(a, KeyUse::kWrite);
+  ASSERT_TRUE(handle.ok());
+  ASSERT_TRUE((*handle)->file->Write(0, AsBytes("new")).ok());
+  vault_->Close(*handle);
+  ASSERT_EQ(later.size(), 1u);
+  EXPECT_FALSE(later[0]->SeemsSettled());
+  EXPECT_EQ(Read(a).value().substr(0, 4), "newx") << "opened again meanwhile";
+  vault_->Settle(later[0]);
+  EXPECT_TRUE(later[0]->SeemsSettled());
+  EXPECT_FALSE(later[0]->identity()) << "it should be dropped";
+  Mount();
+  EXPECT_EQ(Read(a).value().substr(0, 4), "newx");
+}
+
+TEST_F(VaultTest, ANoteOfCheckpointsThatIsDamagedIsRefused) {
+  vault_->SettleAll();
+  keys_.notes["checkpoints"].push_back(0);
+  EXPECT_EQ(Vault::Open(options_, metadata_, keys_).status().error(), Error::kCorrupt);
+}
+
 }  // namespace
 }  // namespace keyfold

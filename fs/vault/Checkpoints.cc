@@ -12,7 +12,8 @@ namespace {
 constexpr char kNote[] = "checkpoints";
 constexpr uint8_t kNoteVersion = 1;
 // A run that did not end costs one or two; what is forgotten counts as closed.
-constexpr size_t kMostTorn = 4096;
+// A record of the note must hold them all.
+constexpr size_t kMostTorn = 256;
 // How many numbers are kept ahead, so that Next need not wait for the key store.
 constexpr uint64_t kAhead = 2;
 

@@ -214,7 +214,7 @@ Result<Bytes> Service::ReadNote(const std::string& name) {
 Status Service::KeepNote(const std::string& name, ByteView value) {
   std::lock_guard lock(write_mutex_);
   nlohmann::json record = OwnRecord("store.keyfold", "KeepNote");
-  record["requestParameters"] = {{"name", name}};
+  record["requestParameters"] = {{"name", name}, {"value", ToBase64(value)}};
   Transaction transaction(*catalog_->state());
   transaction.PutNote(name, Bytes(value.begin(), value.end()));
   return CommitRecorded(std::move(record), std::move(transaction));

@@ -151,6 +151,13 @@ Outcome ChangeIam(Event& event) {
   return Outcome::kDone;
 }
 
+Outcome KeepNote(Event& event) {
+  auto value = FromBase64(Text(event.Parameter("value")));
+  if (!value) return Outcome::kNothing;
+  event.transaction.PutNote(Text(event.Parameter("name")), *std::move(value));
+  return Outcome::kDone;
+}
+
 Outcome UpdateAccessKey(Event& event) {
   const auto& keys = event.transaction.next().access_keys;
   const auto it = keys.find(Text(event.Parameter("accessKeyId")));
@@ -210,6 +217,7 @@ constexpr ReplayRule kReplayRules[] = {
     {"GetParametersForImport", Ignore},
     {"RestoreKeyStore", Ignore},
     {"SealStore", Ignore},
+    {"KeepNote", KeepNote},
     {"CloseStore", Ignore},
 };
 

@@ -456,9 +456,9 @@ TEST_F(VaultTest, OnlyTheLastCheckpointOfABadEndMayLackSomething) {
   cut(late);
   EXPECT_EQ(Open(late).status().error(), Error::kCorrupt) << "nothing has ended";
   Mount();
-  EXPECT_EQ(Open(early).status().error(), Error::kCorrupt);
+  EXPECT_EQ(Open({root_, "early"}).status().error(), Error::kCorrupt);
   EXPECT_TRUE(keys_.recorded.empty());
-  const auto handle = Open(late);
+  const auto handle = Open({root_, "late"});
   ASSERT_TRUE(handle.ok()) << handle.status().ToString();
   EXPECT_EQ((*handle)->file->length(), 2 * kBlockSize);
   EXPECT_EQ(keys_.recorded, std::vector<std::string>{"RecoverFile"});
@@ -470,8 +470,10 @@ TEST_F(VaultTest, ARunThatEndedWellLostNothing) {
   MakeFile(a, std::string(20000, 'x'));
   vault_->SettleAll();
   Mount();
-  ASSERT_EQ(::truncate(Backing(a).c_str(), static_cast<off_t>(BackingSize(4096))), 0);
-  EXPECT_EQ(Open(a).status().error(), Error::kCorrupt);
+  const Place there{root_, "a"};
+  ASSERT_EQ(::truncate(Backing(there).c_str(), static_cast<off_t>(BackingSize(4096))),
+            0);
+  EXPECT_EQ(Open(there).status().error(), Error::kCorrupt);
 }
 
 TEST_F(VaultTest, WhatIsClosedIsSettledByTheSettler) {
@@ -491,7 +493,7 @@ TEST_F(VaultTest, WhatIsClosedIsSettledByTheSettler) {
   EXPECT_TRUE(later[0]->SeemsSettled());
   EXPECT_FALSE(later[0]->identity()) << "it should be dropped";
   Mount();
-  EXPECT_EQ(Read(a).value().substr(0, 4), "newx");
+  EXPECT_EQ(Read({root_, "a"}).value().substr(0, 4), "newx");
 }
 
 TEST_F(VaultTest, ANoteOfCheckpointsThatIsDamagedIsRefused) {

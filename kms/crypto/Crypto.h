@@ -131,6 +131,30 @@ class RsaPrivateKey {
   std::unique_ptr<Impl> impl_;
 };
 
+// SigningKey signs with Ed25519 (RFC 8032): equal messages give equal signatures.
+class SigningKey {
+ public:
+  static SigningKey Generate();
+  // FromSeed takes the 32 bytes that Seed gave; kCorrupt for another size.
+  static Result<SigningKey> FromSeed(const SecretBytes& seed);
+  SigningKey(SigningKey&&) noexcept;
+  SigningKey& operator=(SigningKey&&) noexcept;
+  ~SigningKey();
+  SecretBytes Seed() const;
+  // SubjectPublicKeyInfo, DER (RFC 8410), 44 bytes.
+  Bytes PublicKeyDer() const;
+  Bytes Sign(ByteView message) const;  // 64 bytes
+
+ private:
+  SigningKey();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+// VerifySignature is false for anything but a signature of `message` by the Ed25519
+// key whose SubjectPublicKeyInfo is `public_key_der`, hostile bytes included.
+[[nodiscard]] bool VerifySignature(ByteView public_key_der, ByteView message,
+                                   ByteView signature);
+
 // For the edges where plaintext must cross: a client's own data key in a KMS
 // reply, a passphrase that was typed. Copies; the caller answers for the copy.
 Bytes RevealSecret(const SecretBytes& secret);

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "fs/cli/AuditText.h"
+#include "fs/cli/AuditWords.h"
 #include "fs/cli/Commands.h"
 #include "fs/cli/KmsCall.h"
 #include "fs/cli/Report.h"
@@ -14,14 +15,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::chrono::milliseconds kFollowInterval{500};
-
-struct AuditWords {
-  TargetOptions target;
-  std::string format = "text";
-  std::string since, user, key;
-  int limit = 0;
-  bool follow = false;
-};
 
 // Printer writes records, and remembers the aliases of keys: asking is itself a
 // call that is recorded, so it is done only for keys not seen before.
@@ -61,7 +54,67 @@ class Printer {
   std::map<std::string, std::string> names_;  // by key id
 };
 
-Result<json> RequestOfWords(const AuditWords& words) {
+Status ShowLog(const AuditWords& words) {
+  KF_ASSIGN_OR_RETURN(json request, AuditRequest(words));
+  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
+  Printer printer(*connection, words.format);
+  for (;;) {
+    uint64_t last = 0;
+    std::string damage;
+    KF_ASSIGN_OR_RETURN(const auto events,
+                        AuditEvents(*connection, request, &last, &damage));
+    KF_RETURN_IF_ERROR(printer.Show(events));
+    if (!damage.empty()) return {Error::kCorrupt, damage};
+    if (!words.follow) return OkStatus();
+    request["AfterSequence"] = last;
+    request.erase("MaxResults");
+    std::this_thread::sleep_for(kFollowInterval);
+  }
+}
+
+using Action = Status (*)(const AuditWords&);
+
+// Verb is a subcommand that does something else than show the log.
+CLI::App* Verb(CLI::App* audit, const char* name, const char* help, Action action,
+               const std::shared_ptr<Action>& chosen, const char* example) {
+  CLI::App* verb = audit->add_subcommand(name, help);
+  verb->fallthrough();
+  verb->footer(std::string("Example:\n  ") + example);
+  verb->callback([action, chosen] { *chosen = action; });
+  return verb;
+}
+
+void AddVerbs(CLI::App* audit, const std::shared_ptr<AuditWords>& words,
+              const std::shared_ptr<Action>& chosen) {
+  CLI::App* verify =
+      Verb(audit, "verify", "Checks that no record was changed or removed", VerifyAudit,
+           chosen,
+           "keyfold audit verify\n"
+           "  keyfold audit verify --copy audit-*.log audit.log --public-key key.pem");
+  verify
+      ->add_option("--copy", words->copies,
+                   "Copies of the log's files instead, without the store or any secret")
+      ->type_name("FILE...");
+  verify
+      ->add_option("--public-key", words->public_key,
+                   "For --copy: what 'keyfold audit public-key' printed")
+      ->type_name("FILE");
+  Verb(audit, "public-key", "Prints the key that the log's digests verify with",
+       ShowPublicKey, chosen, "keyfold audit public-key > key.pem");
+  Verb(audit, "archive", "Begins a new file of the log; prints the archive's name",
+       ArchiveAudit, chosen, "keyfold audit archive");
+  Verb(audit, "archives", "Lists the archives of the log", ListAuditArchives, chosen,
+       "keyfold audit archives");
+  Verb(audit, "release", "Lets an archive, and those before it, be moved away",
+       ReleaseAudit, chosen, "keyfold audit release audit-000000000001.log")
+      ->add_option("archive", words->archive, "Its name")
+      ->required()
+      ->type_name("ARCHIVE");
+}
+
+}  // namespace
+
+Result<json> AuditRequest(const AuditWords& words) {
   json request = json::object();
   if (!words.since.empty()) {
     const auto since = ParseSince(words.since, Clock::System().Now());
@@ -77,49 +130,27 @@ Result<json> RequestOfWords(const AuditWords& words) {
   return request;
 }
 
-// AddOlder fetches what did not fit the answer, back to the first record asked for.
-Status AddOlder(Connection& connection, json request, json answer,
-                std::vector<json>* events) {
-  const auto wanted = request.value("MaxResults", size_t{100000});
-  while (answer.value("Truncated", false) && events->size() < wanted) {
-    request["BeforeSequence"] = events->front().value("sequence", uint64_t{0});
-    request["MaxResults"] = wanted - events->size();
+Result<std::vector<json>> AuditEvents(Connection& connection, const json& wanted,
+                                      uint64_t* last, std::string* damage) {
+  json request = wanted;
+  const auto limit = request.value("MaxResults", size_t{100000});
+  KF_ASSIGN_OR_RETURN(json answer, connection.Call("audit", "LookupEvents", request));
+  *last = answer.value("LastSequence", uint64_t{0});
+  *damage = answer.value("Damage", "");
+  auto events = answer.value("Events", std::vector<json>());
+  while (answer.value("Truncated", false) && events.size() < limit) {
+    request["BeforeSequence"] = events.front().value("sequence", uint64_t{0});
+    request["MaxResults"] = limit - events.size();
     KF_ASSIGN_OR_RETURN(answer, connection.Call("audit", "LookupEvents", request));
+    if (const std::string older = answer.value("Damage", ""); !older.empty())
+      *damage = older;
     auto older = answer.value("Events", std::vector<json>());
     if (older.empty()) break;
-    events->insert(events->begin(), std::make_move_iterator(older.begin()),
-                   std::make_move_iterator(older.end()));
+    events.insert(events.begin(), std::make_move_iterator(older.begin()),
+                  std::make_move_iterator(older.end()));
   }
-  return OkStatus();
+  return events;
 }
-
-Status ShowLog(const AuditWords& words) {
-  KF_ASSIGN_OR_RETURN(json request, RequestOfWords(words));
-  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
-  Printer printer(*connection, words.format);
-  for (;;) {
-    KF_ASSIGN_OR_RETURN(const json answer,
-                        connection->Call("audit", "LookupEvents", request));
-    auto events = answer.value("Events", std::vector<json>());
-    KF_RETURN_IF_ERROR(AddOlder(*connection, request, answer, &events));
-    KF_RETURN_IF_ERROR(printer.Show(events));
-    if (!words.follow) return OkStatus();
-    request["AfterSequence"] = answer.value("LastSequence", uint64_t{0});
-    request.erase("MaxResults");
-    std::this_thread::sleep_for(kFollowInterval);
-  }
-}
-
-Status Verify(const AuditWords& words) {
-  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
-  KF_ASSIGN_OR_RETURN(const json answer,
-                      connection->Call("audit", "VerifyLog", json::object()));
-  if (words.format == "json") return Print(answer.dump(4) + "\n");
-  return Print("The audit log is whole: " + Cell(answer.value("Records", json(0))) +
-               " records.\n");
-}
-
-}  // namespace
 
 void AddAudit(CLI::App& app, Run* run) {
   const auto words = std::make_shared<AuditWords>();
@@ -128,7 +159,8 @@ void AddAudit(CLI::App& app, Run* run) {
   AddOutputOption(audit, &words->format);
   audit->add_option("--since", words->since, "A time, or how long ago: 10m, 2h, 3d")
       ->type_name("TIME");
-  audit->add_option("--user", words->user, "Only what this user did");
+  audit->add_option("--user", words->user,
+                    "Only what this user did: NAME, user:NAME or an ARN");
   audit->add_option("--key", words->key, "Only what concerns this key");
   audit
       ->add_option("--limit", words->limit,
@@ -136,15 +168,11 @@ void AddAudit(CLI::App& app, Run* run) {
       ->check(CLI::Range(1, 100000));
   audit->add_flag("--follow", words->follow, "Go on with records as they are made");
   audit->footer("Example:\n  keyfold audit --since 2h --user accounts");
-  CLI::App* verify =
-      audit->add_subcommand("verify", "Checks that no record was changed or removed");
-  verify->fallthrough();
-  verify->footer("Example:\n  keyfold audit verify");
-  const auto verifying = std::make_shared<bool>(false);
-  verify->callback([verifying] { *verifying = true; });
-  audit->callback([words, verifying, run] {
-    *run = [words, verifying] {
-      const Status status = *verifying ? Verify(*words) : ShowLog(*words);
+  const auto chosen = std::make_shared<Action>(ShowLog);
+  AddVerbs(audit, words, chosen);
+  audit->callback([words, chosen, run] {
+    *run = [words, chosen] {
+      const Status status = (*chosen)(*words);
       return status.ok() ? 0 : Fail(status);
     };
   });

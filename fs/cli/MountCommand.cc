@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <memory>
 
 #include "fs/cli/Commands.h"
@@ -33,15 +34,38 @@ Status CheckListening(const MountFlags& flags) {
   return OkStatus();
 }
 
+// ParseLogSize reads "500M": a number of bytes, or of KiB, MiB, GiB.
+Result<uint64_t> ParseLogSize(const std::string& text) {
+  constexpr std::string_view kUnits = "KMG";
+  constexpr uint64_t kLeast = 1 << 20, kMost = uint64_t{1} << 40;
+  uint64_t size = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, size);
+  unsigned shift = 0;
+  if (const char* unit = parsed.ptr; parsed.ec == std::errc() && unit + 1 == end)
+    if (const size_t at = kUnits.find(*unit); at != std::string_view::npos)
+      shift = 10 * (static_cast<unsigned>(at) + 1);
+  const bool whole = parsed.ec == std::errc() && (parsed.ptr == end || shift != 0);
+  if (!whole || size > kMost >> shift || size << shift < kLeast)
+    return Status(Error::kUsage,
+                  "--audit-log-size expects a size such as 64M, 1M to 1024G.");
+  return size << shift;
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
   for (const std::string& word : words.options) list += word + ",";
   KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
-  for (const auto value : {&MountFlags::root_key, &MountFlags::kms_listen,
-                           &MountFlags::tls_certificate, &MountFlags::tls_key})
+  for (const auto value :
+       {&MountFlags::root_key, &MountFlags::kms_listen, &MountFlags::tls_certificate,
+        &MountFlags::tls_key, &MountFlags::audit_log_size})
     if (!(words.named.*value).empty()) options.flags.*value = words.named.*value;
   KF_RETURN_IF_ERROR(CheckListening(options.flags));
+  if (!options.flags.audit_log_size.empty()) {
+    KF_ASSIGN_OR_RETURN(options.audit_log_size,
+                        ParseLogSize(options.flags.audit_log_size));
+  }
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
   KF_RETURN_IF_ERROR(ReadStoreConfig(words.store).status());
@@ -120,6 +144,10 @@ void AddMount(CLI::App& app, Run* run) {
   mount
       ->add_option("--kms-tls-key", words->named.tls_key, "The certificate's key (PEM)")
       ->type_name("FILE");
+  mount
+      ->add_option("--audit-log-size", words->named.audit_log_size,
+                   "At which size audit.log becomes an archive; 64M if not given")
+      ->type_name("SIZE");
   mount->footer(
       "Returns once the mount answers.\n"
       "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");

@@ -15,6 +15,7 @@ struct MountFlags {
   std::string kms_listen;         // kms-listen=HOST:PORT
   std::string tls_certificate;    // kms-tls-certificate=FILE
   std::string tls_key;            // kms-tls-key=FILE
+  std::string audit_log_size;     // audit-log-size=SIZE
   bool nonempty = false;
   bool debug = false;
 };

@@ -146,6 +146,7 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
                                       [] { return AskPassphrase(false); }));
   LogTo(options.foreground, options.flags.debug);
   store.kms().SetAlertSink([](const std::string& alert) { spdlog::warn("{}", alert); });
+  store.kms().SetAuditLogLimit(options.audit_log_size);
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
   const std::string store_id = store.config().account.store_id;
   KF_ASSIGN_OR_RETURN(auto vault, Vault::Open({store.path() + "/tree", store_id},

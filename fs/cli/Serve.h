@@ -16,6 +16,7 @@ struct ServeOptions {
   std::string store;
   std::string mountpoint;
   MountFlags flags;
+  uint64_t audit_log_size = 64 << 20;  // bytes at which a new file begins
   bool foreground = false;
 };
 

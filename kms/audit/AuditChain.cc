@@ -1,6 +1,12 @@
 #include "kms/audit/AuditChain.h"
 
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "kms/audit/AuditDigest.h"
 #include "kms/audit/AuditRecord.h"
+#include "kms/audit/LineReader.h"
 #include "kms/crypto/Crypto.h"
 
 namespace keyfold {
@@ -8,89 +14,171 @@ namespace {
 
 Status Corrupt(std::string message) { return {Error::kCorrupt, std::move(message)}; }
 
-std::string Place(uint64_t sequence, uint64_t line) {
-  return "record " + std::to_string(sequence) + " (line " + std::to_string(line) + ")";
+const std::string& NoHash() {
+  static const std::string kNone(2 * kSha256Size, '0');
+  return kNone;
+}
+
+// Where a line stands.
+struct Line {
+  const std::string& file;
+  uint64_t number;
+};
+
+std::string Place(uint64_t sequence, const Line& line) {
+  return "Audit record " + std::to_string(sequence) + " (" + line.file + ", line " +
+         std::to_string(line.number) + ")";
 }
 
 // ChainWalk judges one line after another.
 class ChainWalk {
  public:
-  ChainWalk(const SecretBytes& key, const std::optional<AuditHead>& at_least)
-      : key_(key), at_least_(at_least) {}
+  explicit ChainWalk(const ChainRules& rules) : rules_(rules), hash_(NoHash()) {
+    summary_.end.hash = NoHash();
+  }
 
-  AuditHead end() const { return {line_, hash_}; }
+  uint64_t next() const { return sequence_ + 1; }
+  const AuditSummary& summary() const { return summary_; }
+  bool has_gap() const { return !gap_.empty(); }
 
-  Status Take(std::string_view line) {
-    const uint64_t expected = ++line_;
-    const auto record = ParseRecord(key_, line);
-    if (!record) return Corrupt("Audit " + Place(expected, line_) + " was changed.");
-    if (record->sequence < expected)
-      return Corrupt("Audit " + Place(record->sequence, line_) +
-                     " was moved or repeated; record " + std::to_string(expected) +
-                     " belongs there.");
-    if (record->sequence > expected) {
-      gap_ = expected;
+  Status Take(std::string_view text, const Line& line) {
+    const auto record =
+        rules_.key ? ParseRecord(*rules_.key, text) : ParseUnchecked(text);
+    if (!record) return Corrupt(Place(next(), line) + " was changed.");
+    if (record->sequence < next() && sequence_ > 0)
+      return Corrupt(Place(record->sequence, line) + " was moved or repeated; record " +
+                     std::to_string(next()) + " belongs there.");
+    if (record->sequence != next() && !Skip(*record, line)) {
+      gap_ = Place(next(), line);
+      gap_sequence_ = next();
       return OkStatus();
     }
-    if (Member(record->value, "previousHash") != hash_)
-      return Corrupt("Audit " + Place(expected, line_) +
+    if (!hash_.empty() && Member(record->value, "previousHash") != hash_)
+      return Corrupt(Place(next(), line) +
                      " was changed: it does not continue the record before it.");
-    hash_ = HashOfLine(line);
-    if (at_least_ && at_least_->sequence == expected && at_least_->hash != hash_)
-      return Corrupt("Audit " + Place(expected, line_) +
-                     " was changed: it is not the record that was sealed.");
+    KF_RETURN_IF_ERROR(TakeDigest(*record, line));
+    sequence_ = record->sequence;
+    hash_ = HashOfLine(text);
+    if (summary_.records++ == 0) summary_.first_sequence = sequence_;
+    summary_.end = {sequence_, hash_};
+    for (const AuditHead* known :
+         {rules_.at_least ? &*rules_.at_least : nullptr, &rules_.released})
+      if (known && known->sequence == sequence_ && known->hash != hash_)
+        return Corrupt(Place(sequence_, line) +
+                       " was changed: it is not the record that was sealed.");
     return OkStatus();
   }
 
   // TakeAfterGap looks for the record that did not stand in its place.
-  bool TakeAfterGap(std::string_view line, uint64_t at_line) {
-    const auto record = ParseRecord(key_, line);
-    if (!record || record->sequence != *gap_) return false;
-    found_at_ = at_line;
+  bool TakeAfterGap(std::string_view text, const Line& line) {
+    const auto record =
+        rules_.key ? ParseRecord(*rules_.key, text) : ParseUnchecked(text);
+    if (!record || record->sequence != gap_sequence_) return false;
+    found_at_ = line.file + ", line " + std::to_string(line.number);
     return true;
   }
-  bool has_gap() const { return gap_.has_value(); }
   Status GapStatus() const {
-    std::string text = "Audit " + Place(*gap_, *gap_);
-    if (found_at_)
-      return Corrupt(text + " was moved to line " + std::to_string(*found_at_) + ".");
-    return Corrupt(text + " is missing.");
+    if (!found_at_.empty()) return Corrupt(gap_ + " was moved to " + found_at_ + ".");
+    return Corrupt(gap_ + " is missing.");
   }
 
  private:
-  const SecretBytes& key_;
-  const std::optional<AuditHead>& at_least_;
-  uint64_t line_ = 0;  // a good chain's line and sequence numbers are equal
-  std::string hash_ = std::string(2 * kSha256Size, '0');
-  std::optional<uint64_t> gap_, found_at_;
+  // Skip passes over records that may be missing, at the beginning of a file.
+  bool Skip(const ParsedRecord& record, const Line& line) {
+    if (line.number != 1) return false;
+    const uint64_t before = record.sequence - 1;
+    const bool first = sequence_ == 0 && rules_.begins_anywhere;
+    if (!first && before > rules_.released.sequence) return false;
+    sequence_ = before;
+    digest_ = {};
+    // What came before is not known, unless it is just where the release ended.
+    hash_ = before == rules_.released.sequence ? rules_.released.hash : "";
+    return true;
+  }
+
+  Status TakeDigest(const ParsedRecord& record, const Line& line) {
+    const auto found = DigestIn(record.value);
+    if (!found.ok())
+      return Corrupt(Place(record.sequence, line) +
+                     " was changed: " + found.status().message() + ".");
+    if (!*found) return OkStatus();
+    const SignedDigest& made = **found;
+    const bool trusted = rules_.signers.empty() ||
+                         std::find(rules_.signers.begin(), rules_.signers.end(),
+                                   made.public_key) != rules_.signers.end();
+    if (!trusted)
+      return Corrupt(Place(record.sequence, line) +
+                     " carries a digest that another key signed than the public key "
+                     "given. Compare the key with 'keyfold audit public-key'.");
+    const AuditDigest& digest = made.digest;
+    const bool continues =
+        digest.last_sequence + 1 == record.sequence &&
+        digest.last_hash == Member(record.value, "previousHash") &&
+        digest.first_sequence == digest.previous_sequence + 1 &&
+        (digest_.sequence == 0 || (digest.previous_sequence == digest_.sequence &&
+                                   digest.previous_signature == digest_.signature));
+    if (!continues)
+      return Corrupt(Place(record.sequence, line) +
+                     " was changed: its digest is of other records.");
+    digest_ = {record.sequence, ToBase64(made.signature)};
+    ++summary_.digests;
+    summary_.signed_to = digest.last_sequence;
+    summary_.signed_at = digest.time;
+    return OkStatus();
+  }
+
+  const ChainRules& rules_;
+  uint64_t sequence_ = 0;
+  std::string hash_;  // of record `sequence_`; empty when it is not known
+  DigestHead digest_;
+  AuditSummary summary_;
+  std::string gap_, found_at_;
+  uint64_t gap_sequence_ = 0;
 };
 
 Status Truncated(uint64_t next, uint64_t known) {
-  return Corrupt("Audit " + Place(next, next) + " is missing: the log was truncated; " +
-                 std::to_string(known) + " records were written.");
+  return Corrupt("Audit record " + std::to_string(next) +
+                 " is missing: the log was truncated; " + std::to_string(known) +
+                 " records were written.");
+}
+
+// WalkPart hands one file's lines to the walk; true when it need not go on.
+Result<bool> WalkPart(ChainWalk& walk, const ChainPart& part) {
+  LineReader lines(part.file->fd(), 0, part.size);
+  Line at{part.file->name(), 0};
+  for (;;) {
+    auto next = lines.Next();
+    ++at.number;
+    if (!next.ok() && next.status().error() != Error::kCorrupt) return next.status();
+    if (!next.ok()) {
+      if (walk.has_gap()) return true;
+      return Corrupt(Place(walk.next(), at) + " was changed.");
+    }
+    if (!*next) return false;
+    if (!walk.has_gap()) {
+      KF_RETURN_IF_ERROR(walk.Take(**next, at));
+    } else if (walk.TakeAfterGap(**next, at)) {
+      return true;
+    }
+  }
 }
 
 }  // namespace
 
-Result<AuditHead> VerifyChain(const SecretBytes& key, LineReader& lines,
-                              const std::optional<AuditHead>& at_least) {
-  ChainWalk walk(key, at_least);
-  for (uint64_t line_number = 1;; ++line_number) {
-    auto next = lines.Next();
-    if (!next.ok() && next.status().error() != Error::kCorrupt) return next.status();
-    if (walk.has_gap()) {
-      if (!next.ok() || !*next || walk.TakeAfterGap(**next, line_number))
-        return walk.GapStatus();
-      continue;
-    }
-    if (!next.ok())
-      return Corrupt("Audit " + Place(line_number, line_number) + " was changed.");
-    if (!*next) break;
-    KF_RETURN_IF_ERROR(walk.Take(**next));
+Result<AuditSummary> VerifyChain(const ChainRules& rules,
+                                 const std::vector<ChainPart>& parts) {
+  ChainWalk walk(rules);
+  for (const ChainPart& part : parts) {
+    KF_ASSIGN_OR_RETURN(const bool done, WalkPart(walk, part));
+    if (done) break;
   }
-  if (at_least && walk.end().sequence < at_least->sequence)
-    return Truncated(walk.end().sequence + 1, at_least->sequence);
-  return walk.end();
+  if (walk.has_gap()) return walk.GapStatus();
+  AuditSummary summary = walk.summary();
+  summary.files = parts.size();
+  if (rules.at_least && summary.end.sequence < rules.at_least->sequence &&
+      rules.at_least->sequence > rules.released.sequence)
+    return Truncated(summary.end.sequence + 1, rules.at_least->sequence);
+  return summary;
 }
 
 Status CheckChainEnd(const AuditHead& found, const AuditHead& written) {
@@ -98,8 +186,36 @@ Status CheckChainEnd(const AuditHead& found, const AuditHead& written) {
     return Truncated(found.sequence + 1, written.sequence);
   if (found.sequence == written.sequence && found.hash == written.hash)
     return OkStatus();
-  return Corrupt("Audit " + Place(found.sequence, found.sequence) +
+  return Corrupt("Audit record " + std::to_string(found.sequence) +
                  " was not written by this log.");
+}
+
+Result<AuditSummary> VerifyCopy(const std::vector<std::string>& paths,
+                                std::vector<Bytes> signers) {
+  std::vector<std::pair<uint64_t, ChainPart>> found;
+  for (const std::string& path : paths) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return Status::FromErrno(errno, path);
+    ChainPart part{std::make_shared<const AuditFile>(path, fd), 0};
+    KF_ASSIGN_OR_RETURN(const uint64_t size, part.file->Size());
+    // A copy made in use may end within a record.
+    KF_ASSIGN_OR_RETURN(part.size, AfterLastNewline(fd, size));
+    LineReader lines(fd, 0, part.size);
+    const auto first = lines.Next();
+    if (!first.ok() || !*first)
+      return Status(Error::kUsage, path + " holds no audit records.");
+    const auto record = ParseUnchecked(**first);
+    if (!record) return Corrupt("The first line of " + path + " is no audit record.");
+    found.emplace_back(record->sequence, std::move(part));
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  ChainRules rules;
+  rules.signers = std::move(signers);
+  rules.begins_anywhere = true;
+  std::vector<ChainPart> parts;
+  for (auto& [sequence, part] : found) parts.push_back(std::move(part));
+  return VerifyChain(rules, parts);
 }
 
 }  // namespace keyfold

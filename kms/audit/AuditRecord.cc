@@ -90,6 +90,10 @@ Result<std::string> FormatRecord(const SecretBytes& key, const JsonText& record)
 
 std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view line) {
   if (!HasValidMac(key, line)) return std::nullopt;
+  return ParseUnchecked(line);
+}
+
+std::optional<ParsedRecord> ParseUnchecked(std::string_view line) {
   ParsedRecord record;
   record.value = json::parse(line, nullptr, false);
   if (!record.value.is_object()) return std::nullopt;
@@ -99,6 +103,7 @@ std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view
       previous == record.value.end() || !previous->is_string())
     return std::nullopt;
   record.sequence = sequence->get<uint64_t>();
+  if (record.sequence == 0) return std::nullopt;
   return record;
 }
 
@@ -107,6 +112,8 @@ bool Selects(const AuditFilter& filter, const ParsedRecord& record) {
   if (filter.before_sequence != 0 && record.sequence >= filter.before_sequence)
     return false;
   if (!filter.since.empty() && Member(record.value, "eventTime") < filter.since)
+    return false;
+  if (!filter.event.empty() && Member(record.value, "eventName") != filter.event)
     return false;
   if (!filter.user.empty()) {
     const auto identity = record.value.find("userIdentity");

@@ -28,6 +28,8 @@ Result<std::string> FormatRecord(const SecretBytes& key, const JsonText& record)
 Result<JsonText> TextOf(const nlohmann::json& record);
 // ParseRecord is empty unless the line authenticates.
 std::optional<ParsedRecord> ParseRecord(const SecretBytes& key, std::string_view line);
+// ParseUnchecked is the same without the key: the line may be anybody's.
+std::optional<ParsedRecord> ParseUnchecked(std::string_view line);
 // HashOfLine is what the next record names as its "previousHash": hex SHA-256.
 std::string HashOfLine(std::string_view line);
 // Member is a string member of an object, empty when there is none.

@@ -1,4 +1,5 @@
 // Looking at the audit log and at the store.
+#include "kms/audit/AuditFiles.h"
 #include "kms/service/Backup.h"
 #include "kms/service/Operations.h"
 
@@ -19,13 +20,36 @@ void HideWhetherKeysExist(json& event) {
     event["resources"] = json::array();
 }
 
+// UserOf is a user as records name it: user:NAME is NAME.
+std::string UserOf(std::string given, const Account& account) {
+  constexpr std::string_view kShort = "user:", kRole = "role:";
+  if (given.starts_with(kShort)) given.erase(0, kShort.size());
+  if (given.starts_with(kRole))
+    given = policy::RoleArn(account.id, given.substr(kRole.size()));
+  return given;
+}
+
+// CheckNames is kValidation for a user, and kNotFound for a key, that there is not.
+Status CheckNames(const Invocation& call) {
+  const Parameters& p = call.parameters;
+  const std::string user = p.String("User"), key = p.String("KeyId");
+  const bool role = user.starts_with("role:") ||
+                    (user.starts_with("arn:") &&
+                     !user.starts_with(policy::UserArn(call.account.id, "")));
+  if (!user.empty() && !role)
+    KF_RETURN_IF_ERROR(call.identity.Named(user, *call.state->iam).status());
+  if (!key.empty() && !ResolveKey(*call.state, call.account, key, call.now))
+    return {Error::kNotFound, "Key '" + key + "' does not exist"};
+  return OkStatus();
+}
+
 }  // namespace
 
 Answer LookupEvents(Invocation& call) {
   const Parameters& p = call.parameters;
   AuditFilter filter;
   filter.since = p.String("Since");
-  filter.user = p.String("User");
+  filter.user = UserOf(p.String("User"), call.account);
   filter.after_sequence = static_cast<uint64_t>(p.Integer("AfterSequence").value_or(0));
   filter.before_sequence =
       static_cast<uint64_t>(p.Integer("BeforeSequence").value_or(0));
@@ -47,19 +71,73 @@ Answer LookupEvents(Invocation& call) {
     filter.user = call.principal.arn;
   }
   const uint64_t last = call.audit.head().sequence;
-  bool cut = false;
-  KF_ASSIGN_OR_RETURN(std::vector<json> events, call.audit.Read(filter, &cut));
+  KF_ASSIGN_OR_RETURN(AuditRecords found, call.audit.Read(filter));
+  // Who may see everything is told of names that are nobody's.
+  if (everything.ok() && found.records.empty()) KF_RETURN_IF_ERROR(CheckNames(call));
   if (!everything.ok())
-    for (json& event : events) HideWhetherKeysExist(event);
-  return json{
-      {"Events", std::move(events)}, {"LastSequence", last}, {"Truncated", cut}};
+    for (json& event : found.records) HideWhetherKeysExist(event);
+  json answer = {{"Events", std::move(found.records)},
+                 {"LastSequence", last},
+                 {"Truncated", found.cut}};
+  if (!found.damage.empty()) answer["Damage"] = found.damage;
+  return answer;
 }
 
 Answer VerifyLog(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(kLookup, "*"));
-  KF_ASSIGN_OR_RETURN(const uint64_t records,
-                      call.audit.Verify(call.catalog.sealed_head()));
-  return json{{"Records", records}};
+  KF_ASSIGN_OR_RETURN(
+      const AuditSummary found,
+      call.audit.Verify(call.catalog.sealed().head, call.state->released));
+  return json{{"Records", found.records},
+              {"FirstRecord", found.first_sequence},
+              {"Files", found.files},
+              {"Digests", found.digests},
+              {"SignedRecords", found.signed_to},
+              {"SignedAt", found.signed_at}};
+}
+
+// A public key is for all.
+Answer ListPublicKeys(Invocation& call) {
+  json keys = json::array();
+  if (const auto& key = call.state->digest_key)
+    keys.push_back({{"Value", ToBase64(key->public_key)},
+                    {"Fingerprint", ToHex(Sha256(key->public_key))},
+                    {"ValidityStartTime", WireTime(key->created)}});
+  return json{{"PublicKeyList", std::move(keys)}};
+}
+
+Answer ArchiveLog(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  const std::string archive = ArchiveName(call.audit.first_sequence());
+  KF_RETURN_IF_ERROR(call.log_keeper.Rotate());
+  return json{{"Archive", archive}};
+}
+
+// Only what verifies may go: later nobody can tell any more.
+Answer ReleaseLog(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  const std::string name = call.parameters.String("Archive");
+  KF_ASSIGN_OR_RETURN(const AuditHead end, call.audit.ArchiveEnd(name));
+  if (end.sequence <= call.state->released.sequence)
+    return Status(Error::kValidation, name + " is released already.");
+  KF_RETURN_IF_ERROR(
+      call.audit.Verify(call.catalog.sealed().head, call.state->released).status());
+  call.Change().PutReleased(end);
+  return json{{"ReleasedSequence", end.sequence}, {"ReleasedHash", end.hash}};
+}
+
+Answer ListArchives(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(kLookup, "*"));
+  KF_ASSIGN_OR_RETURN(const auto names, call.audit.Archives());
+  json archives = json::array();
+  for (const std::string& name : names) {
+    KF_ASSIGN_OR_RETURN(const AuditHead end, call.audit.ArchiveEnd(name));
+    archives.push_back({{"Archive", name},
+                        {"FirstRecord", *ArchiveStart(name)},
+                        {"LastRecord", end.sequence},
+                        {"Released", end.sequence <= call.state->released.sequence}});
+  }
+  return json{{"Archives", std::move(archives)}};
 }
 
 Answer GetStatus(Invocation& call) {

@@ -118,8 +118,24 @@ json ToJson(const Account& account) {
           {"rootUid", account.root_uid}};
 }
 
-json ToJson(const AuditHead& head) {
-  return {{"sequence", head.sequence}, {"hash", head.hash}};
+json ToJson(const AuditSeal& seal) {
+  json body = ToJson(seal.head);
+  body["digest"] = {{"sequence", seal.digest.sequence},
+                    {"signature", seal.digest.signature}};
+  return body;
+}
+
+AuditHead HeadOf(const json& body) {
+  return {body.at("sequence").get<uint64_t>(), body.at("hash").get<std::string>()};
+}
+
+// Stores of old have no digests.
+AuditSeal SealOf(const json& body) {
+  AuditSeal seal{HeadOf(body), {}};
+  if (const auto digest = body.find("digest"); digest != body.end())
+    seal.digest = {digest->at("sequence").get<uint64_t>(),
+                   digest->at("signature").get<std::string>()};
+  return seal;
 }
 
 }  // namespace
@@ -147,7 +163,7 @@ std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
 Status Catalog::Fill(KeyStore& store, const RootSecrets& secrets,
                      const Account& account, Transaction transaction) {
   transaction.PutSetting(kAccount, ToJson(account));
-  transaction.PutSetting(kAuditHead, ToJson(AuditHead{0, std::string(64, '0')}));
+  transaction.PutSetting(kAuditHead, ToJson(AuditSeal{{0, std::string(64, '0')}, {}}));
   RowMacs macs;
   return store.Commit(
       Authenticated(secrets, transaction.changes(), transaction.next().sequence, macs));
@@ -201,9 +217,12 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
   account_ = {
       account.at("id").get<std::string>(), account.at("region").get<std::string>(),
       account.at("storeId").get<std::string>(), account.at("rootUid").get<uid_t>()};
-  const json& head = settings[kAuditHead];
-  sealed_head_ = {head.at("sequence").get<uint64_t>(),
-                  head.at("hash").get<std::string>()};
+  sealed_ = SealOf(settings[kAuditHead]);
+  if (const auto key = settings.find(kDigestKeyRow); key != settings.end()) {
+    KF_ASSIGN_OR_RETURN(state.digest_key, ParseDigestKey(key->second));
+  }
+  if (const auto released = settings.find(kReleasedRow); released != settings.end())
+    state.released = HeadOf(released->second);
   state.iam_text = settings[kIam].at("document").get<std::string>();
   KF_ASSIGN_OR_RETURN(
       policy::Iam iam,
@@ -234,15 +253,15 @@ Result<std::vector<Change>> Catalog::Rows() const {
   return rows;
 }
 
-Status Catalog::Commit(Transaction transaction, const AuditHead& head) {
-  transaction.PutSetting(kAuditHead, ToJson(head));
+Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
+  transaction.PutSetting(kAuditHead, ToJson(seal));
   RowMacs macs = macs_;
   KF_RETURN_IF_ERROR(store_->Commit(Authenticated(secrets_, transaction.changes(),
                                                   transaction.next().sequence, macs)));
   macs_ = std::move(macs);
   auto next = std::make_shared<const State>(transaction.TakeNext());
   std::lock_guard lock(mutex_);
-  sealed_head_ = head;
+  sealed_ = seal;
   state_ = std::move(next);
   return OkStatus();
 }

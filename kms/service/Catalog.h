@@ -7,7 +7,7 @@
 // which then refuses.
 //
 // Owns: the key store and the published State. Must not know: who may. Thread-
-// safe: mutex_ guards state_ and sealed_head_; Commit is called by one thread at a
+// safe: mutex_ guards state_ and sealed_; Commit is called by one thread at a
 // time.
 #pragma once
 
@@ -24,6 +24,12 @@
 
 namespace keyfold {
 
+// AuditSeal is the audit log's end, and the last digest in it.
+struct AuditSeal {
+  AuditHead head;
+  DigestHead digest;
+};
+
 class Catalog {
  public:
   // Fill writes the first commit of a new store.
@@ -35,9 +41,9 @@ class Catalog {
 
   const Account& account() const { return account_; }
   // The audit log's end as it was sealed with the last commit.
-  AuditHead sealed_head() const {
+  AuditSeal sealed() const {
     std::lock_guard lock(mutex_);
-    return sealed_head_;
+    return sealed_;
   }
   std::shared_ptr<const State> state() const {
     std::lock_guard lock(mutex_);
@@ -55,9 +61,9 @@ class Catalog {
   void set_configuration(std::function<Result<std::string>()> source) {
     configuration_ = std::move(source);
   }
-  // Commit stores the transaction, with `head` as the audit log's sealed end,
+  // Commit stores the transaction, with `seal` as the audit log's sealed end,
   // and publishes the new State. On failure nothing changed.
-  Status Commit(Transaction transaction, const AuditHead& head);
+  Status Commit(Transaction transaction, const AuditSeal& seal);
 
  private:
   using RowMacs = std::map<std::pair<Table, std::string>, Bytes>;
@@ -76,7 +82,7 @@ class Catalog {
   RowMacs macs_;
   std::function<Result<std::string>()> configuration_;
   mutable std::mutex mutex_;
-  AuditHead sealed_head_;
+  AuditSeal sealed_;
   std::shared_ptr<const State> state_;
 };
 

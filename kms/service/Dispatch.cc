@@ -67,6 +67,10 @@ constexpr DispatchEntry kEntries[] = {
     {"iam", "Simulate", Simulate},
     {"audit", "LookupEvents", LookupEvents},
     {"audit", "VerifyLog", VerifyLog},
+    {"audit", "ListPublicKeys", ListPublicKeys},
+    {"audit", "ArchiveLog", ArchiveLog, nullptr, StateRule::kAny, kWrites},
+    {"audit", "ReleaseLog", ReleaseLog, nullptr, StateRule::kAny, kWrites},
+    {"audit", "ListArchives", ListArchives},
     {"store", "GetStatus", GetStatus},
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
 };

@@ -16,6 +16,7 @@
 #include "kms/service/Catalog.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
+#include "kms/service/LogKeeper.h"
 #include "kms/service/Material.h"
 #include "kms/service/Parameters.h"
 #include "kms/service/State.h"
@@ -29,6 +30,7 @@ struct Invocation {
   const Account& account;
   const RootSecrets& secrets;
   AuditLog& audit;
+  LogKeeper& log_keeper;
   const Catalog& catalog;  // knows the sealed end of the audit log
   Identity& identity;
   const Caller& caller;

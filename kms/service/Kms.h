@@ -70,6 +70,10 @@ class Kms : public DataKeys {
   // the audit log in any case. Call before the Kms is shared.
   virtual void SetAlertSink(std::function<void(const std::string&)> sink) = 0;
 
+  // SetAuditLogLimit says at which size in bytes audit.log becomes an archive;
+  // until then it does not by itself. Call before the Kms is shared.
+  virtual void SetAuditLogLimit(uint64_t bytes) = 0;
+
   // SetConfiguration tells where to read the text of keyfold.json, which backups take
   // along. Call before the Kms is shared.
   virtual void SetConfiguration(std::function<Result<std::string>()> source) = 0;

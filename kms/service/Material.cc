@@ -11,6 +11,7 @@ constexpr size_t kBlobHeaderSize = 1 + kBlobIdSize + 4 + kBlobNonceSize;
 constexpr std::string_view kMaterialLabel = "keyfold cmk v1";
 constexpr std::string_view kImportLabel = "keyfold import v1";
 constexpr std::string_view kAccessKeyLabel = "keyfold access key v1";
+constexpr std::string_view kDigestKeyLabel = "keyfold audit digest key v1";
 constexpr std::string_view kIdentityLabel = "keyfold material identity v1";
 constexpr std::string_view kBlobLabel = "keyfold blob v1";
 
@@ -42,6 +43,13 @@ Bytes AccessKeyAad(const AccessKeyRecord& key) {
   out.Prefixed(kAccessKeyLabel);
   out.Prefixed(key.id);
   out.Prefixed(key.user);
+  return out.Take();
+}
+
+Bytes DigestKeyAad(const DigestKeyRecord& record) {
+  ByteWriter out;
+  out.Prefixed(kDigestKeyLabel);
+  out.Prefixed(ByteView(record.public_key));
   return out.Take();
 }
 
@@ -129,6 +137,21 @@ Result<SecretBytes> OpenAccessKey(const RootSecrets& secrets,
     return Status(Error::kCorrupt, "The secret of access key " + key.id +
                                        " is damaged. Delete it and create another.");
   return secret;
+}
+
+Bytes SealDigestKey(const RootSecrets& secrets, const DigestKeyRecord& record,
+                    const SigningKey& key) {
+  return SealSecret(secrets.material, DigestKeyAad(record), key.Seed());
+}
+
+Result<SigningKey> OpenDigestKey(const RootSecrets& secrets,
+                                 const DigestKeyRecord& record) {
+  auto seed = OpenSecret(secrets.material, DigestKeyAad(record), record.sealed_seed);
+  if (!seed.ok())
+    return Status(Error::kCorrupt,
+                  "The key that signs the audit log's digests is damaged. Restore the "
+                  "key store from a backup.");
+  return SigningKey::FromSeed(*seed);
 }
 
 std::optional<BlobHeader> ParseBlobHeader(ByteView blob) {

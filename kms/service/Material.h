@@ -17,7 +17,7 @@ namespace keyfold {
 // RootSecrets are the keys derived from the root key, one for each use.
 struct RootSecrets {
   explicit RootSecrets(const RootKey& root);
-  SecretBytes material;         // seals CMK material and import keys
+  SecretBytes material;         // seals CMK material, import, access and digest keys
   SecretBytes rows;             // authenticates the key store's rows
   SecretBytes audit;            // authenticates audit records
   SecretBytes tokens;           // authenticates import tokens
@@ -46,6 +46,12 @@ Bytes SealAccessKey(const RootSecrets& secrets, const AccessKeyRecord& key,
                     const SecretBytes& secret);
 Result<SecretBytes> OpenAccessKey(const RootSecrets& secrets,
                                   const AccessKeyRecord& key);
+
+// The key that signs the audit log's digests, bound to its public key.
+Bytes SealDigestKey(const RootSecrets& secrets, const DigestKeyRecord& record,
+                    const SigningKey& key);
+Result<SigningKey> OpenDigestKey(const RootSecrets& secrets,
+                                 const DigestKeyRecord& record);
 
 // Ciphertext blob: 53 bytes longer than its plaintext.
 inline constexpr size_t kBlobOverhead = 1 + 16 + 4 + 16 + kGcmTagSize;

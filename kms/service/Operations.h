@@ -92,6 +92,10 @@ Answer AssumeRole(Invocation& call);
 // Auditing.cc
 Answer LookupEvents(Invocation& call);
 Answer VerifyLog(Invocation& call);
+Answer ListPublicKeys(Invocation& call);
+Answer ArchiveLog(Invocation& call);
+Answer ReleaseLog(Invocation& call);
+Answer ListArchives(Invocation& call);
 Answer GetStatus(Invocation& call);
 Answer BackupKeyStore(Invocation& call);
 

@@ -219,4 +219,17 @@ Result<Bytes> ParseNote(const json& body) {
   return Guarded("note", [&] { return BytesOf(body.at("value")); });
 }
 
+json ToJson(const DigestKeyRecord& key) {
+  return {{"created", Milliseconds(key.created)},
+          {"publicKey", ToBase64(key.public_key)},
+          {"sealed", ToBase64(key.sealed_seed)}};
+}
+
+Result<DigestKeyRecord> ParseDigestKey(const json& body) {
+  return Guarded("audit-digest-key", [&] {
+    return DigestKeyRecord{TimeOf(body.at("created")), BytesOf(body.at("publicKey")),
+                           BytesOf(body.at("sealed"))};
+  });
+}
+
 }  // namespace keyfold

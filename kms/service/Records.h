@@ -99,6 +99,13 @@ struct AccessKeyRecord {
   Bytes sealed_secret;  // the secret access key, a text of 40 characters
 };
 
+// DigestKeyRecord is the key that signs the audit log's digests.
+struct DigestKeyRecord {
+  TimePoint created;
+  Bytes public_key;   // DER
+  Bytes sealed_seed;  // Ed25519
+};
+
 // JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
 // make; the rows were authenticated before.
 nlohmann::json ToJson(const KeyRecord& key);  // without versions
@@ -107,6 +114,7 @@ nlohmann::json ToJson(const AliasRecord& alias);
 nlohmann::json ToJson(const GrantRecord& grant);
 nlohmann::json ToJson(const ImportRecord& import);
 nlohmann::json ToJson(const AccessKeyRecord& key);
+nlohmann::json ToJson(const DigestKeyRecord& key);
 Result<KeyRecord> ParseKey(const std::string& id, const nlohmann::json& body,
                            const std::string& account);
 Result<MaterialVersion> ParseVersion(const nlohmann::json& body);
@@ -116,6 +124,7 @@ Result<ImportRecord> ParseImport(const std::string& id, const nlohmann::json& bo
 Result<AccessKeyRecord> ParseAccessKey(const std::string& id,
                                        const nlohmann::json& body);
 Result<Bytes> ParseNote(const nlohmann::json& body);
+Result<DigestKeyRecord> ParseDigestKey(const nlohmann::json& body);
 
 // Times in rows are milliseconds since 1970; on the wire, seconds.
 int64_t Milliseconds(TimePoint time);

@@ -175,6 +175,13 @@ Outcome DeleteAccessKey(Event& event) {
   return Outcome::kDone;
 }
 
+Outcome Release(Event& event) {
+  const auto released = ReleasedIn(event.record);
+  if (!released) return Outcome::kNothing;
+  event.transaction.PutReleased(*released);
+  return Outcome::kDone;
+}
+
 Outcome LoseKey(Event& event) {
   return event.Open("the key is lost, and so is what was encrypted under it");
 }
@@ -219,6 +226,9 @@ constexpr ReplayRule kReplayRules[] = {
     {"SealStore", Ignore},
     {"KeepNote", KeepNote},
     {"CloseStore", Ignore},
+    {"SignDigest", Ignore},
+    {"CreateDigestKey", Ignore},
+    {"ReleaseLog", Release},
 };
 
 Outcome Run(Event& event, const std::string& name) {
@@ -253,6 +263,14 @@ std::vector<const json*> Successful(const std::vector<json>& records) {
 }
 
 }  // namespace
+
+std::optional<AuditHead> ReleasedIn(const json& record) {
+  if (record.value("eventName", std::string()) != "ReleaseLog") return std::nullopt;
+  const json& sequence = Member(record, "responseElements", "releasedSequence");
+  const std::string hash = Text(Member(record, "responseElements", "releasedHash"));
+  if (!sequence.is_number_unsigned() || hash.empty()) return std::nullopt;
+  return AuditHead{sequence.get<uint64_t>(), hash};
+}
 
 uint64_t LastCommit(const std::vector<json>& records, uint64_t otherwise) {
   uint64_t last = otherwise;

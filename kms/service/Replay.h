@@ -6,9 +6,11 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kms/audit/AuditLog.h"
 #include "kms/service/Kms.h"
 #include "kms/service/State.h"
 
@@ -19,6 +21,9 @@ struct Replayed {
   std::vector<std::string> done;  // made again
   std::vector<std::string> open;  // could not be: somebody has to look
 };
+
+// ReleasedIn is up to where a record lets archives of the log be missing.
+std::optional<AuditHead> ReleasedIn(const nlohmann::json& record);
 
 // LastCommit is the highest commit that `records` tell of; `otherwise` if of none.
 uint64_t LastCommit(const std::vector<nlohmann::json>& records, uint64_t otherwise);

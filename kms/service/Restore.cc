@@ -4,6 +4,7 @@
 
 #include "kms/service/Backup.h"
 #include "kms/service/Catalog.h"
+#include "kms/service/LogKeeper.h"
 #include "kms/service/Recorder.h"
 
 namespace keyfold {
@@ -34,13 +35,46 @@ Status CheckMetadataKey(const RootSecrets& secrets, const State& state,
           "Move keyfold.json away to have the backup's put in its place."};
 }
 
+// LastRelease is how far archives may be missing, as the log itself tells: a release
+// may be later than the backup.
+Result<AuditHead> LastRelease(const AuditLog& log) {
+  AuditFilter filter;
+  filter.event = "ReleaseLog";
+  KF_ASSIGN_OR_RETURN(const AuditRecords found, log.Read(filter));
+  AuditHead last;
+  for (const json& record : found.records)
+    if (const auto released = ReleasedIn(record);
+        released && released->sequence > last.sequence)
+      last = *released;
+  return last;
+}
+
+// CheckGoesOn is kCorrupt when an archive is away that tells of changes since the
+// backup.
+Status CheckGoesOn(const AuditLog& log, const AuditHead& sealed) {
+  AuditFilter filter;
+  filter.after_sequence = sealed.sequence;
+  KF_ASSIGN_OR_RETURN(const std::vector<json> later, log.ReadAll(filter));
+  if (!later.empty() &&
+      later.front().value("sequence", uint64_t{0}) == sealed.sequence + 1)
+    return OkStatus();
+  return {Error::kCorrupt,
+          "The archives of the audit log with record " +
+              std::to_string(sealed.sequence + 1) +
+              " and those behind it are away, and tell what happened since the backup. "
+              "Put them back into the folder audit."};
+}
+
 Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder,
                                             const RootSecrets& secrets,
                                             const AuditHead& at_least,
                                             const Clock& clock) {
   KF_ASSIGN_OR_RETURN(auto log,
                       AuditLog::Open(folder, CopySecret(secrets.audit), clock));
-  KF_RETURN_IF_ERROR(log->Verify(at_least).status());
+  KF_ASSIGN_OR_RETURN(const AuditHead released, LastRelease(*log));
+  KF_RETURN_IF_ERROR(log->Verify(at_least, released).status());
+  if (log->head().sequence > at_least.sequence && released.sequence > at_least.sequence)
+    KF_RETURN_IF_ERROR(CheckGoesOn(*log, at_least));
   return log;
 }
 
@@ -102,13 +136,15 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   KF_ASSIGN_OR_RETURN(const auto catalog, Catalog::Load(std::move(store), secrets));
   const auto state = catalog->state();
   KF_RETURN_IF_ERROR(CheckMetadataKey(secrets, *state, options));
-  const AuditHead sealed = catalog->sealed_head();
+  const AuditHead sealed = catalog->sealed().head;
+  DigestHead digest;
   KF_ASSIGN_OR_RETURN(const auto log, OpenLog(secrets, sealed, options, clock));
   std::vector<json> later;
   if (options.new_log.empty()) {
     AuditFilter filter;
     filter.after_sequence = sealed.sequence;
-    KF_ASSIGN_OR_RETURN(later, log->Read(filter));
+    KF_ASSIGN_OR_RETURN(later, log->ReadAll(filter));
+    digest = LastDigest(later, catalog->sealed().digest);
   }
 
   Restored out;
@@ -133,7 +169,7 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
                                      AuditRoom::kReserved));
   const AuditHead head = log->head();
   KF_RETURN_IF_ERROR(log->Sync());
-  KF_RETURN_IF_ERROR(catalog->Commit(std::move(transaction), head));
+  KF_RETURN_IF_ERROR(catalog->Commit(std::move(transaction), {head, digest}));
   return out;
 }
 

@@ -30,6 +30,7 @@ Status Kms::Create(KeyStore& store, const RootKey& root, const Account& account,
   transaction.PutAlias(
       {std::string(kServiceKeyAlias), key.id, key.created, key.created});
   transaction.PutKey(std::move(key));
+  transaction.PutDigestKey(MakeDigestKey(secrets, clock.Now()));
   transaction.PutIam("# No users yet: keyfold iam apply FILE\n{}\n", {}, account.id);
   return Catalog::Fill(store, secrets, account, std::move(transaction));
 }
@@ -55,7 +56,13 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
       AuditLog::Open(audit_folder, CopySecret(service->secrets_.audit), clock));
   service->recorder_ =
       std::make_unique<Recorder>(*service->audit_, service->account(), clock);
+  service->log_keeper_ =
+      std::make_unique<LogKeeper>(*service->audit_, service->account(), clock,
+                                  [raw = service.get()](std::string_view event) {
+                                    return raw->OwnRecord("audit.keyfold", event);
+                                  });
   KF_RETURN_IF_ERROR(service->CheckAgainstLog());
+  KF_RETURN_IF_ERROR(service->BeginDigests());
   service->accepted_ = true;
   KF_RETURN_IF_ERROR(service->Tick());
   return service;
@@ -64,10 +71,11 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
 Service::~Service() {
   // What was refused stays as it is, to be refused again.
   if (!accepted_) return;
-  // A last commit seals the log's end, so that nothing can be cut off unnoticed.
+  // A last commit seals and signs the log's end, so that nothing can be cut off
+  // unnoticed.
   std::lock_guard lock(write_mutex_);
-  (void)CommitRecorded(OwnRecord("store.keyfold", "CloseStore"),
-                       Transaction(*catalog_->state()));
+  (void)CommitSigned(OwnRecord("store.keyfold", "CloseStore"),
+                     Transaction(*catalog_->state()));
 }
 
 // The record of a commit is written before the commit, so when the power failed
@@ -75,7 +83,7 @@ Service::~Service() {
 // copy. Tick's seals follow every commit, so that one copied before the last
 // change is two behind within a second or so.
 Status Service::CheckAgainstLog() {
-  const AuditHead sealed = catalog_->sealed_head();
+  const AuditHead sealed = catalog_->sealed().head;
   const AuditHead head = audit_->head();
   if (head.sequence < sealed.sequence)
     return {Error::kCorrupt, "The audit log lacks records: it ends at " +
@@ -84,12 +92,13 @@ Status Service::CheckAgainstLog() {
                                  " were written. Restore it from a copy."};
   AuditFilter later;
   later.after_sequence = sealed.sequence;
-  const auto records = audit_->Read(later);
+  const auto records = audit_->ReadAll(later);
   if (!records.ok()) {
     // The walk of the whole chain names the record that is damaged.
-    KF_RETURN_IF_ERROR(audit_->Verify(sealed).status());
+    KF_RETURN_IF_ERROR(audit_->Verify(sealed, catalog_->state()->released).status());
     return records.status();
   }
+  last_digest_ = LastDigest(*records, catalog_->sealed().digest);
   const uint64_t next = catalog_->state()->sequence + 1;
   bool lost = false;
   for (const json& record : *records) {
@@ -107,6 +116,21 @@ Status Service::CheckAgainstLog() {
   record["additionalEventData"] = {{kKeyStoreSequenceFailed, next}};
   KF_RETURN_IF_ERROR(recorder_->Append(std::move(record), AuditRoom::kReserved));
   return audit_->Sync();
+}
+
+// A run that was killed left records that no digest signs; a store of old has no key to
+// sign with.
+Status Service::BeginDigests() {
+  std::lock_guard lock(write_mutex_);
+  Transaction transaction(*catalog_->state());
+  const bool fresh = !transaction.next().digest_key;
+  if (fresh) transaction.PutDigestKey(MakeDigestKey(secrets_, clock_.Now()));
+  KF_RETURN_IF_ERROR(
+      log_keeper_->Begin(secrets_, *transaction.next().digest_key, last_digest_));
+  if (!fresh && !log_keeper_->IsUnsigned()) return OkStatus();
+  return CommitSigned(
+      OwnRecord("audit.keyfold", fresh ? "CreateDigestKey" : "SignDigest"),
+      std::move(transaction));
 }
 
 json Service::OwnRecord(std::string_view source, std::string_view event) {
@@ -130,13 +154,23 @@ Status Service::SyncIfDue() {
 
 Status Service::SealIfDue() {
   const auto now = std::chrono::steady_clock::now();
-  const bool idle = audit_->head().sequence == catalog_->sealed_head().sequence;
-  if (!unsealed_ && (idle || now - sealed_at_ < kSealInterval)) return OkStatus();
-  KF_RETURN_IF_ERROR(CommitRecorded(OwnRecord("store.keyfold", "SealStore"),
-                                    Transaction(*catalog_->state())));
+  const bool idle = audit_->head().sequence == catalog_->sealed().head.sequence;
+  const bool hour_over = log_keeper_->IsDigestDue();
+  if (!unsealed_ && !hour_over && (idle || now - sealed_at_ < kSealInterval))
+    return OkStatus();
+  Transaction nothing(*catalog_->state());
+  KF_RETURN_IF_ERROR(hour_over ? CommitSigned(OwnRecord("audit.keyfold", "SignDigest"),
+                                              std::move(nothing))
+                               : CommitRecorded(OwnRecord("store.keyfold", "SealStore"),
+                                                std::move(nothing)));
   unsealed_ = false;
   sealed_at_ = now;
   return OkStatus();
+}
+
+Status Service::RotateIfDue() {
+  if (!log_keeper_->IsRotationDue()) return OkStatus();
+  return log_keeper_->Rotate();
 }
 
 Result<json> Service::Call(const Caller& caller, std::string_view service,
@@ -150,9 +184,10 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     auto parameters = Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,    account(), secrets_,     *audit_, *catalog_,
-                    identity_, caller,    clock_.Now(), {},      {},
-                    state,     nullptr,   {},           {},      {}};
+    Invocation call{*known,       account(), secrets_,  *audit_,
+                    *log_keeper_, *catalog_, identity_, caller,
+                    clock_.Now(), {},        {},        state,
+                    nullptr,      {},        {},        {}};
     if (principal.ok()) {
       call.principal = *principal;
     } else {
@@ -243,10 +278,22 @@ Status Service::CommitRecorded(json record, Transaction transaction) {
   const uint64_t sequence = transaction.next().sequence;
   record["additionalEventData"][kKeyStoreSequence] = sequence;
   KF_RETURN_IF_ERROR(recorder_->Append(record, AuditRoom::kReserved));
+  return CommitAppended(std::move(record), std::move(transaction));
+}
+
+Status Service::CommitSigned(json record, Transaction transaction) {
+  record["additionalEventData"][kKeyStoreSequence] = transaction.next().sequence;
+  KF_RETURN_IF_ERROR(log_keeper_->AppendSigned(record));
+  return CommitAppended(std::move(record), std::move(transaction));
+}
+
+Status Service::CommitAppended(json record, Transaction transaction) {
+  const uint64_t sequence = transaction.next().sequence;
   // Only what is on disk may be sealed.
   const AuditHead head = audit_->head();
   KF_RETURN_IF_ERROR(audit_->Sync());
-  const Status status = catalog_->Commit(std::move(transaction), head);
+  const Status status =
+      catalog_->Commit(std::move(transaction), {head, log_keeper_->last()});
   if (status.ok()) {
     unsealed_ = true;
     return status;
@@ -300,6 +347,7 @@ Status Service::Tick() {
       // One key's trouble does not keep the others waiting.
       for (const auto& [id, key] : state->keys)
         if (const Status one = TickKey(*key, now); !one.ok()) status = one;
+      if (const Status rotated = RotateIfDue(); !rotated.ok()) status = rotated;
       if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
     }
     const Status synced = SyncIfDue();

@@ -14,6 +14,7 @@
 #include "kms/service/Dispatch.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
+#include "kms/service/LogKeeper.h"
 #include "kms/service/Recorder.h"
 
 namespace keyfold {
@@ -36,6 +37,7 @@ class Service final : public Kms {
   void SetAlertSink(std::function<void(const std::string&)> sink) override {
     recorder_->set_sink(std::move(sink));
   }
+  void SetAuditLogLimit(uint64_t bytes) override { log_keeper_->set_limit(bytes); }
   void SetConfiguration(std::function<Result<std::string>()> source) override {
     catalog_->set_configuration(std::move(source));
   }
@@ -100,9 +102,15 @@ class Service final : public Kms {
   // The following are called with write_mutex_ held. CommitRecorded writes the
   // record, then commits.
   Status CommitRecorded(nlohmann::json record, Transaction transaction);
+  // CommitSigned does so with a record that also carries a digest.
+  Status CommitSigned(nlohmann::json record, Transaction transaction);
+  Status CommitAppended(nlohmann::json record, Transaction transaction);
   // Advance makes the new state count for decisions.
   void Advance();
-  // SealIfDue seals the audit log's end in the key store.
+  // BeginDigests signs what an earlier run left unsigned.
+  Status BeginDigests();
+  Status RotateIfDue();
+  // SealIfDue seals the audit log's end in the key store, and signs it each hour.
   Status SealIfDue();
   // SyncIfDue is called without the lock.
   Status SyncIfDue();
@@ -119,7 +127,9 @@ class Service final : public Kms {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<AuditLog> audit_;
   std::unique_ptr<Recorder> recorder_;
-  bool accepted_ = false;  // key store and log belong together
+  std::unique_ptr<LogKeeper> log_keeper_;  // write_mutex_ guards what it points to
+  DigestHead last_digest_;                 // as the log was found
+  bool accepted_ = false;                  // key store and log belong together
 
   std::mutex write_mutex_;  // taken before all others; guards the next five
   bool unsealed_ = false;   // a commit since the last seal

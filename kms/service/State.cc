@@ -37,6 +37,10 @@ std::string VersionRowId(const std::string& key_id, uint32_t version) {
   return key_id + "/" + std::to_string(version);
 }
 
+nlohmann::json ToJson(const AuditHead& head) {
+  return {{"sequence", head.sequence}, {"hash", head.hash}};
+}
+
 void Transaction::Put(Table table, const std::string& id, const nlohmann::json& body) {
   changes_.push_back({table, {id, body.dump(), {}}, false});
 }
@@ -145,6 +149,16 @@ void Transaction::PutIam(std::string text, policy::Iam iam,
 void Transaction::PutNote(const std::string& name, Bytes value) {
   PutSetting(std::string(kNoteRow) + name, {{"value", ToBase64(value)}});
   next_.notes[name] = std::move(value);
+}
+
+void Transaction::PutDigestKey(DigestKeyRecord key) {
+  PutSetting(kDigestKeyRow, ToJson(key));
+  next_.digest_key = std::move(key);
+}
+
+void Transaction::PutReleased(const AuditHead& released) {
+  PutSetting(kReleasedRow, ToJson(released));
+  next_.released = released;
 }
 
 void Transaction::PutSetting(const std::string& name, const nlohmann::json& value) {

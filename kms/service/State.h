@@ -7,9 +7,11 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kms/audit/AuditLog.h"
 #include "kms/service/GrantIndex.h"
 #include "kms/service/Records.h"
 #include "kms/store/KeyStore.h"
@@ -26,6 +28,9 @@ struct State {
   std::map<std::string, ImportRecord, std::less<>> imports;
   std::map<std::string, AccessKeyRecord, std::less<>> access_keys;
   std::map<std::string, Bytes, std::less<>> notes;  // DataKeys::KeepNote
+  std::optional<DigestKeyRecord> digest_key;  // none in a store of old, until opened
+  // Archives of the audit log with records up to this one may be missing.
+  AuditHead released;
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
 
@@ -67,6 +72,8 @@ class Transaction {
   void RemoveAccessKey(const std::string& id);
   void PutIam(std::string text, policy::Iam iam, const std::string& account);
   void PutNote(const std::string& name, Bytes value);
+  void PutDigestKey(DigestKeyRecord key);
+  void PutReleased(const AuditHead& released);
   void PutSetting(const std::string& name, const nlohmann::json& value);
 
  private:
@@ -82,5 +89,9 @@ std::string VersionRowId(const std::string& key_id, uint32_t version);
 // Access keys are rows of the settings: this and the key's id. So are notes.
 inline constexpr std::string_view kAccessKeyRow = "access-key/";
 inline constexpr std::string_view kNoteRow = "note/";
+// Names of settings.
+inline constexpr char kDigestKeyRow[] = "audit-digest-key";
+inline constexpr char kReleasedRow[] = "audit-released";
+nlohmann::json ToJson(const AuditHead& head);
 
 }  // namespace keyfold

@@ -45,6 +45,7 @@ class FakeKms : public Kms {
 
   Status Tick() override { return OkStatus(); }
   void SetAlertSink(std::function<void(const std::string&)>) override {}
+  void SetAuditLogLimit(uint64_t) override {}
   void SetConfiguration(std::function<Result<std::string>()>) override {}
   Caller Pin(const Caller& caller) override { return caller; }
 

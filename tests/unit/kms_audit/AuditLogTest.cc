@@ -93,7 +93,7 @@ bool Has(const std::string& text, const std::string& part) {
 TEST_F(AuditLogTest, NewLogIsEmptyPrivateAndVerifies) {
   EXPECT_EQ(log_->head().sequence, 0u);
   EXPECT_EQ(log_->head().hash, std::string(64, '0'));
-  EXPECT_EQ(*log_->Verify(std::nullopt), 0u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 0u);
   struct stat info;
   ASSERT_EQ(stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777, 0600u);
@@ -124,7 +124,7 @@ TEST_F(AuditLogTest, ChainContinuesAfterReopen) {
   EXPECT_EQ(log_->head().sequence, 3u);
   EXPECT_EQ(log_->head().hash, head.hash);
   Fill(2);
-  EXPECT_EQ(*log_->Verify(head), 5u);
+  EXPECT_EQ(log_->Verify(head)->records, 5u);
   EXPECT_TRUE(log_->Append({{"eventName", "x"}}, AuditRoom::kOrdinary).ok());
   EXPECT_TRUE(log_->Sync().ok());
 }
@@ -133,13 +133,13 @@ TEST_F(AuditLogTest, CallerCannotForgeChainMembers) {
   ASSERT_TRUE(log_->Append({{"mac", "x"}, {"sequence", 99}, {"previousHash", "y"}},
                            AuditRoom::kOrdinary)
                   .ok());
-  EXPECT_EQ(*log_->Verify(std::nullopt), 1u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 1u);
 }
 
 TEST_F(AuditLogTest, HostileTextIsRecorded) {
   ASSERT_TRUE(log_->Append({{"path", "a\nb\xff\"}\r"}}, AuditRoom::kOrdinary).ok());
   ASSERT_EQ(Lines().size(), 1u);
-  EXPECT_EQ(*log_->Verify(std::nullopt), 1u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 1u);
 }
 
 TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
@@ -157,9 +157,9 @@ TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
   EXPECT_FALSE(
       log_->Append({{"requestParameters", largest + "x"}}, AuditRoom::kOrdinary).ok());
   ASSERT_TRUE(log_->Append({{"requestParameters", probe}}, AuditRoom::kOrdinary).ok());
-  EXPECT_EQ(*log_->Verify(std::nullopt), 3u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 3u);
   Open();
-  EXPECT_EQ(log_->Read({})->size(), 3u);
+  EXPECT_EQ(log_->Read({})->records.size(), 3u);
   json deep;
   for (int i = 0; i < 100; ++i) deep = json{{"d", deep}};
   EXPECT_EQ(log_->Append(deep, AuditRoom::kOrdinary).error(), Error::kInternal);
@@ -170,35 +170,35 @@ TEST_F(AuditLogTest, ReadFilters) {
   Fill(3);
   clock_.Advance(std::chrono::hours(1));
   Fill(2);
-  EXPECT_EQ(log_->Read({})->size(), 5u);
+  EXPECT_EQ(log_->Read({})->records.size(), 5u);
   AuditFilter filter;
   filter.since = "2026-01-01T01:00:00Z";
-  EXPECT_EQ(log_->Read(filter)->size(), 2u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 2u);
   filter = {};
   filter.user = "cfo";
-  EXPECT_EQ(log_->Read(filter)->size(), 5u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 5u);
   filter.user = "arn:aws:iam::0:user/cfo";
-  EXPECT_EQ(log_->Read(filter)->size(), 5u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 5u);
   filter.user = "root";
-  EXPECT_EQ(log_->Read(filter)->size(), 0u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 0u);
   filter = {};
   filter.key = "k-1";
-  EXPECT_EQ(log_->Read(filter)->size(), 2u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 2u);
   filter.key = "arn:aws:kms:l:0:key/k-3";
-  EXPECT_EQ(log_->Read(filter)->size(), 1u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 1u);
   filter = {};
   filter.limit = 2;
-  const auto last = *log_->Read(filter);
+  const auto last = log_->Read(filter)->records;
   ASSERT_EQ(last.size(), 2u);
   EXPECT_EQ(last[0]["sequence"], 4);
   filter = {};
   filter.after_sequence = 5;
-  EXPECT_EQ(log_->Read(filter)->size(), 0u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 0u);
   Fill(1);
-  ASSERT_EQ(log_->Read(filter)->size(), 1u);
-  EXPECT_EQ((*log_->Read(filter))[0]["sequence"], 6);
+  ASSERT_EQ(log_->Read(filter)->records.size(), 1u);
+  EXPECT_EQ(log_->Read(filter)->records[0]["sequence"], 6);
   filter.after_sequence = 3;
-  EXPECT_EQ(log_->Read(filter)->size(), 3u);
+  EXPECT_EQ(log_->Read(filter)->records.size(), 3u);
 }
 
 TEST_F(AuditLogTest, AnyFlippedByteIsNoticed) {
@@ -221,8 +221,12 @@ TEST_F(AuditLogTest, ChangedRecordIsNamed) {
   auto lines = Lines();
   lines[2][20] ^= 1;
   WriteLines(lines);
-  EXPECT_TRUE(Has(Verdict(), "record 3 (line 3) was changed")) << Verdict();
-  EXPECT_EQ(log_->Read({}).status().error(), Error::kCorrupt);
+  EXPECT_TRUE(Has(Verdict(), "record 3 (audit.log, line 3) was changed")) << Verdict();
+  // What authenticates is shown, and what does not is named.
+  const auto found = log_->Read({});
+  EXPECT_EQ(found->records.size(), 4u);
+  EXPECT_TRUE(Has(found->damage, "Line 3 of audit.log")) << found->damage;
+  EXPECT_EQ(log_->ReadAll({}).status().error(), Error::kCorrupt);
 }
 
 TEST_F(AuditLogTest, DeletedRecordIsNamed) {
@@ -230,7 +234,7 @@ TEST_F(AuditLogTest, DeletedRecordIsNamed) {
   auto lines = Lines();
   lines.erase(lines.begin() + 2);
   WriteLines(lines);
-  EXPECT_TRUE(Has(Verdict(), "record 3 (line 3) is missing")) << Verdict();
+  EXPECT_TRUE(Has(Verdict(), "record 3 (audit.log, line 3) is missing")) << Verdict();
 }
 
 TEST_F(AuditLogTest, SwappedRecordsAreNamed) {
@@ -238,7 +242,9 @@ TEST_F(AuditLogTest, SwappedRecordsAreNamed) {
   auto lines = Lines();
   std::swap(lines[1], lines[3]);
   WriteLines(lines);
-  EXPECT_TRUE(Has(Verdict(), "record 2 (line 2) was moved to line 4")) << Verdict();
+  EXPECT_TRUE(
+      Has(Verdict(), "record 2 (audit.log, line 2) was moved to audit.log, line 4"))
+      << Verdict();
 }
 
 TEST_F(AuditLogTest, RepeatedRecordIsNamed) {
@@ -246,7 +252,8 @@ TEST_F(AuditLogTest, RepeatedRecordIsNamed) {
   auto lines = Lines();
   lines.insert(lines.begin() + 3, lines[1]);
   WriteLines(lines);
-  EXPECT_TRUE(Has(Verdict(), "record 2 (line 4) was moved or repeated")) << Verdict();
+  EXPECT_TRUE(Has(Verdict(), "record 2 (audit.log, line 4) was moved or repeated"))
+      << Verdict();
 }
 
 TEST_F(AuditLogTest, TruncationIsNoticedWithTheSealedHead) {
@@ -255,7 +262,7 @@ TEST_F(AuditLogTest, TruncationIsNoticedWithTheSealedHead) {
   auto lines = Lines();
   lines.resize(3);
   WriteLines(lines);
-  EXPECT_TRUE(Has(Verdict(), "record 4 (line 4) is missing: the log was truncated"))
+  EXPECT_TRUE(Has(Verdict(), "record 4 is missing: the log was truncated"))
       << Verdict();
   Open();
   EXPECT_EQ(Verdict(), "");  // the chain alone cannot tell
@@ -296,7 +303,7 @@ TEST_F(AuditLogTest, TornEndIsKeptAsideAtEveryLength) {
     Write(good.substr(0, size));
     Open();
     ASSERT_EQ(log_->head().sequence, 2u) << size;
-    EXPECT_EQ(*log_->Verify(std::nullopt), 2u);
+    EXPECT_EQ(log_->Verify(std::nullopt)->records, 2u);
     EXPECT_EQ(Text().size(), size) << "changed by looking";
     ASSERT_TRUE(Add("after").ok());
     if (size == second_ends) continue;
@@ -305,7 +312,7 @@ TEST_F(AuditLogTest, TornEndIsKeptAsideAtEveryLength) {
     const std::string kept((std::istreambuf_iterator<char>(in)), {});
     EXPECT_EQ(kept, good.substr(second_ends, size - second_ends));
   }
-  EXPECT_EQ(*log_->Verify(std::nullopt), 3u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 3u);
 }
 
 TEST_F(AuditLogTest, TornEndLargerThanAnyLine) {
@@ -328,7 +335,7 @@ TEST_F(AuditLogTest, ConcurrentAppendsMakeOneChain) {
       }
     });
   for (auto& thread : threads) thread.join();
-  EXPECT_EQ(*log_->Verify(log_->head()), 1000u);
+  EXPECT_EQ(log_->Verify(log_->head())->records, 1000u);
 }
 
 TEST_F(AuditLogTest, FullDiskRefusesAndLeavesAWholeLog) {
@@ -356,7 +363,7 @@ TEST_F(AuditLogTest, FullDiskRefusesAndLeavesAWholeLog) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
   Open();
-  EXPECT_EQ(*log_->Verify(std::nullopt), 3u);
+  EXPECT_EQ(log_->Verify(std::nullopt)->records, 3u);
 }
 
 TEST_F(AuditLogTest, AppendIsFast) {

@@ -84,6 +84,24 @@ CLI::App* Verb(CLI::App* audit, const char* name, const char* help, Action actio
   return verb;
 }
 
+void AddRules(CLI::App* audit, const std::shared_ptr<AuditWords>& words,
+              const std::shared_ptr<Action>& chosen) {
+  CLI::App* rules = audit->add_subcommand("rules", "The rules of alerts");
+  rules->require_subcommand(1);
+  rules->fallthrough();
+  rules->footer("Example:\n  keyfold audit rules show");
+  CLI::App* apply = Verb(rules, "apply", "Replaces your rules", ApplyAlertRules, chosen,
+                         "keyfold audit rules apply alerts.yaml");
+  apply->add_option("file", words->file, "alerts.yaml")->required()->type_name("FILE");
+  apply->add_flag("--dry-run", words->dry_run, "Only check the file");
+  Verb(rules, "show", "Shows the built-in rules and yours", ShowAlertRules, chosen,
+       "keyfold audit rules show");
+  Verb(rules, "test", "Shows which alerts the records there are would have raised",
+       TestAlertRules, chosen, "keyfold audit rules test alerts.yaml --since 7d")
+      ->add_option("file", words->file, "alerts.yaml; else the rules in force")
+      ->type_name("FILE");
+}
+
 void AddVerbs(CLI::App* audit, const std::shared_ptr<AuditWords>& words,
               const std::shared_ptr<Action>& chosen) {
   CLI::App* verify =
@@ -99,6 +117,15 @@ void AddVerbs(CLI::App* audit, const std::shared_ptr<AuditWords>& words,
       ->add_option("--public-key", words->public_key,
                    "For --copy: what 'keyfold audit public-key' printed")
       ->type_name("FILE");
+  AddRules(audit, words, chosen);
+  Verb(audit, "compliance", "Judges keys and grants as they are now", ShowCompliance,
+       chosen, "keyfold audit compliance");
+  Verb(audit, "export", "Writes the log as tools for AWS CloudTrail read it",
+       ExportAudit, chosen, "keyfold audit export --since 2026-01-01 > events.json")
+      ->add_option("--format", words->export_format,
+                   "cloudtrail: one object with Records, as a trail's file; "
+                   "cloudtrail-lines: one record a line")
+      ->check(CLI::IsMember({"cloudtrail", "cloudtrail-lines"}));
   Verb(audit, "public-key", "Prints the key that the log's digests verify with",
        ShowPublicKey, chosen, "keyfold audit public-key > key.pem");
   Verb(audit, "archive", "Begins a new file of the log; prints the archive's name",

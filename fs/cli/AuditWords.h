@@ -18,7 +18,8 @@ struct AuditWords {
   std::string public_key;
   std::string archive;  // release
   std::string file;     // rules apply, rules test
-  std::string export_format = "cloudtrail", export_shape = "lines";
+  bool dry_run = false;
+  std::string export_format = "cloudtrail";
 };
 
 // AuditEvents fetches the records that the words select, those that did not fit one
@@ -35,5 +36,9 @@ Status ArchiveAudit(const AuditWords& words);
 Status ListAuditArchives(const AuditWords& words);
 Status ReleaseAudit(const AuditWords& words);
 Status ExportAudit(const AuditWords& words);
+Status ApplyAlertRules(const AuditWords& words);
+Status ShowAlertRules(const AuditWords& words);
+Status TestAlertRules(const AuditWords& words);
+Status ShowCompliance(const AuditWords& words);
 
 }  // namespace keyfold

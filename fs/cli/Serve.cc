@@ -22,6 +22,7 @@
 #include "fs/cli/Unmount.h"
 #include "fs/cli/Version.h"
 #include "fs/fuse/FuseMount.h"
+#include "kms/api/AlertDelivery.h"
 #include "kms/api/ApiServer.h"
 #include "kms/api/SocketFile.h"
 
@@ -140,12 +141,32 @@ json StatusOf(const ServeOptions& options, const OpenStore& store, TimePoint sin
           {"Version", kVersion}};
 }
 
+void Tell(AlertDelivery& delivery, const Alert& alert) {
+  for (const policy::AlertAction& action : alert.actions)
+    if (action.kind == policy::AlertAction::Kind::kJournal)
+      spdlog::warn("{}", alert.line);
+  delivery.Deliver(alert);
+}
+
+// Listening is the time in which alerts are delivered.
+class Listening {
+ public:
+  Listening(Kms& kms, AlertDelivery& delivery) : kms_(kms) {
+    kms_.SetAlertSink([&delivery](const Alert& alert) { Tell(delivery, alert); });
+  }
+  ~Listening() { kms_.SetAlertSink({}); }
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+
+ private:
+  Kms& kms_;
+};
+
 Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
   KF_ASSIGN_OR_RETURN(OpenStore store,
                       OpenStore::Open(options.store, options.flags.root_key,
                                       [] { return AskPassphrase(false); }));
   LogTo(options.foreground, options.flags.debug);
-  store.kms().SetAlertSink([](const std::string& alert) { spdlog::warn("{}", alert); });
   store.kms().SetAuditLogLimit(options.audit_log_size);
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
   const std::string store_id = store.config().account.store_id;
@@ -153,6 +174,12 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
                                               metadata_key, store.kms()));
   KF_ASSIGN_OR_RETURN(const std::string folder, MakeRuntimeFolder());
   Keeper keeper;
+  AlertDelivery delivery(
+      [&store](const std::string& alert, const std::string& target, const Status& why) {
+        spdlog::warn("alert {} did not reach {}: {}", alert, target, why.message());
+        store.kms().RecordUndelivered(alert, target, why);
+      });
+  const Listening listening(store.kms(), delivery);
   ApiServerOptions api;
   api.socket_path = folder + "/" + store_id + ".sock";
   api.listen = options.flags.kms_listen;

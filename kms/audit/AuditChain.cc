@@ -55,7 +55,10 @@ class ChainWalk {
     }
     if (!hash_.empty() && Member(record->value, "previousHash") != hash_)
       return Corrupt(Place(next(), line) +
-                     " was changed: it does not continue the record before it.");
+                     (rules_.key ? " was changed: it does not continue the record "
+                                   "before it."
+                                 : " does not continue the record before it: one of "
+                                   "the two was changed."));
     KF_RETURN_IF_ERROR(TakeDigest(*record, line));
     sequence_ = record->sequence;
     hash_ = HashOfLine(text);

@@ -221,6 +221,21 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
   if (const auto key = settings.find(kDigestKeyRow); key != settings.end()) {
     KF_ASSIGN_OR_RETURN(state.digest_key, ParseDigestKey(key->second));
   }
+  if (const auto rules = settings.find(kAlertRulesRow); rules != settings.end()) {
+    auto& kept = state.alert_rules;
+    kept.text = rules->second.at("document").get<std::string>();
+    kept.applied_by = rules->second.at("appliedBy").get<std::string>();
+    KF_ASSIGN_OR_RETURN(
+        policy::AlertRules parsed,
+        policy::ParseAlertRules(kept.text, "the rules of alerts", account_.id));
+    kept.rules = std::make_shared<const policy::AlertRules>(
+        WithUser(std::move(parsed), kept.applied_by));
+  }
+  if (const auto found = settings.find(kComplianceRow); found != settings.end())
+    state.non_compliant = found->second.at("nonCompliant").get<std::set<std::string>>();
+  if (const auto activity = settings.find(kActivityRow); activity != settings.end()) {
+    KF_ASSIGN_OR_RETURN(state.activity, ParseActivity(activity->second));
+  }
   if (const auto released = settings.find(kReleasedRow); released != settings.end())
     state.released = HeadOf(released->second);
   state.iam_text = settings[kIam].at("document").get<std::string>();

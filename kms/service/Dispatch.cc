@@ -71,6 +71,10 @@ constexpr DispatchEntry kEntries[] = {
     {"audit", "ArchiveLog", ArchiveLog, nullptr, StateRule::kAny, kWrites},
     {"audit", "ReleaseLog", ReleaseLog, nullptr, StateRule::kAny, kWrites},
     {"audit", "ListArchives", ListArchives},
+    {"audit", "GetAlertRules", GetAlertRules},
+    {"audit", "ApplyAlertRules", ApplyAlertRules, nullptr, StateRule::kAny, kWrites},
+    {"audit", "TestAlertRules", TestAlertRules},
+    {"audit", "DescribeCompliance", DescribeCompliance},
     {"store", "GetStatus", GetStatus},
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
 };

@@ -7,6 +7,7 @@ namespace {
 constexpr char kViaService[] = "fs.keyfold";
 constexpr char kDecrypt[] = "kms:Decrypt";
 constexpr char kGenerate[] = "kms:GenerateDataKey";
+constexpr char kKmsPrefix[] = "kms:";
 constexpr char kReEncrypt[] = "ReEncrypt";
 
 std::initializer_list<const char*> ActionsOf(KeyUse use) {
@@ -113,6 +114,13 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
 Status Service::Authorize(const Caller& caller, const std::string& key_id,
                           const EncryptionContext& context, const FileEvent& event) {
   const FileUse use = DecideFileUse(caller, key_id, context, ActionsOf(event.use));
+  if (use.key && use.outcome.error() != Error::kAccessDenied) {
+    activity_->NoteFile(key_id, clock_.Now());
+    if (use.outcome.ok())
+      for (const char* action : ActionsOf(event.use))
+        NoteGrants(use.principal, action + sizeof kKmsPrefix - 1, key_id,
+                   *catalog_->state());
+  }
   KF_RETURN_IF_ERROR(FinishFileUse(caller, use, key_id, event, use.outcome));
   return use.outcome;
 }

@@ -13,6 +13,8 @@
 
 #include "kms/audit/AuditLog.h"
 #include "kms/crypto/Crypto.h"
+#include "kms/service/ActivityLog.h"
+#include "kms/service/AlertEngine.h"
 #include "kms/service/Catalog.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
@@ -31,6 +33,7 @@ struct Invocation {
   const RootSecrets& secrets;
   AuditLog& audit;
   LogKeeper& log_keeper;
+  const ActivityLog& activity;
   const Catalog& catalog;  // knows the sealed end of the audit log
   Identity& identity;
   const Caller& caller;

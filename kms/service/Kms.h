@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "kms/base/Clock.h"
+#include "kms/service/Alert.h"
 #include "kms/service/DataKeys.h"
 #include "kms/store/KeyStore.h"
 
@@ -66,9 +67,13 @@ class Kms : public DataKeys {
   // claims.
   virtual void RecordRefusal(const Caller& peer, const Status& reason) = 0;
 
-  // SetAlertSink hands each alert, one line for people, to `sink`; they stand in
-  // the audit log in any case. Call before the Kms is shared.
-  virtual void SetAlertSink(std::function<void(const std::string&)> sink) = 0;
+  // SetAlertSink hands each alert to `sink`, which must not wait; they stand in the
+  // audit log in any case. From then on compliance is watched too. Call before the Kms
+  // is shared.
+  virtual void SetAlertSink(std::function<void(const Alert&)> sink) = 0;
+  // RecordUndelivered tells the audit log of an alert that did not reach `target`.
+  virtual void RecordUndelivered(const std::string& alert, const std::string& target,
+                                 const Status& why) = 0;
 
   // SetAuditLogLimit says at which size in bytes audit.log becomes an archive;
   // until then it does not by itself. Call before the Kms is shared.

@@ -89,6 +89,12 @@ Answer DeleteAccessKey(Invocation& call);
 // Sessions.cc
 Answer AssumeRole(Invocation& call);
 
+// Alerting.cc
+Answer GetAlertRules(Invocation& call);
+Answer ApplyAlertRules(Invocation& call);
+Answer TestAlertRules(Invocation& call);
+Answer DescribeCompliance(Invocation& call);
+
 // Auditing.cc
 Answer LookupEvents(Invocation& call);
 Answer VerifyLog(Invocation& call);

@@ -1,59 +1,13 @@
 #include "kms/service/Recorder.h"
 
+#include <cerrno>
+
 namespace keyfold {
 namespace {
 
 using nlohmann::json;
 
-constexpr size_t kManyRefusals = 10;
-constexpr auto kRefusalWindow = std::chrono::minutes(1);
-constexpr size_t kMostWatched = 10000;
 constexpr size_t kLongestMessage = 2048;  // a record must fit a line of the log
-
-// What raises an alert when it succeeds.
-struct Rule {
-  std::string_view event;
-  const char* alert;
-  const char* message;
-};
-constexpr Rule kRules[] = {
-    {"DisableKey", "KeyDisabled", "disabled a key"},
-    {"ScheduleKeyDeletion", "KeyDeletionScheduled", "scheduled a key's deletion"},
-    {"DeleteImportedKeyMaterial", "KeyMaterialDeleted",
-     "deleted imported key material"},
-    {"PutKeyPolicy", "KeyPolicyChanged", "changed a key's policy"},
-    {"ApplyIam", "IamChanged", "changed the account's users or policies"},
-    {"RestoreKeyStore", "KeyStoreRestored", "put an earlier key store in place"},
-    {"DeleteKey", "KeyDestroyed", "destroyed a key whose waiting period was over"},
-};
-
-const Rule* RuleFor(std::string_view event) {
-  for (const Rule& rule : kRules)
-    if (rule.event == event) return &rule;
-  return nullptr;
-}
-
-// What a file's bytes can do: fail to authenticate, or belong to another key.
-bool TellsOfDamage(const json& record) {
-  const std::string error = record.value("errorCode", std::string());
-  for (Error damage :
-       {Error::kCorrupt, Error::kInvalidCiphertext, Error::kIncorrectKey})
-    if (error == ErrorName(damage))
-      return damage == Error::kCorrupt || record["eventSource"] == "fs.keyfold";
-  return false;
-}
-
-// Changes are records that carry the number of their commit.
-bool IsChange(const json& record) {
-  const auto data = record.find("additionalEventData");
-  return data != record.end() && data->contains(kKeyStoreSequence);
-}
-
-bool MayRaise(const json& record) {
-  return record.contains("errorCode") ||
-         (IsChange(record) &&
-          RuleFor(record["eventName"].get_ref<const std::string&>()) != nullptr);
-}
 
 // Answers are recorded without what is secret or long.
 json Recordable(const json& answer) {
@@ -188,11 +142,14 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
 
 namespace {
 
+// ForCaller says why a call is refused, and what can be done about it.
 Status ForCaller(const Status& written) {
-  return written.error() == Error::kSystem
-             ? Status::FromErrno(written.sys_errno(),
-                                 "Refused, because the audit log cannot be written")
-             : written;
+  if (written.error() != Error::kSystem) return written;
+  const bool full = written.sys_errno() == ENOSPC || written.sys_errno() == EDQUOT;
+  return Status::FromErrno(
+      written.sys_errno(),
+      std::string("Refused, because the audit log cannot be written (") +
+          (full ? "make room on the store's disk" : "see the daemon's log") + ")");
 }
 
 }  // namespace
@@ -204,50 +161,32 @@ Status Recorder::Append(const json& record, AuditRoom room) {
 }
 
 Status Recorder::AppendUse(const JsonText& record, const Status& outcome) {
-  if (outcome.ok()) return ForCaller(log_.Append(record, AuditRoom::kOrdinary));
+  if (outcome.ok() && !alerts_.WatchesUses())
+    return ForCaller(log_.Append(record, AuditRoom::kOrdinary));
   json told = json::parse(record.Object());
   AddOutcome(told, outcome);
   return Append(told);
 }
 
-bool Recorder::ManyRefusals(const std::string& arn) {
-  const TimePoint now = clock_.Now();
-  std::lock_guard lock(mutex_);
-  if (refusals_.size() > kMostWatched) refusals_.clear();
-  auto& times = refusals_[arn];
-  while (!times.empty() && times.front() + kRefusalWindow < now) times.pop_front();
-  times.push_back(now);
-  if (times.size() < kManyRefusals) return false;
-  times.clear();
-  return true;
+// Most records are of uses that went well.
+bool Recorder::MayRaise(const json& record) const {
+  return record.contains("errorCode") || SequenceIn(record, kKeyStoreSequence) ||
+         record.value("eventSource", std::string()) == kComplianceSource ||
+         alerts_.WatchesUses();
 }
 
 void Recorder::RaiseAlerts(const json& record) {
-  const std::string event = record.value("eventName", std::string());
-  const std::string error = record.value("errorCode", std::string());
-  const std::string who = record["userIdentity"].value("userName", std::string());
-  if (error.empty()) {
-    if (const Rule* rule = RuleFor(event))
-      Raise(record, rule->alert, who + " " + rule->message);
-    return;
-  }
-  urgent_ = true;
-  if (TellsOfDamage(record))
-    Raise(record, "IntegrityFailure",
-          event + ": " + record.value("errorMessage", std::string()));
-  if ((error == ErrorName(Error::kAccessDenied) ||
-       error == ErrorName(Error::kInvalidSignature)) &&
-      ManyRefusals(record["userIdentity"].value("arn", std::string())))
-    Raise(record, "ManyRefusals",
-          who + " was refused " + std::to_string(kManyRefusals) +
-              " times within a minute");
+  if (record.contains("errorCode")) urgent_ = true;
+  for (AlertEngine::Raised& raised : alerts_.Judge(record, clock_.Now()))
+    Raise(record, std::move(raised));
 }
 
-void Recorder::Raise(const json& cause, const char* name, const std::string& message) {
+void Recorder::Raise(const json& cause, AlertEngine::Raised raised) {
+  const std::string message = raised.message.substr(0, kLongestMessage);
   json alert = {
       {"userIdentity", cause["userIdentity"]},
-      {"eventSource", "alerts.keyfold"},
-      {"eventName", name},
+      {"eventSource", kAlertSource},
+      {"eventName", raised.name},
       {"awsRegion", account_.region},
       {"sourceIPAddress", cause["sourceIPAddress"]},
       {"requestID", cause["requestID"]},
@@ -256,10 +195,13 @@ void Recorder::Raise(const json& cause, const char* name, const std::string& mes
       {"resources", cause["resources"]}};
   // The record that caused it is written; losing the alert must not undo that.
   (void)log_.Append(std::move(alert), AuditRoom::kReserved);
+  if (!sink_) return;
   const std::string resources = ResourcesOf(cause);
-  if (sink_)
-    sink_(std::string(name) + ": " + message +
-          (resources.empty() ? "" : " (" + resources + ")"));
+  sink_(
+      {raised.name,
+       raised.name + ": " + message + (resources.empty() ? "" : " (" + resources + ")"),
+       cause.dump(-1, ' ', false, json::error_handler_t::replace),
+       std::move(raised.actions)});
 }
 
 }  // namespace keyfold

@@ -1,20 +1,19 @@
 // Recorder: audit records in CloudTrail's shape, and the alerts they raise.
 //
-// Owns: the wording of records, the built-in alert rules. Must not know: the
-// chain (kms/audit), decisions. Thread-safe: mutex_ guards refusals_.
+// Owns: the wording of records. Must not know: the chain (kms/audit), decisions, which
+// records raise alerts. Thread-safe.
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <functional>
-#include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "kms/audit/AuditLog.h"
 #include "kms/audit/JsonText.h"
+#include "kms/service/Alert.h"
+#include "kms/service/AlertEngine.h"
 #include "kms/service/Invocation.h"
 
 namespace keyfold {
@@ -23,16 +22,18 @@ namespace keyfold {
 inline constexpr char kKeyStoreSequence[] = "keyStoreSequence";
 // And where a later record tells that this commit failed.
 inline constexpr char kKeyStoreSequenceFailed[] = "keyStoreSequenceFailed";
+// Where alerts, and what became of them, come from.
+inline constexpr char kAlertSource[] = "alerts.keyfold";
+inline constexpr char kComplianceSource[] = "compliance.keyfold";
 // SequenceIn is that number in the record of a change; nothing in others.
 std::optional<uint64_t> SequenceIn(const nlohmann::json& record, const char* name);
 
 class Recorder {
  public:
-  Recorder(AuditLog& log, const Account& account, const Clock& clock)
-      : log_(log), account_(account), clock_(clock) {}
-  void set_sink(std::function<void(const std::string&)> sink) {
-    sink_ = std::move(sink);
-  }
+  Recorder(AuditLog& log, const Account& account, const Clock& clock,
+           AlertEngine& alerts)
+      : log_(log), account_(account), clock_(clock), alerts_(alerts) {}
+  void set_sink(std::function<void(const Alert&)> sink) { sink_ = std::move(sink); }
 
   // Base is a record with all that does not depend on the event's kind; resources
   // are to be added. `invoked_by` names the service that calls for the caller.
@@ -65,17 +66,16 @@ class Recorder {
   bool TakeUrgent() { return urgent_.exchange(false); }
 
  private:
+  bool MayRaise(const nlohmann::json& record) const;
   void RaiseAlerts(const nlohmann::json& record);
-  void Raise(const nlohmann::json& cause, const char* name, const std::string& message);
-  bool ManyRefusals(const std::string& arn);
+  void Raise(const nlohmann::json& cause, AlertEngine::Raised raised);
 
   AuditLog& log_;
   const Account& account_;
   const Clock& clock_;
-  std::function<void(const std::string&)> sink_;
+  AlertEngine& alerts_;
+  std::function<void(const Alert&)> sink_;
   std::atomic<bool> urgent_{false};
-  std::mutex mutex_;
-  std::map<std::string, std::deque<TimePoint>> refusals_;  // by ARN, the last minute's
 };
 
 }  // namespace keyfold

@@ -232,4 +232,26 @@ Result<DigestKeyRecord> ParseDigestKey(const json& body) {
   });
 }
 
+json ToJson(const Activity& activity) {
+  json body = {{"since", Milliseconds(activity.since)},
+               {"grants", json::object()},
+               {"files", json::object()}};
+  for (const auto& [id, time] : activity.grants)
+    body["grants"][id] = Milliseconds(time);
+  for (const auto& [id, time] : activity.files) body["files"][id] = Milliseconds(time);
+  return body;
+}
+
+Result<Activity> ParseActivity(const json& body) {
+  return Guarded("activity", [&] {
+    Activity activity;
+    activity.since = TimeOf(body.at("since"));
+    for (const auto& [id, time] : body.at("grants").items())
+      activity.grants[id] = TimeOf(time);
+    for (const auto& [id, time] : body.at("files").items())
+      activity.files[id] = TimeOf(time);
+    return activity;
+  });
+}
+
 }  // namespace keyfold

@@ -106,6 +106,13 @@ struct DigestKeyRecord {
   Bytes sealed_seed;  // Ed25519
 };
 
+// Activity is when keys and grants were last used, as far as is known.
+struct Activity {
+  TimePoint since;                          // when it began to be noted
+  std::map<std::string, TimePoint> grants;  // by grant id
+  std::map<std::string, TimePoint> files;   // by key id: when a file was asked for
+};
+
 // JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
 // make; the rows were authenticated before.
 nlohmann::json ToJson(const KeyRecord& key);  // without versions
@@ -115,6 +122,7 @@ nlohmann::json ToJson(const GrantRecord& grant);
 nlohmann::json ToJson(const ImportRecord& import);
 nlohmann::json ToJson(const AccessKeyRecord& key);
 nlohmann::json ToJson(const DigestKeyRecord& key);
+nlohmann::json ToJson(const Activity& activity);
 Result<KeyRecord> ParseKey(const std::string& id, const nlohmann::json& body,
                            const std::string& account);
 Result<MaterialVersion> ParseVersion(const nlohmann::json& body);
@@ -125,6 +133,7 @@ Result<AccessKeyRecord> ParseAccessKey(const std::string& id,
                                        const nlohmann::json& body);
 Result<Bytes> ParseNote(const nlohmann::json& body);
 Result<DigestKeyRecord> ParseDigestKey(const nlohmann::json& body);
+Result<Activity> ParseActivity(const nlohmann::json& body);
 
 // Times in rows are milliseconds since 1970; on the wire, seconds.
 int64_t Milliseconds(TimePoint time);

@@ -227,6 +227,7 @@ constexpr ReplayRule kReplayRules[] = {
     {"KeepNote", KeepNote},
     {"CloseStore", Ignore},
     {"SignDigest", Ignore},
+    {"ComplianceChanged", Ignore},
     {"CreateDigestKey", Ignore},
     {"ReleaseLog", Release},
 };

@@ -164,7 +164,9 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   identity.set_root_uid(out.account.root_uid);
   KF_ASSIGN_OR_RETURN(const policy::Principal who,
                       identity.Resolve(options.caller, *state->iam));
-  Recorder recorder(*log, out.account, clock);
+  AlertEngine alerts([&](std::string_view id) { return state->AliasesOf(id); });
+  alerts.Use(*state->alert_rules.rules);
+  Recorder recorder(*log, out.account, clock, alerts);
   KF_RETURN_IF_ERROR(recorder.Append(RecordOf(recorder, options, who, out, sealed),
                                      AuditRoom::kReserved));
   const AuditHead head = log->head();

@@ -1,7 +1,10 @@
 #include "kms/service/Service.h"
 
 #include <new>
+#include <set>
 #include <vector>
+
+#include "kms/service/Compliance.h"
 
 namespace keyfold {
 namespace {
@@ -9,6 +12,8 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kSealInterval = std::chrono::minutes(1);
+constexpr auto kComplianceInterval = std::chrono::minutes(1);
+constexpr size_t kLongestReason = 2048, kMostLines = 20;
 constexpr size_t kMostFollowers = 10000;
 constexpr auto kSyncInterval = std::chrono::seconds(5);
 
@@ -54,13 +59,18 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
   KF_ASSIGN_OR_RETURN(
       service->audit_,
       AuditLog::Open(audit_folder, CopySecret(service->secrets_.audit), clock));
-  service->recorder_ =
-      std::make_unique<Recorder>(*service->audit_, service->account(), clock);
-  service->log_keeper_ =
-      std::make_unique<LogKeeper>(*service->audit_, service->account(), clock,
-                                  [raw = service.get()](std::string_view event) {
-                                    return raw->OwnRecord("audit.keyfold", event);
-                                  });
+  Service* raw = service.get();
+  const auto state = service->catalog_->state();
+  service->alerts_ = std::make_unique<AlertEngine>(
+      [raw](std::string_view id) { return raw->catalog_->state()->AliasesOf(id); });
+  service->alerts_->Use(*state->alert_rules.rules);
+  service->activity_ = std::make_unique<ActivityLog>(
+      state->activity.value_or(Activity{clock.Now(), {}, {}}));
+  service->recorder_ = std::make_unique<Recorder>(*service->audit_, service->account(),
+                                                  clock, *service->alerts_);
+  service->log_keeper_ = std::make_unique<LogKeeper>(
+      *service->audit_, service->account(), clock,
+      [raw](std::string_view event) { return raw->OwnRecord("audit.keyfold", event); });
   KF_RETURN_IF_ERROR(service->CheckAgainstLog());
   KF_RETURN_IF_ERROR(service->BeginDigests());
   service->accepted_ = true;
@@ -74,8 +84,9 @@ Service::~Service() {
   // A last commit seals and signs the log's end, so that nothing can be cut off
   // unnoticed.
   std::lock_guard lock(write_mutex_);
-  (void)CommitSigned(OwnRecord("store.keyfold", "CloseStore"),
-                     Transaction(*catalog_->state()));
+  Transaction last(*catalog_->state());
+  if (activity_->TakeChanged()) last.PutActivity(activity_->known());
+  (void)CommitSigned(OwnRecord("store.keyfold", "CloseStore"), std::move(last));
 }
 
 // The record of a commit is written before the commit, so when the power failed
@@ -128,9 +139,11 @@ Status Service::BeginDigests() {
   KF_RETURN_IF_ERROR(
       log_keeper_->Begin(secrets_, *transaction.next().digest_key, last_digest_));
   if (!fresh && !log_keeper_->IsUnsigned()) return OkStatus();
-  return CommitSigned(
-      OwnRecord("audit.keyfold", fresh ? "CreateDigestKey" : "SignDigest"),
-      std::move(transaction));
+  KF_RETURN_IF_ERROR(
+      CommitSigned(OwnRecord("audit.keyfold", fresh ? "CreateDigestKey" : "SignDigest"),
+                   std::move(transaction)));
+  unsealed_ = false;
+  return OkStatus();
 }
 
 json Service::OwnRecord(std::string_view source, std::string_view event) {
@@ -168,6 +181,57 @@ Status Service::SealIfDue() {
   return OkStatus();
 }
 
+void Service::RecordUndelivered(const std::string& alert, const std::string& target,
+                                const Status& why) {
+  try {
+    json record = OwnRecord(kAlertSource, "DeliverAlert");
+    record["requestParameters"] = {{"alert", alert}, {"target", target}};
+    record["errorCode"] = "AlertNotDelivered";
+    record["errorMessage"] = why.message().substr(0, kLongestReason);
+    // There is nobody else to tell.
+    (void)recorder_->Append(record, AuditRoom::kReserved);
+  } catch (const std::exception&) {
+  }
+}
+
+Status Service::CheckComplianceIfDue() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!watches_compliance_ || now - compliance_at_ < kComplianceInterval)
+    return OkStatus();
+  compliance_at_ = now;
+  const auto state = catalog_->state();
+  std::set<std::string> failing;
+  std::vector<std::string> lines;
+  for (const Finding& finding :
+       CheckCompliance(*state, account(), state->alert_rules.rules->compliance,
+                       activity_->known(), clock_.Now())) {
+    const std::string name = finding.Name();
+    if (!finding.compliant) failing.insert(name);
+    if (finding.compliant == state->non_compliant.contains(name))
+      lines.push_back(name +
+                      (finding.compliant ? " is COMPLIANT: " : " is NON_COMPLIANT: ") +
+                      finding.reason);
+  }
+  // What is gone is in neither list, and no news.
+  if (failing == state->non_compliant) return OkStatus();
+  Transaction transaction(*state);
+  transaction.PutCompliance(std::move(failing));
+  transaction.PutActivity(activity_->known());
+  json record = OwnRecord(kComplianceSource, "ComplianceChanged");
+  std::string detail = std::to_string(lines.size()) + " changed";
+  for (size_t i = 0; i < lines.size() && i < kMostLines; ++i)
+    detail += (i == 0 ? ": " : "; ") + lines[i];
+  record["additionalEventData"]["detail"] = detail;
+  return CommitRecorded(std::move(record), std::move(transaction));
+}
+
+void Service::NoteGrants(const policy::Principal& principal, std::string_view operation,
+                         const std::string& key_id, const State& state) {
+  for (const policy::Grant* grant : state.GrantsOf(key_id).HeldBy(principal))
+    if (grant->operations.contains(std::string(operation)))
+      activity_->NoteGrant(grant->id, clock_.Now());
+}
+
 Status Service::RotateIfDue() {
   if (!log_keeper_->IsRotationDue()) return OkStatus();
   return log_keeper_->Rotate();
@@ -184,10 +248,10 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     auto parameters = Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,       account(), secrets_,  *audit_,
-                    *log_keeper_, *catalog_, identity_, caller,
-                    clock_.Now(), {},        {},        state,
-                    nullptr,      {},        {},        {}};
+    Invocation call{*known,     account(), secrets_,  *audit_, *log_keeper_,
+                    *activity_, *catalog_, identity_, caller,  clock_.Now(),
+                    {},         {},        state,     nullptr, {},
+                    {},         {}};
     if (principal.ok()) {
       call.principal = *principal;
     } else {
@@ -222,6 +286,8 @@ Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
 
 Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
   KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
+  if (call.key && call.operation.service == "kms")
+    NoteGrants(call.principal, call.operation.name, call.key->id, *call.state);
   if (!IsFollowing(call, answer))
     KF_RETURN_IF_ERROR(
         call.operation.read_only
@@ -347,6 +413,8 @@ Status Service::Tick() {
       // One key's trouble does not keep the others waiting.
       for (const auto& [id, key] : state->keys)
         if (const Status one = TickKey(*key, now); !one.ok()) status = one;
+      if (const Status checked = CheckComplianceIfDue(); !checked.ok())
+        status = checked;
       if (const Status rotated = RotateIfDue(); !rotated.ok()) status = rotated;
       if (const Status sealed = SealIfDue(); !sealed.ok()) status = sealed;
     }
@@ -378,6 +446,9 @@ bool Service::DependsOnTime() {
 void Service::Advance() {
   identity_.Forget();
   ++generation_;
+  const auto rules = catalog_->state()->alert_rules.rules;
+  if (rules != used_rules_) alerts_->Use(*rules);
+  used_rules_ = rules;
 }
 
 void Service::SetChangeListener(std::function<void()> listener) {

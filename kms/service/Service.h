@@ -10,6 +10,8 @@
 #include <memory>
 #include <mutex>
 
+#include "kms/service/ActivityLog.h"
+#include "kms/service/AlertEngine.h"
 #include "kms/service/Catalog.h"
 #include "kms/service/Dispatch.h"
 #include "kms/service/Identity.h"
@@ -34,9 +36,12 @@ class Service final : public Kms {
   Result<Credential> FindCredential(const std::string& access_key_id,
                                     const std::string& session_token) override;
   void RecordRefusal(const Caller& peer, const Status& reason) override;
-  void SetAlertSink(std::function<void(const std::string&)> sink) override {
+  void SetAlertSink(std::function<void(const Alert&)> sink) override {
     recorder_->set_sink(std::move(sink));
+    watches_compliance_ = true;
   }
+  void RecordUndelivered(const std::string& alert, const std::string& target,
+                         const Status& why) override;
   void SetAuditLogLimit(uint64_t bytes) override { log_keeper_->set_limit(bytes); }
   void SetConfiguration(std::function<Result<std::string>()> source) override {
     catalog_->set_configuration(std::move(source));
@@ -110,6 +115,11 @@ class Service final : public Kms {
   // BeginDigests signs what an earlier run left unsigned.
   Status BeginDigests();
   Status RotateIfDue();
+  // CheckComplianceIfDue records what became compliant, and what no longer is.
+  Status CheckComplianceIfDue();
+  // NoteGrants remembers that `principal` used what it holds grants for.
+  void NoteGrants(const policy::Principal& principal, std::string_view operation,
+                  const std::string& key_id, const State& state);
   // SealIfDue seals the audit log's end in the key store, and signs it each hour.
   Status SealIfDue();
   // SyncIfDue is called without the lock.
@@ -126,6 +136,8 @@ class Service final : public Kms {
   Identity identity_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<AuditLog> audit_;
+  std::unique_ptr<AlertEngine> alerts_;
+  std::unique_ptr<ActivityLog> activity_;
   std::unique_ptr<Recorder> recorder_;
   std::unique_ptr<LogKeeper> log_keeper_;  // write_mutex_ guards what it points to
   DigestHead last_digest_;                 // as the log was found
@@ -133,7 +145,9 @@ class Service final : public Kms {
 
   std::mutex write_mutex_;  // taken before all others; guards the next five
   bool unsealed_ = false;   // a commit since the last seal
-  std::chrono::steady_clock::time_point sealed_at_, synced_at_;
+  std::chrono::steady_clock::time_point sealed_at_, synced_at_, compliance_at_;
+  bool watches_compliance_ = false;
+  std::shared_ptr<const policy::AlertRules> used_rules_;
   uint64_t time_checked_ = 0;  // the state for which depends_on_time_ holds
   bool depends_on_time_ = false;
   std::atomic<uint64_t> generation_{1};

@@ -27,6 +27,13 @@ size_t State::GrantCount() const {
   return count;
 }
 
+std::vector<std::string> State::AliasesOf(std::string_view key_id) const {
+  std::vector<std::string> names;
+  for (const auto& [name, alias] : aliases)
+    if (alias.target == key_id) names.push_back(name);
+  return names;
+}
+
 std::string State::AliasOf(std::string_view key_id) const {
   for (const auto& [name, alias] : aliases)
     if (alias.target == key_id) return name;
@@ -159,6 +166,32 @@ void Transaction::PutDigestKey(DigestKeyRecord key) {
 void Transaction::PutReleased(const AuditHead& released) {
   PutSetting(kReleasedRow, ToJson(released));
   next_.released = released;
+}
+
+policy::AlertRules WithUser(policy::AlertRules rules, const std::string& applied_by) {
+  for (policy::AlertRule& rule : rules.rules)
+    for (policy::AlertAction& action : rule.actions)
+      if (action.user.empty()) action.user = applied_by;
+  return rules;
+}
+
+void Transaction::PutAlertRules(std::string text, std::string applied_by,
+                                policy::AlertRules rules) {
+  PutSetting(kAlertRulesRow, {{"document", text}, {"appliedBy", applied_by}});
+  next_.alert_rules.rules = std::make_shared<const policy::AlertRules>(
+      WithUser(std::move(rules), applied_by));
+  next_.alert_rules.text = std::move(text);
+  next_.alert_rules.applied_by = std::move(applied_by);
+}
+
+void Transaction::PutCompliance(std::set<std::string> non_compliant) {
+  PutSetting(kComplianceRow, {{"nonCompliant", non_compliant}});
+  next_.non_compliant = std::move(non_compliant);
+}
+
+void Transaction::PutActivity(Activity activity) {
+  PutSetting(kActivityRow, ToJson(activity));
+  next_.activity = std::move(activity);
 }
 
 void Transaction::PutSetting(const std::string& name, const nlohmann::json& value) {

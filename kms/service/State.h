@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "kms/service/Records.h"
 #include "kms/store/KeyStore.h"
 #include "policy/engine/Engine.h"
+#include "policy/model/AlertRules.h"
 
 namespace keyfold {
 
@@ -31,6 +33,14 @@ struct State {
   std::optional<DigestKeyRecord> digest_key;  // none in a store of old, until opened
   // Archives of the audit log with records up to this one may be missing.
   AuditHead released;
+  struct {
+    std::string text;        // as it was given
+    std::string applied_by;  // whom commands without a user run as
+    std::shared_ptr<const policy::AlertRules> rules =
+        std::make_shared<const policy::AlertRules>();
+  } alert_rules;
+  std::set<std::string> non_compliant;  // Finding::Name
+  std::optional<Activity> activity;     // as it was last kept
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
 
@@ -40,6 +50,7 @@ struct State {
   // FindGrant looks through all keys; null when there is none of that id.
   GrantRef FindGrant(std::string_view id) const;
   size_t GrantCount() const;
+  std::vector<std::string> AliasesOf(std::string_view key_id) const;
   // The first alias of the key, or empty.
   std::string AliasOf(std::string_view key_id) const;
 };
@@ -74,6 +85,10 @@ class Transaction {
   void PutNote(const std::string& name, Bytes value);
   void PutDigestKey(DigestKeyRecord key);
   void PutReleased(const AuditHead& released);
+  void PutAlertRules(std::string text, std::string applied_by,
+                     policy::AlertRules rules);
+  void PutCompliance(std::set<std::string> non_compliant);
+  void PutActivity(Activity activity);
   void PutSetting(const std::string& name, const nlohmann::json& value);
 
  private:
@@ -92,6 +107,11 @@ inline constexpr std::string_view kNoteRow = "note/";
 // Names of settings.
 inline constexpr char kDigestKeyRow[] = "audit-digest-key";
 inline constexpr char kReleasedRow[] = "audit-released";
+inline constexpr char kAlertRulesRow[] = "alert-rules";
+inline constexpr char kComplianceRow[] = "compliance";
+inline constexpr char kActivityRow[] = "activity";
+// WithUser gives commands without a user that of who applied the rules.
+policy::AlertRules WithUser(policy::AlertRules rules, const std::string& applied_by);
 nlohmann::json ToJson(const AuditHead& head);
 
 }  // namespace keyfold

@@ -50,12 +50,15 @@ std::map<std::string, Document> Make() {
   // The account's root user administers IAM; it gets no use of keys, and can't
   // change their policies.
   statements[std::string(kAccountRootPolicy)] = {
-      Allow("AdministerIam", {"iam:*"}), Allow("Files", {"fs:*"}),
+      Allow("AdministerIam", {"iam:*"}),
+      Allow("Files", {"fs:*"}),
       Allow("Keys",
             {"kms:CreateKey", "kms:CreateAlias", "kms:ListKeys", "kms:ListAliases",
              "kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListResourceTags",
              "kms:GetKeyRotationStatus", "kms:ListKeyPolicies"}),
-      Allow("ReadAudit", read_audit), Allow("BackUp", {"store:BackupKeyStore"})};
+      Allow("ReadAudit", read_audit),
+      Allow("KeepAudit", {"audit:*"}),
+      Allow("BackUp", {"store:BackupKeyStore"})};
 
   std::map<std::string, Document> documents;
   for (auto& [name, list] : statements)

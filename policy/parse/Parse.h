@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kms/base/Status.h"
+#include "policy/model/AlertRules.h"
 #include "policy/model/Model.h"
 
 namespace keyfold::policy {
@@ -32,6 +33,10 @@ Result<Document> ParsePolicy(std::string_view text, std::string_view source_name
 // principals that are named must exist in it (or be managed policies).
 Result<Iam> ParseIam(std::string_view text, std::string_view source_name,
                      const std::string& account);
+
+// ParseAlertRules reads the rules of alerts, at most 256 KiB. KMS.md describes them.
+Result<AlertRules> ParseAlertRules(std::string_view text, std::string_view source_name,
+                                   const std::string& account);
 
 // ParsePrincipal reads one principal, in short form or as an ARN or account id,
 // into an ARN of `account` or "*". kMalformedPolicyDocument, without a place.

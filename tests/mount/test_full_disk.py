@@ -2,11 +2,14 @@
 right still be revoked?
 
 The store lies on a small ext4 of its own, in a file mounted through a loop device."""
+import json
 import os
 
 import pytest
 
 from share import Failed, new_share, small_disk
+
+botocore = pytest.importorskip('botocore.exceptions')
 
 FILL = r'''
 import errno, os, sys
@@ -83,7 +86,7 @@ def test_a_right_can_be_revoked_when_nothing_is_left(share):
     assert share.python('kfcfo', READ_UNTIL_REFUSED, file) == 'ENOSPC'
     with pytest.raises(Failed) as refused:
         share.kms('kfsysadmin', 'describe-key', '--key-id', key)
-    assert 'audit log cannot be written' in refused.value.text
+    assert 'audit log cannot be written (make room' in refused.value.text
     # ... and changes do not.
     share.kms('kfsysadmin', 'disable-key', '--key-id', key)
     ballast.unlink()
@@ -95,3 +98,26 @@ def test_a_right_can_be_revoked_when_nothing_is_left(share):
     share.mount()
     assert share.kms('kfsysadmin', 'describe-key',
                      '--key-id', key)['KeyMetadata']['KeyState'] == 'Disabled'
+
+
+def test_aws_clients_are_told_why(share):
+    import boto3
+    from botocore.config import Config
+    share.unmount()
+    share.mount('--kms-listen', '127.0.0.1:0')
+    status = json.loads(share.run(None, 'status', share.mnt, '--output', 'json'))[0]
+    key = json.loads(share.run('kfsysadmin', 'iam', 'create-access-key', '--output',
+                               'json'))['AccessKey']
+    kms = boto3.client('kms', endpoint_url=status['KmsEndpoint'], region_name='local-1',
+                       aws_access_key_id=key['AccessKeyId'],
+                       aws_secret_access_key=key['SecretAccessKey'],
+                       config=Config(retries={'total_max_attempts': 1}))
+    kms.list_keys()
+    ballast = fill_for_root(share.store.parent)
+    with pytest.raises(botocore.ClientError) as refused:
+        for _ in range(10000):
+            kms.list_keys()
+    assert refused.value.response['ResponseMetadata']['HTTPStatusCode'] == 500
+    assert 'audit log cannot be written (make room' in refused.value.response['Error']['Message']
+    ballast.unlink()
+    kms.list_keys()

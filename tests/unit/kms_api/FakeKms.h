@@ -44,7 +44,9 @@ class FakeKms : public Kms {
   std::atomic<int> refusals{0};
 
   Status Tick() override { return OkStatus(); }
-  void SetAlertSink(std::function<void(const std::string&)>) override {}
+  void SetAlertSink(std::function<void(const Alert&)>) override {}
+  void RecordUndelivered(const std::string&, const std::string&,
+                         const Status&) override {}
   void SetAuditLogLimit(uint64_t) override {}
   void SetConfiguration(std::function<Result<std::string>()>) override {}
   Caller Pin(const Caller& caller) override { return caller; }

@@ -1,0 +1,161 @@
+#include "kms/api/AlertDelivery.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "kms/api/AlertCommand.h"
+#include "kms/api/Webhook.h"
+
+namespace keyfold {
+namespace {
+
+using policy::AlertAction;
+using Moment = std::chrono::steady_clock::time_point;
+
+constexpr size_t kMostQueued = 1000;
+constexpr size_t kThreads = 4;
+constexpr auto kFirstPause = std::chrono::seconds(1),
+               kLongestPause = std::chrono::seconds(60);
+constexpr auto kGrace = std::chrono::seconds(3);
+
+struct Job {
+  std::string alert, line, record;
+  AlertAction action;
+  unsigned attempt = 1;
+};
+
+std::string TargetOf(const AlertAction& action) {
+  return action.kind == AlertAction::Kind::kCommand
+             ? "command " + action.command.front()
+             : "webhook " + WithoutSecrets(action.url);
+}
+
+std::chrono::seconds PauseAfter(unsigned attempt) {
+  auto pause = kFirstPause;
+  for (unsigned i = 1; i < attempt && pause < kLongestPause; ++i) pause *= 2;
+  return std::min(pause, std::chrono::seconds(kLongestPause));
+}
+
+}  // namespace
+
+struct AlertDelivery::Impl {
+  explicit Impl(Undelivered the_undelivered)
+      : undelivered(std::move(the_undelivered)) {}
+
+  void Work();
+  Status Try(const Job& job) const;
+  void TellDropped();
+
+  const Undelivered undelivered;
+  std::atomic<bool> ending{false};
+  std::mutex mutex;  // guards what follows
+  std::condition_variable changed;
+  std::multimap<Moment, Job> queue;  // by when it is due
+  size_t dropped = 0;
+  std::vector<std::thread> threads;
+};
+
+Status AlertDelivery::Impl::Try(const Job& job) const {
+  // A command gets what a webhook gets, on its standard input.
+  if (job.action.kind == AlertAction::Kind::kCommand)
+    return RunAlertCommand(job.action, job.alert, job.record, ending);
+  return PostWebhook(job.action, job.alert, job.line, job.record);
+}
+
+void AlertDelivery::Impl::TellDropped() {
+  size_t count;
+  {
+    std::lock_guard lock(mutex);
+    if (dropped == 0 || queue.size() > kMostQueued / 2) return;
+    count = std::exchange(dropped, 0);
+  }
+  undelivered("", "queue",
+              {Error::kLimitExceeded,
+               std::to_string(count) + " deliveries were dropped, because more than " +
+                   std::to_string(kMostQueued) + " waited."});
+}
+
+void AlertDelivery::Impl::Work() {
+  // A webhook that hangs up is an error of the write, not the daemon's end.
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  std::unique_lock lock(mutex);
+  while (!ending) {
+    if (queue.empty()) {
+      changed.wait(lock);
+      continue;
+    }
+    const Moment due = queue.begin()->first;
+    if (due > std::chrono::steady_clock::now()) {
+      changed.wait_until(lock, due);
+      continue;
+    }
+    Job job = std::move(queue.extract(queue.begin()).mapped());
+    lock.unlock();
+    const Status status = Try(job);
+    const bool again = !status.ok() && !ending &&
+                       job.action.kind == AlertAction::Kind::kWebhook &&
+                       job.attempt < job.action.attempts;
+    if (!status.ok() && !again) undelivered(job.alert, TargetOf(job.action), status);
+    TellDropped();
+    lock.lock();
+    if (again) {
+      const auto pause = PauseAfter(job.attempt++);
+      queue.emplace(std::chrono::steady_clock::now() + pause, std::move(job));
+      changed.notify_one();
+    }
+  }
+}
+
+AlertDelivery::AlertDelivery(Undelivered undelivered)
+    : impl_(std::make_unique<Impl>(std::move(undelivered))) {
+  for (size_t i = 0; i < kThreads; ++i)
+    impl_->threads.emplace_back([this] { impl_->Work(); });
+}
+
+AlertDelivery::~AlertDelivery() {
+  {
+    // What is due gets a moment to be begun.
+    std::unique_lock lock(impl_->mutex);
+    const Moment end = std::chrono::steady_clock::now() + kGrace;
+    while (!impl_->queue.empty() &&
+           impl_->queue.begin()->first <= std::chrono::steady_clock::now() &&
+           std::chrono::steady_clock::now() < end)
+      impl_->changed.wait_for(lock, std::chrono::milliseconds(50));
+    impl_->ending = true;
+  }
+  impl_->changed.notify_all();
+  for (std::thread& thread : impl_->threads) thread.join();
+  for (const auto& [due, job] : impl_->queue)
+    impl_->undelivered(
+        job.alert, TargetOf(job.action),
+        {Error::kSystem, "The store was unmounted before it was tried" +
+                             std::string(job.attempt > 1 ? " again." : ".")});
+  impl_->queue.clear();
+  impl_->TellDropped();
+}
+
+void AlertDelivery::Deliver(const Alert& alert) {
+  std::lock_guard lock(impl_->mutex);
+  for (const AlertAction& action : alert.actions) {
+    if (action.kind == AlertAction::Kind::kJournal) continue;
+    if (impl_->queue.size() >= kMostQueued) {
+      ++impl_->dropped;
+      continue;
+    }
+    impl_->queue.emplace(std::chrono::steady_clock::now(),
+                         Job{alert.name, alert.line, alert.record, action});
+    impl_->changed.notify_one();
+  }
+}
+
+}  // namespace keyfold

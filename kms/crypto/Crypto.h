@@ -40,6 +40,9 @@ Sha256Digest Sha256(ByteView data);
 Sha256Digest HmacSha256(const SecretBytes& key, ByteView data);
 // HmacSha256Key is the same where the outcome is a key again; 32 bytes.
 SecretBytes HmacSha256Key(const SecretBytes& key, ByteView data);
+// Hmac is the MAC of `message` with one of the SHA-2 family, as long as its digest.
+enum class MacHash { kSha224, kSha256, kSha384, kSha512 };
+Bytes Hmac(MacHash hash, const SecretBytes& key, ByteView message);
 bool ConstantTimeEqual(ByteView a, ByteView b);
 bool ConstantTimeEqual(const SecretBytes& a, const SecretBytes& b);
 
@@ -154,6 +157,22 @@ class SigningKey {
 // key whose SubjectPublicKeyInfo is `public_key_der`, hostile bytes included.
 [[nodiscard]] bool VerifySignature(ByteView public_key_der, ByteView message,
                                    ByteView signature);
+// GeneratedKeyPair is a new pair for somebody else to use.
+enum class KeyPairKind {
+  kRsa2048,
+  kRsa3072,
+  kRsa4096,
+  kNistP256,
+  kNistP384,
+  kNistP521,
+  kSecgP256k1
+};
+struct GeneratedKeyPair {
+  SecretBytes private_key;  // PKCS #8 (RFC 5958), DER
+  Bytes public_key;         // SubjectPublicKeyInfo (RFC 5280), DER
+};
+// GenerateKeyPair is kInternal when OpenSSL cannot make one.
+Result<GeneratedKeyPair> GenerateKeyPair(KeyPairKind kind);
 
 // For the edges where plaintext must cross: a client's own data key in a KMS
 // reply, a passphrase that was typed. Copies; the caller answers for the copy.

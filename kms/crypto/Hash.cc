@@ -59,6 +59,18 @@ SecretBytes HmacSha256Key(const SecretBytes& key, ByteView data) {
   return out;
 }
 
+Bytes Hmac(MacHash hash, const SecretBytes& key, ByteView message) {
+  static constexpr const char* kDigests[] = {"SHA224", "SHA256", "SHA384", "SHA512"};
+  Bytes out(EVP_MAX_MD_SIZE);
+  size_t size = 0;
+  if (EVP_Q_mac(nullptr, "HMAC", nullptr, kDigests[static_cast<size_t>(hash)], nullptr,
+                Raw(key).data(), key.size(), message.data(), message.size(), out.data(),
+                out.size(), &size) == nullptr)
+    throw std::bad_alloc();
+  out.resize(size);
+  return out;
+}
+
 bool ConstantTimeEqual(ByteView a, ByteView b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }

@@ -37,6 +37,10 @@ Owner Made(Owner made) {
   return made;
 }
 
+// The two halves of `key`, in DER.
+SecretBytes Pkcs8Of(const EVP_PKEY& key);
+Bytes PublicDerOf(const EVP_PKEY& key);
+
 // HMAC-SHA-256 over first || second; `key` of any size.
 void HmacSha256Into(ByteView key, ByteView first, ByteView second, MutableBytes out);
 

@@ -35,25 +35,8 @@ Result<RsaPrivateKey> RsaPrivateKey::FromPkcs8(const SecretBytes& der) {
   return out;
 }
 
-SecretBytes RsaPrivateKey::ToPkcs8() const {
-  using Info = std::unique_ptr<PKCS8_PRIV_KEY_INFO, Deleter<PKCS8_PRIV_KEY_INFO_free>>;
-  const Info info = Made(Info(EVP_PKEY2PKCS8(impl_->key.get())));
-  const int size = i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr);
-  Must(size);
-  SecretBytes out(static_cast<size_t>(size));
-  uint8_t* at = RawMutable(out).data();
-  Must(i2d_PKCS8_PRIV_KEY_INFO(info.get(), &at));
-  return out;
-}
-
-Bytes RsaPrivateKey::PublicKeyDer() const {
-  const int size = i2d_PUBKEY(impl_->key.get(), nullptr);
-  Must(size);
-  Bytes out(static_cast<size_t>(size));
-  uint8_t* at = out.data();
-  Must(i2d_PUBKEY(impl_->key.get(), &at));
-  return out;
-}
+SecretBytes RsaPrivateKey::ToPkcs8() const { return Pkcs8Of(*impl_->key); }
+Bytes RsaPrivateKey::PublicKeyDer() const { return PublicDerOf(*impl_->key); }
 
 Result<SecretBytes> RsaPrivateKey::Unwrap(ByteView wrapped, Padding padding) const {
   const PkeyCtx ctx =

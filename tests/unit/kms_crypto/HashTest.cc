@@ -38,6 +38,27 @@ TEST(HmacSha256Test, PublishedVectors) {
             "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
 }
 
+// RFC 4231, test cases 1 and 6.
+TEST(HmacTest, PublishedVectorsOfTheWholeFamily) {
+  const auto mac = [](MacHash hash) {
+    return ToHex(Hmac(hash, Secret(Bytes(20, 0x0b)), AsBytes("Hi There")));
+  };
+  EXPECT_EQ(mac(MacHash::kSha224),
+            "896fb1128abbdf196832107cd49df33f47b4b1169912ba4f53684b22");
+  EXPECT_EQ(mac(MacHash::kSha256),
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  EXPECT_EQ(mac(MacHash::kSha384),
+            "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59c"
+            "faea9ea9076ede7f4af152e8b2fa9cb6");
+  EXPECT_EQ(mac(MacHash::kSha512),
+            "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde"
+            "daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854");
+  EXPECT_EQ(ToHex(Hmac(MacHash::kSha256, Secret(Bytes(131, 0xaa)),
+                       AsBytes("Test Using Larger Than Block-Size Key - Hash Key "
+                               "First"))),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 TEST(HmacSha256Test, TheKeyBeforeIsForgotten) {
   const Sha256Digest first = HmacSha256(Secret(Bytes(32, 1)), AsBytes("x"));
   (void)HmacSha256(Secret(Bytes(32, 2)), AsBytes("y"));

@@ -17,6 +17,7 @@ struct IamWords {
   std::string file;
   bool dry_run = false;
   std::string user, action, key, context, via;
+  std::vector<std::string> conditions;
   std::string access_key, status, role, session;
   int64_t seconds = 0;
 };
@@ -68,6 +69,7 @@ Result<std::string> Simulate(const IamWords& words) {
   if (!words.user.empty()) request["User"] = words.user;
   if (!words.key.empty()) request["KeyId"] = words.key;
   if (!words.via.empty()) request["ViaService"] = words.via;
+  if (!words.conditions.empty()) request["Conditions"] = words.conditions;
   if (!words.context.empty()) {
     const Parameter context{"Context", Kind::kStringMap, false, ""};
     KF_ASSIGN_OR_RETURN(request["EncryptionContext"],
@@ -216,6 +218,10 @@ void AddIam(CLI::App& app, Run* run) {
   simulate->add_option("--context", words->context,
                        "Encryption context: KEY=VALUE,...");
   simulate->add_option("--via", words->via, "fs.keyfold for use through the mount");
+  simulate
+      ->add_option("--condition", words->conditions,
+                   "Another condition key: KEY=VALUE, may be repeated")
+      ->type_name("KEY=VALUE");
   simulate->footer(
       "Example:\n  keyfold iam simulate --user accounts --action kms:Decrypt --key "
       "alias/cfo");

@@ -35,6 +35,13 @@ json AdministratorActions(const KeyPolicyOptions& options) {
   return actions;
 }
 
+json UserActions(const KeyPolicyOptions& options) {
+  if (options.makes_macs)
+    return {"kms:GenerateMac", "kms:VerifyMac", "kms:DescribeKey"};
+  return {"kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
+          "kms:DescribeKey"};
+}
+
 }  // namespace
 
 json ConsolePolicy(const KeyPolicyOptions& options) {
@@ -44,9 +51,8 @@ json ConsolePolicy(const KeyPolicyOptions& options) {
     statements.push_back(Allow("Allow access for Key Administrators",
                                options.administrators, AdministratorActions(options)));
   if (!options.users.empty()) {
-    statements.push_back(Allow("Allow use of the key", options.users,
-                               {"kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*",
-                                "kms:GenerateDataKey*", "kms:DescribeKey"}));
+    statements.push_back(
+        Allow("Allow use of the key", options.users, UserActions(options)));
     json grants = Allow("Allow attachment of persistent resources", options.users,
                         {"kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"});
     grants["Condition"] = {{"Bool", {{"kms:GrantIsForAWSResource", "true"}}}};

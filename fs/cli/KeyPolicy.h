@@ -12,6 +12,7 @@ struct KeyPolicyOptions {
   std::vector<std::string> users;
   bool administrators_may_delete = true;
   bool imports_material = false;
+  bool makes_macs = false;  // KeyUsage GENERATE_VERIFY_MAC
 };
 
 // ConsolePolicy: the account may grant use by IAM policies; administrators manage

@@ -34,6 +34,7 @@ Status AddPolicy(const CreateKeyExtras& extras, json* request) {
   options.users = extras.users;
   options.administrators_may_delete = extras.allow_deletion.value_or(true);
   options.imports_material = request->value("Origin", json()) == "EXTERNAL";
+  options.makes_macs = request->value("KeyUsage", json()) == "GENERATE_VERIFY_MAC";
   (*request)["Policy"] = ConsolePolicy(options).dump();
   return OkStatus();
 }

@@ -91,6 +91,10 @@ constexpr ExampleValue kExampleValues[] = {
     {"GrantToken", "GRANT-TOKEN"},
     {"Plaintext", "fileb://note.txt"},
     {"CiphertextBlob", "fileb://note.encrypted"},
+    {"Message", "fileb://note.txt"},
+    {"Mac", "fileb://note.mac"},
+    {"MacAlgorithm", "HMAC_SHA_256"},
+    {"KeyPairSpec", "ECC_NIST_P256"},
     {"KeySpec", "AES_256"},
     {"NumberOfBytes", "32"},
     {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
@@ -105,6 +109,7 @@ bool IsInExample(const Operation& operation, const Parameter& parameter) {
   if (operation.name == "ImportKeyMaterial" && parameter.name == "ExpirationModel")
     return true;
   return parameter.required ||
+         (operation.name == "GenerateRandom" && parameter.name == "NumberOfBytes") ||
          (operation.name.starts_with("GenerateDataKey") && parameter.name == "KeySpec");
 }
 

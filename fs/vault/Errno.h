@@ -31,6 +31,7 @@ inline int ErrnoOf(const Status& status) {
       return EIO;
     case Error::kValidation:
     case Error::kUsage:
+    case Error::kInvalidKeyUsage:
       return EINVAL;
     case Error::kUnsupportedOperation:
       return EOPNOTSUPP;

@@ -63,7 +63,7 @@ class SecretKey {
 };
 
 using RootKey = SecretKey<struct RootKeyTag>;          // 32 bytes
-using CmkMaterial = SecretKey<struct CmkMaterialTag>;  // 32 bytes
+using CmkMaterial = SecretKey<struct CmkMaterialTag>;  // 28 to 64 bytes
 using DataKey = SecretKey<struct DataKeyTag>;          // 32 bytes
 using MetadataKey = SecretKey<struct MetadataKeyTag>;  // 32 bytes
 

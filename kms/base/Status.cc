@@ -38,6 +38,10 @@ std::string_view ErrorName(Error error) {
       return "InvalidCiphertextException";
     case Error::kIncorrectKey:
       return "IncorrectKeyException";
+    case Error::kInvalidKeyUsage:
+      return "InvalidKeyUsageException";
+    case Error::kInvalidMac:
+      return "KMSInvalidMacException";
     case Error::kIncorrectKeyMaterial:
       return "IncorrectKeyMaterialException";
     case Error::kInvalidImportToken:

@@ -38,6 +38,8 @@ enum class Error {
   kUnsupportedOperation,
   kInvalidCiphertext,
   kIncorrectKey,
+  kInvalidKeyUsage,
+  kInvalidMac,
   kIncorrectKeyMaterial,
   kInvalidImportToken,
   kExpiredImportToken,

@@ -26,7 +26,7 @@ std::string_view BuiltInAlerts();
 class AlertEngine {
  public:
   // `alias_of` returns the aliases of a key by its id.
-  using Aliases = std::function<std::vector<std::string>(std::string_view key_id)>;
+  using Aliases = std::function<std::set<std::string>(std::string_view key_id)>;
 
   explicit AlertEngine(Aliases alias_of);
 

@@ -48,6 +48,16 @@ Status RefuseServiceKey(const Invocation& call, const KeyRecord& key) {
   return AccessDenied(call.principal, call.Action(), KeyArn(call.account, key.id));
 }
 
+// Programs that use an alias must find a key that can do the same.
+Status RequireSameUsage(const KeyRecord& before, const KeyRecord& after) {
+  if (before.usage() == after.usage()) return OkStatus();
+  return {Error::kValidation, "Alias cannot be changed from a key whose usage is " +
+                                  std::string(UsageName(before.usage())) +
+                                  " to one whose usage is " +
+                                  std::string(UsageName(after.usage())) +
+                                  ". Delete the alias and create it again."};
+}
+
 }  // namespace
 
 Answer CreateAlias(Invocation& call) {
@@ -69,8 +79,10 @@ Answer UpdateAlias(Invocation& call) {
   KF_RETURN_IF_ERROR(CheckName(name));
   KF_RETURN_IF_ERROR(RefuseServiceKey(call, *call.key));
   KF_ASSIGN_OR_RETURN(AliasRecord alias, FindAlias(call, name));
-  if (const KeyRef before = call.state->FindKey(alias.target))
+  if (const KeyRef before = call.state->FindKey(alias.target)) {
     KF_RETURN_IF_ERROR(call.Authorize(call.Action(), *before));
+    KF_RETURN_IF_ERROR(RequireSameUsage(*before, *call.key));
+  }
   alias.target = call.key->id;
   alias.updated = call.now;
   call.Change().PutAlias(std::move(alias));

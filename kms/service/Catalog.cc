@@ -75,7 +75,8 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       return OkStatus();
     }
     case Table::kAliases: {
-      KF_ASSIGN_OR_RETURN(state.aliases[row.id], ParseAlias(row.id, body));
+      KF_ASSIGN_OR_RETURN(AliasRecord alias, ParseAlias(row.id, body));
+      state.PutAlias(std::move(alias));
       return OkStatus();
     }
     case Table::kGrants:

@@ -1,6 +1,9 @@
 // Encryption and data keys.
+#include "kms/service/Cryptographic.h"
+
 #include <cstring>
 
+#include "kms/service/Limits.h"
 #include "kms/service/Operations.h"
 
 namespace keyfold {
@@ -8,14 +11,15 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxPlaintext = 4096;
-constexpr size_t kMaxCiphertext = 6144;
 constexpr size_t kMaxContext = 8192;
-constexpr int64_t kMaxRandom = 1024;
-constexpr char kAlgorithm[] = "SYMMETRIC_DEFAULT";
+constexpr char kSymmetricDefault[] = "SYMMETRIC_DEFAULT";
 
 Status CheckAlgorithm(const Parameters& p, const char* name) {
-  return OneOf(name, p.String(name, kAlgorithm), {kAlgorithm});
+  const std::string algorithm = p.String(name, kSymmetricDefault);
+  if (algorithm == kSymmetricDefault) return OkStatus();
+  return {Error::kInvalidKeyUsage, "Algorithm " + algorithm +
+                                       " is incompatible with key spec "
+                                       "SYMMETRIC_DEFAULT."};
 }
 
 Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
@@ -33,17 +37,6 @@ Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
 // a key could make a data key for somebody's file and put it into the store.
 constexpr std::string_view kReservedContext = "keyfold:";
 
-Result<EncryptionContext> ContextToSeal(const Parameters& p, const char* name) {
-  KF_ASSIGN_OR_RETURN(EncryptionContext context, ContextOf(p, name));
-  for (const auto& [key, value] : context)
-    if (key.starts_with(kReservedContext))
-      return Status(Error::kValidation,
-                    "1 validation error detected: '" + LowerCamel(name) +
-                        "' must not have keys that begin with keyfold:, which are the "
-                        "filesystem's");
-  return context;
-}
-
 Status BadCiphertext() {
   return {Error::kInvalidCiphertext, "The ciphertext is not valid."};
 }
@@ -57,24 +50,21 @@ Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
   call.context_parameter = context_parameter;
   KF_ASSIGN_OR_RETURN(const EncryptionContext context, ContextOf(p, context_parameter));
   const Bytes blob = p.Blob("CiphertextBlob");
-  if (blob.empty() || blob.size() > kMaxCiphertext) return BadCiphertext();
   const auto header = ParseBlobHeader(blob);
   if (!header) return BadCiphertext();
   if (p.Has(key_parameter)) {
     KF_ASSIGN_OR_RETURN(key, call.FindKey(p.String(key_parameter), action));
-    if (key->id != header->key_id)
-      return Status(
-          Error::kIncorrectKey,
-          "The key ID in the request does not identify a CMK that can perform "
-          "this operation.");
   } else {
     // A blob of a key that is not here looks like any bad blob.
     key = ResolveKey(*call.state, call.account, header->key_id, call.now);
     if (!key) return BadCiphertext();
     KF_RETURN_IF_ERROR(call.Authorize(action, *key));
   }
-  KF_RETURN_IF_ERROR(call.RequireUsable(*key));
-  KF_RETURN_IF_ERROR(call.DryRunDone());
+  KF_RETURN_IF_ERROR(call.RequireUse(*key, KeyUsage::kEncryptDecrypt));
+  if (key->id != header->key_id)
+    return Status(Error::kIncorrectKey,
+                  "The key ID in the request does not identify a CMK that can perform "
+                  "this operation.");
   return DecryptUnder(call.secrets, *key, blob, context);
 }
 
@@ -83,23 +73,20 @@ Result<int64_t> DataKeySize(const Parameters& p) {
   if (sized == named)
     return Status(Error::kValidation,
                   "Please specify either number of bytes or key spec.");
-  if (named) {
-    KF_RETURN_IF_ERROR(OneOf("KeySpec", p.String("KeySpec"), {"AES_256", "AES_128"}));
-    return p.String("KeySpec") == "AES_256" ? 32 : 16;
-  }
-  KF_RETURN_IF_ERROR(
-      InRange("NumberOfBytes", *p.Integer("NumberOfBytes"), 1, kMaxRandom));
+  if (named) return p.String("KeySpec") == "AES_256" ? 32 : 16;
   return *p.Integer("NumberOfBytes");
 }
 
-std::string Reveal(const SecretBytes& secret) {
-  Bytes bytes = RevealSecret(secret);
-  std::string text = ToBase64(bytes);
-  explicit_bzero(bytes.data(), bytes.size());
-  return text;
+// OnSameKey tells whether the blob to be encrypted anew names the key it will be under.
+bool OnSameKey(const Invocation& call) {
+  const auto header = ParseBlobHeader(call.parameters.Blob("CiphertextBlob"));
+  const KeyRef to = ResolveKey(*call.state, call.account,
+                               call.parameters.String("DestinationKeyId"), call.now);
+  return header && to && to->id == header->key_id;
 }
 
 Answer MakeDataKey(Invocation& call, bool reveal) {
+  KF_RETURN_IF_ERROR(RefuseRecipient(call.parameters));
   KF_ASSIGN_OR_RETURN(const int64_t size, DataKeySize(call.parameters));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
                       ContextToSeal(call.parameters, "EncryptionContext"));
@@ -115,32 +102,55 @@ Answer MakeDataKey(Invocation& call, bool reveal) {
 
 }  // namespace
 
+Result<EncryptionContext> ContextToSeal(const Parameters& parameters,
+                                        const char* name) {
+  KF_ASSIGN_OR_RETURN(EncryptionContext context, ContextOf(parameters, name));
+  for (const auto& [key, value] : context)
+    if (key.starts_with(kReservedContext))
+      return Status(Error::kValidation,
+                    "1 validation error detected: '" + LowerCamel(name) +
+                        "' must not have keys that begin with keyfold:, which are the "
+                        "filesystem's");
+  return context;
+}
+
+Status RefuseRecipient(const Parameters& parameters) {
+  if (!parameters.Has("Recipient")) return OkStatus();
+  return {Error::kUnsupportedOperation, "Recipient is not supported."};
+}
+
+std::string Reveal(const SecretBytes& secret) {
+  Bytes bytes = RevealSecret(secret);
+  std::string text = ToBase64(bytes);
+  explicit_bzero(bytes.data(), bytes.size());
+  return text;
+}
+
 Answer Encrypt(Invocation& call) {
   KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
                       ContextToSeal(call.parameters, "EncryptionContext"));
   Bytes plain = call.parameters.Blob("Plaintext");
-  if (plain.empty() || plain.size() > kMaxPlaintext)
-    return Status(Error::kValidation,
-                  "1 validation error detected: 'plaintext' must have 1 to 4096 bytes");
   const SecretBytes secret = SecretFrom(plain);
   KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const Bytes blob,
                       EncryptUnder(call.secrets, *call.key, context, secret));
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"KeyId", KeyArn(call.account, call.key->id)},
-              {"EncryptionAlgorithm", kAlgorithm}};
+              {"EncryptionAlgorithm", kSymmetricDefault}};
 }
 
 Answer Decrypt(Invocation& call) {
+  KF_RETURN_IF_ERROR(RefuseRecipient(call.parameters));
   KF_RETURN_IF_ERROR(CheckAlgorithm(call.parameters, "EncryptionAlgorithm"));
   KeyRef key;
   KF_ASSIGN_OR_RETURN(
       const SecretBytes plain,
       OpenForCaller(call, "KeyId", "EncryptionContext", call.Action(), key));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
   return json{{"KeyId", KeyArn(call.account, key->id)},
               {"Plaintext", Reveal(plain)},
-              {"EncryptionAlgorithm", kAlgorithm}};
+              {"EncryptionAlgorithm", kSymmetricDefault}};
 }
 
 Answer ReEncrypt(Invocation& call) {
@@ -150,20 +160,22 @@ Answer ReEncrypt(Invocation& call) {
   call.context_parameter = "DestinationEncryptionContext";
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
                       ContextToSeal(p, call.context_parameter));
+  call.conditions["kms:ReEncryptOnSameKey"] = {OnSameKey(call) ? "true" : "false"};
   KF_ASSIGN_OR_RETURN(const KeyRef to,
                       call.FindKey(p.String("DestinationKeyId"), "kms:ReEncryptTo"));
-  KF_RETURN_IF_ERROR(call.RequireUsable(*to));
+  KF_RETURN_IF_ERROR(call.RequireUse(*to, KeyUsage::kEncryptDecrypt));
   KeyRef from;
   KF_ASSIGN_OR_RETURN(const SecretBytes plain,
                       OpenForCaller(call, "SourceKeyId", "SourceEncryptionContext",
                                     "kms:ReEncryptFrom", from));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const Bytes blob,
                       EncryptUnder(call.secrets, *to, context, plain));
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"SourceKeyId", KeyArn(call.account, from->id)},
               {"KeyId", KeyArn(call.account, to->id)},
-              {"SourceEncryptionAlgorithm", kAlgorithm},
-              {"DestinationEncryptionAlgorithm", kAlgorithm}};
+              {"SourceEncryptionAlgorithm", kSymmetricDefault},
+              {"DestinationEncryptionAlgorithm", kSymmetricDefault}};
 }
 
 Answer GenerateDataKey(Invocation& call) { return MakeDataKey(call, true); }
@@ -173,9 +185,14 @@ Answer GenerateDataKeyWithoutPlaintext(Invocation& call) {
 
 Answer GenerateRandom(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
-  const int64_t size = *call.parameters.Integer("NumberOfBytes");
-  KF_RETURN_IF_ERROR(InRange("NumberOfBytes", size, 1, kMaxRandom));
-  return json{{"Plaintext", Reveal(RandomSecret(static_cast<size_t>(size)))}};
+  KF_RETURN_IF_ERROR(RefuseRecipient(call.parameters));
+  if (call.parameters.Has("CustomKeyStoreId"))
+    return Status(Error::kUnsupportedOperation, "Custom key stores are not supported.");
+  const auto size = call.parameters.Integer("NumberOfBytes");
+  if (!size)
+    return Status(Error::kValidation,
+                  "1 validation error detected: 'numberOfBytes' must not be null");
+  return json{{"Plaintext", Reveal(RandomSecret(static_cast<size_t>(*size)))}};
 }
 
 }  // namespace keyfold

@@ -43,12 +43,17 @@ constexpr DispatchEntry kEntries[] = {
      kWrites},
     {"kms", "GetKeyRotationStatus", GetKeyRotationStatus, "KeyId"},
     {"kms", "ListKeyRotations", ListKeyRotations, "KeyId"},
-    {"kms", "Encrypt", Encrypt, "KeyId", StateRule::kUse},
+    {"kms", "Encrypt", Encrypt, "KeyId", StateRule::kEncrypt},
     {"kms", "Decrypt", Decrypt},
     {"kms", "ReEncrypt", ReEncrypt},
-    {"kms", "GenerateDataKey", GenerateDataKey, "KeyId", StateRule::kUse},
+    {"kms", "GenerateDataKey", GenerateDataKey, "KeyId", StateRule::kEncrypt},
     {"kms", "GenerateDataKeyWithoutPlaintext", GenerateDataKeyWithoutPlaintext, "KeyId",
-     StateRule::kUse},
+     StateRule::kEncrypt},
+    {"kms", "GenerateDataKeyPair", GenerateDataKeyPair, "KeyId", StateRule::kEncrypt},
+    {"kms", "GenerateDataKeyPairWithoutPlaintext", GenerateDataKeyPairWithoutPlaintext,
+     "KeyId", StateRule::kEncrypt},
+    {"kms", "GenerateMac", GenerateMac, "KeyId", StateRule::kMac},
+    {"kms", "VerifyMac", VerifyMac, "KeyId", StateRule::kMac},
     {"kms", "GenerateRandom", GenerateRandom},
     {"kms", "GetParametersForImport", GetParametersForImport, "KeyId",
      StateRule::kImport, kWrites, MakeImportKey},
@@ -79,7 +84,7 @@ constexpr DispatchEntry kEntries[] = {
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
 };
 
-Status Unsupported(const Account& account, const KeyRecord& key) {
+Status UnsupportedOrigin(const Account& account, const KeyRecord& key) {
   return {Error::kUnsupportedOperation, KeyArn(account, key.id) + " origin is " +
                                             std::string(OriginName(key.origin)) +
                                             " which is not valid for this operation."};
@@ -104,6 +109,10 @@ Status CheckState(StateRule rule, const Account& account, const KeyRecord& key,
       return OkStatus();
     case StateRule::kUse:
       return RequireEnabled(account, key, now);
+    case StateRule::kEncrypt:
+      return RequireUse(account, key, KeyUsage::kEncryptDecrypt, now);
+    case StateRule::kMac:
+      return RequireUse(account, key, KeyUsage::kGenerateVerifyMac, now);
     case StateRule::kSwitch:
       return deleting || state == KeyState::kPendingImport
                  ? RequireEnabled(account, key, now)
@@ -111,13 +120,18 @@ Status CheckState(StateRule rule, const Account& account, const KeyRecord& key,
     case StateRule::kUnlessDeletion:
       return deleting ? RequireEnabled(account, key, now) : OkStatus();
     case StateRule::kRotation:
-      if (external) return Unsupported(account, key);
+      if (external) return UnsupportedOrigin(account, key);
+      if (key.usage() != KeyUsage::kEncryptDecrypt)
+        return {Error::kUnsupportedOperation,
+                KeyArn(account, key.id) + " key spec is " +
+                    std::string(TraitsOf(key.spec).name) +
+                    " which is not valid for this operation."};
       return RequireEnabled(account, key, now);
     case StateRule::kImport:
-      if (!external) return Unsupported(account, key);
+      if (!external) return UnsupportedOrigin(account, key);
       return deleting ? RequireEnabled(account, key, now) : OkStatus();
     case StateRule::kDeleteImport:
-      return external ? OkStatus() : Unsupported(account, key);
+      return external ? OkStatus() : UnsupportedOrigin(account, key);
     case StateRule::kCancel:
       if (deleting) return OkStatus();
       return {Error::kInvalidState,

@@ -13,9 +13,11 @@ namespace keyfold {
 enum class StateRule {
   kAny,             // always
   kUse,             // Enabled only; Disabled D, else S
+  kEncrypt,         // kInvalidKeyUsage unless ENCRYPT_DECRYPT; else as kUse
+  kMac,             // kInvalidKeyUsage unless GENERATE_VERIFY_MAC; else as kUse
   kSwitch,          // Enabled, Disabled; else S
   kUnlessDeletion,  // PendingDeletion S
-  kRotation,        // origin EXTERNAL U; else as kUse
+  kRotation,        // origin EXTERNAL, or not ENCRYPT_DECRYPT: U; else as kUse
   kImport,          // origin AWS_KMS U; PendingDeletion S
   kDeleteImport,    // origin AWS_KMS U
   kCancel,          // PendingDeletion only; else S

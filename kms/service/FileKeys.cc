@@ -72,9 +72,10 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
     return use;
   }
   const std::string arn = KeyArn(account(), key_id);
-  policy::Request request{{}, arn, KeyConditions(account(), *use.key, now)};
+  policy::Request request{{}, arn, KeyConditions(account(), *state, *use.key, now)};
   AddContext(request.context, context);
   request.context["kms:ViaService"] = {kViaService};
+  request.context["kms:EncryptionAlgorithm"] = {"SYMMETRIC_DEFAULT"};
   const auto grants = state->GrantsOf(key_id).HeldBy(use.principal);
   for (const char* action : actions) {
     request.action = action;
@@ -85,7 +86,7 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
       return use;
     }
   }
-  use.outcome = RequireEnabled(account(), *use.key, now);
+  use.outcome = RequireUse(account(), *use.key, KeyUsage::kEncryptDecrypt, now);
   return use;
 }
 

@@ -1,5 +1,6 @@
 // Grants.
 #include <algorithm>
+#include <span>
 
 #include "kms/service/Operations.h"
 #include "policy/parse/Parse.h"
@@ -9,12 +10,17 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kGrantable[] = {
-    "Decrypt",         "Encrypt",
-    "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
-    "ReEncryptFrom",   "ReEncryptTo",
-    "CreateGrant",     "RetireGrant",
-    "DescribeKey"};
+// What can be granted on a key of one usage, and on any.
+constexpr std::string_view kOfEncryption[] = {"Decrypt",
+                                              "Encrypt",
+                                              "GenerateDataKey",
+                                              "GenerateDataKeyWithoutPlaintext",
+                                              "GenerateDataKeyPair",
+                                              "GenerateDataKeyPairWithoutPlaintext",
+                                              "ReEncryptFrom",
+                                              "ReEncryptTo"};
+constexpr std::string_view kOfMacs[] = {"GenerateMac", "VerifyMac"};
+constexpr std::string_view kOfAny[] = {"CreateGrant", "RetireGrant", "DescribeKey"};
 constexpr size_t kMaxGrantsPerKey = 50000;
 constexpr std::string_view kTokenPrefix = "kfg1-";
 
@@ -31,6 +37,14 @@ Result<std::string> PrincipalArn(const Account& account, const std::string& text
                 "\"" + text +
                     "\" is no principal of this account. "
                     "Write user:NAME, group:NAME, role:NAME or an ARN.");
+}
+
+bool IsGrantable(KeyUsage usage, const std::string& operation) {
+  const auto among = [&](std::span<const std::string_view> list) {
+    return std::find(list.begin(), list.end(), operation) != list.end();
+  };
+  return among(kOfAny) ||
+         (usage == KeyUsage::kEncryptDecrypt ? among(kOfEncryption) : among(kOfMacs));
 }
 
 Status ParseConstraints(const json& constraints, policy::Grant& grant) {
@@ -67,17 +81,21 @@ Result<GrantRecord> RequestedGrant(const Invocation& call) {
                         PrincipalArn(call.account, p.String("RetiringPrincipal")));
   }
   for (const std::string& operation : p.Strings("Operations")) {
-    if (std::find(std::begin(kGrantable), std::end(kGrantable), operation) ==
-        std::end(kGrantable))
-      return Status(Error::kValidation, "1 validation error detected: Value '" +
-                                            operation +
-                                            "' at 'operations' cannot be granted");
+    if (!IsGrantable(call.key->usage(), operation))
+      return Status(Error::kValidation, "The operation " + operation +
+                                            " is not valid for a key whose usage is " +
+                                            std::string(UsageName(call.key->usage())) +
+                                            ".");
     grant.operations.insert(operation);
   }
   if (grant.operations.empty())
     return Status(Error::kValidation,
                   "1 validation error detected: 'operations' must not be empty");
   KF_RETURN_IF_ERROR(ParseConstraints(p.Structure("Constraints"), grant));
+  if (p.Has("Constraints") && call.key->usage() != KeyUsage::kEncryptDecrypt)
+    return Status(Error::kValidation,
+                  "Grants on this key take no constraints: its operations have no "
+                  "encryption context.");
   return record;
 }
 
@@ -91,7 +109,7 @@ bool SameGrant(const policy::Grant& a, const policy::Grant& b) {
 // that grant holds.
 Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
   const policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
-                                call.ConditionsOn(*call.key)};
+                                call.ConditionsOn(*call.key, call.Action())};
   if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy,
                           {})
           .allowed())

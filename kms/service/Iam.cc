@@ -34,6 +34,18 @@ const char* OutcomeName(policy::Outcome outcome) {
   return "implicitDeny";
 }
 
+// Conditions that are given by hand take the place of the request's.
+Status AddConditions(Invocation& call) {
+  for (const std::string& text : call.parameters.Strings("Conditions")) {
+    const size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      return {Error::kValidation,
+              "1 validation error detected: 'conditions' takes KEY=VALUE"};
+    call.conditions[text.substr(0, equals)].push_back(text.substr(equals + 1));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Answer GetIam(Invocation& call) {
@@ -91,6 +103,7 @@ Answer Simulate(Invocation& call) {
       who = named;
     }
   }
+  KF_RETURN_IF_ERROR(AddConditions(call));
   std::string action = p.String("Action");
   if (action.find(':') == std::string::npos) action.insert(0, "kms:");
   policy::Decision decision;
@@ -104,12 +117,13 @@ Answer Simulate(Invocation& call) {
     if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
     resource = KeyArn(call.account, key->id);
     decision = policy::DecideOnKey(
-        *call.state->iam, who, {action, resource, call.ConditionsOn(*key)}, key->policy,
-        call.state->GrantsOf(key->id).HeldBy(who));
+        *call.state->iam, who, {action, resource, call.ConditionsOn(*key, action)},
+        key->policy, call.state->GrantsOf(key->id).HeldBy(who));
   } else {
     decision = policy::DecideOnAccount(
         *call.state->iam, who,
-        {action, resource, call.WithRequest(BaseConditions(call.account, call.now))});
+        {action, resource,
+         call.WithRequest(BaseConditions(call.account, call.now), action)});
   }
   json answer = {{"Principal", Describe(who)},
                  {"Action", action},

@@ -72,21 +72,21 @@ Result<CmkMaterial> Unwrap(const Invocation& call, const ImportRecord& import) {
   if (algorithm == nullptr) return InvalidToken();
   KF_ASSIGN_OR_RETURN(const RsaPrivateKey key, OpenImportKey(call.secrets, import));
   const Bytes wrapped = call.parameters.Blob("EncryptedKeyMaterial");
+  const size_t size = TraitsOf(call.key->spec).material_size;
   auto material = algorithm->aes_wrap ? key.UnwrapRsaAes(wrapped, algorithm->padding)
                                       : key.Unwrap(wrapped, algorithm->padding);
-  if (!material.ok() || material->size() != kKeySize)
+  if (!material.ok() || material->size() != size)
     return Status(
         Error::kInvalidCiphertext,
         "The encrypted key material was not wrapped with this token's public key "
-        "and algorithm, or is not 32 bytes long.");
+        "and algorithm, or is not " +
+            std::to_string(size) + " bytes long.");
   return CmkMaterial(std::move(material).value());
 }
 
 Result<std::optional<TimePoint>> Expiry(const Invocation& call) {
   const Parameters& p = call.parameters;
   const std::string model = p.String("ExpirationModel", "KEY_MATERIAL_EXPIRES");
-  KF_RETURN_IF_ERROR(OneOf("ExpirationModel", model,
-                           {"KEY_MATERIAL_EXPIRES", "KEY_MATERIAL_DOES_NOT_EXPIRE"}));
   const auto valid_to = p.Timestamp("ValidTo");
   const bool expires = model == "KEY_MATERIAL_EXPIRES";
   if (expires != valid_to.has_value())
@@ -106,12 +106,10 @@ Result<std::optional<TimePoint>> Expiry(const Invocation& call) {
 
 Status MakeImportKey(Invocation& call) {
   const std::string spec = call.parameters.String("WrappingKeySpec");
-  KF_RETURN_IF_ERROR(
-      OneOf("WrappingKeySpec", spec, {"RSA_2048", "RSA_3072", "RSA_4096"}));
-  KF_RETURN_IF_ERROR(OneOf("WrappingAlgorithm",
-                           call.parameters.String("WrappingAlgorithm"),
-                           {kAlgorithms[0].name, kAlgorithms[1].name,
-                            kAlgorithms[2].name, kAlgorithms[3].name}));
+  const std::string algorithm = call.parameters.String("WrappingAlgorithm");
+  if (spec == "SM2" || FindAlgorithm(algorithm) == nullptr)
+    return {Error::kUnsupportedOperation,
+            algorithm + " with " + spec + " is not supported."};
   const unsigned bits = spec == "RSA_2048" ? 2048 : spec == "RSA_3072" ? 3072 : 4096;
   KF_ASSIGN_OR_RETURN(call.import_key, RsaPrivateKey::Generate(bits));
   return OkStatus();

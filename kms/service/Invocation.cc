@@ -9,6 +9,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kMarkerPrefix[] = "kf1-";
+constexpr char kRequestAlias[] = "kms:RequestAlias";
 
 std::string AccountArnPrefix(const Account& account) {
   return "arn:aws:kms:" + account.region + ":" + account.id + ":";
@@ -19,6 +20,15 @@ std::string NamedArn(const Account& account, const std::string& given) {
   if (given.starts_with("arn:")) return given;
   return given.starts_with("alias/") ? AliasArn(account, given)
                                      : KeyArn(account, given);
+}
+
+// The alias a key is named by, without its ARN; nothing if it is named otherwise.
+std::optional<std::string> AliasIn(const Account& account, const std::string& given) {
+  std::string name = given;
+  const std::string prefix = AccountArnPrefix(account);
+  if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  if (!name.starts_with("alias/")) return std::nullopt;
+  return name;
 }
 
 }  // namespace
@@ -34,15 +44,13 @@ std::string AliasArn(const Account& account, std::string_view alias) {
 KeyRef ResolveKey(const State& state, const Account& account, const std::string& given,
                   TimePoint now) {
   std::string name = given;
-  const std::string prefix = AccountArnPrefix(account);
-  if (name.starts_with(prefix)) name.erase(0, prefix.size());
-  if (name.starts_with("alias/")) {
-    const auto alias = state.aliases.find(name);
+  const std::string key_prefix = AccountArnPrefix(account) + "key/";
+  if (const auto alias_name = AliasIn(account, given)) {
+    const auto alias = state.aliases.find(*alias_name);
     if (alias == state.aliases.end()) return nullptr;
     name = alias->second.target;
-  } else if (given.starts_with(prefix)) {
-    if (!name.starts_with("key/")) return nullptr;
-    name.erase(0, 4);
+  } else if (given.starts_with(key_prefix)) {
+    name.erase(0, key_prefix.size());
   }
   KeyRef key = state.FindKey(name);
   return key && !key->DueForDestruction(now) ? key : nullptr;
@@ -70,24 +78,12 @@ Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint no
   return OkStatus();
 }
 
-policy::Context BaseConditions(const Account& account, TimePoint now) {
-  return {{"kms:CallerAccount", {account.id}}, {"aws:CurrentTime", {FormatUtc(now)}}};
-}
-
-policy::Context KeyConditions(const Account& account, const KeyRecord& key,
-                              TimePoint now) {
-  policy::Context conditions = BaseConditions(account, now);
-  conditions["kms:KeyOrigin"] = {std::string(OriginName(key.origin))};
-  for (const auto& [name, value] : key.tags)
-    conditions["aws:ResourceTag/" + name] = {value};
-  return conditions;
-}
-
-void AddContext(policy::Context& conditions, const EncryptionContext& context) {
-  for (const auto& [name, value] : context) {
-    conditions["kms:EncryptionContext:" + name] = {value};
-    conditions["kms:EncryptionContextKeys"].push_back(name);
-  }
+Status RequireUse(const Account& account, const KeyRecord& key, KeyUsage usage,
+                  TimePoint now) {
+  if (key.usage() == usage) return RequireEnabled(account, key, now);
+  return {Error::kInvalidKeyUsage, KeyArn(account, key.id) + " key usage is " +
+                                       std::string(UsageName(key.usage())) +
+                                       " which is not valid for this operation."};
 }
 
 std::string Invocation::Action() const {
@@ -98,6 +94,8 @@ Result<KeyRef> Invocation::FindKey(const std::string& given,
                                    const std::string& action) {
   const std::string arn = NamedArn(account, given);
   KeyRef found = ResolveKey(*state, account, given, now);
+  conditions.erase(kRequestAlias);
+  if (const auto alias = AliasIn(account, given)) conditions[kRequestAlias] = {*alias};
   if (!found) {
     KF_RETURN_IF_ERROR(AuthorizeOnAccount(action, arn));
     const bool alias = given.find("alias/") != std::string::npos;
@@ -112,6 +110,7 @@ Result<KeyRef> Invocation::FindKey(const std::string& given,
 
 Status Invocation::Authorize(const std::string& action, const KeyRecord& target) {
   const std::string arn = KeyArn(account, target.id);
+  conditions.erase(kRequestAlias);
   resources.push_back(arn);
   return IsAllowed(principal, action, target) ? OkStatus()
                                               : AccessDenied(principal, action, arn);
@@ -120,7 +119,7 @@ Status Invocation::Authorize(const std::string& action, const KeyRecord& target)
 Status Invocation::AuthorizeOnAccount(const std::string& action,
                                       const std::string& resource) const {
   const policy::Request request{action, resource,
-                                WithRequest(BaseConditions(account, now))};
+                                WithRequest(BaseConditions(account, now), action)};
   return policy::DecideOnAccount(*state->iam, principal, request).allowed()
              ? OkStatus()
              : AccessDenied(principal, action, resource);
@@ -129,7 +128,7 @@ Status Invocation::AuthorizeOnAccount(const std::string& action,
 bool Invocation::IsDenied(const std::string& action,
                           const std::string& resource) const {
   const policy::Request request{action, resource,
-                                WithRequest(BaseConditions(account, now))};
+                                WithRequest(BaseConditions(account, now), action)};
   return policy::DecideOnAccount(*state->iam, principal, request).outcome ==
          policy::Outcome::kExplicitDeny;
 }
@@ -137,32 +136,27 @@ bool Invocation::IsDenied(const std::string& action,
 bool Invocation::IsAllowed(const policy::Principal& who, const std::string& action,
                            const KeyRecord& target) const {
   const policy::Request request{action, KeyArn(account, target.id),
-                                ConditionsOn(target)};
+                                ConditionsOn(target, action)};
   return policy::DecideOnKey(*state->iam, who, request, target.policy,
                              state->GrantsOf(target.id).HeldBy(who))
       .allowed();
 }
 
-policy::Context Invocation::ConditionsOn(const KeyRecord& target) const {
-  return WithRequest(KeyConditions(account, target, now));
+policy::Context Invocation::ConditionsOn(const KeyRecord& target,
+                                         std::string_view action) const {
+  return WithRequest(KeyConditions(account, *state, target, now), action);
 }
 
-policy::Context Invocation::WithRequest(policy::Context conditions) const {
-  AddContext(conditions, parameters.Map(context_parameter));
-  if (parameters.Has("ViaService"))
-    conditions["kms:ViaService"] = {parameters.String("ViaService")};
-  if (const auto window = parameters.Integer("PendingWindowInDays"))
-    conditions["kms:ScheduleKeyDeletionPendingWindowInDays"] = {
-        std::to_string(*window)};
-  if (parameters.Has("GranteePrincipal"))
-    conditions["kms:GranteePrincipal"] = {parameters.String("GranteePrincipal")};
-  for (const std::string& granted : parameters.Strings("Operations"))
-    conditions["kms:GrantOperations"].push_back(granted);
-  return conditions;
+policy::Context Invocation::WithRequest(policy::Context known,
+                                        std::string_view action) const {
+  AddContext(known, parameters.Map(context_parameter));
+  AddRequest(known, action, parameters, account);
+  for (const auto& [name, values] : conditions) known[name] = values;
+  return known;
 }
 
-Status Invocation::RequireUsable(const KeyRecord& target) const {
-  return RequireEnabled(account, target, now);
+Status Invocation::RequireUse(const KeyRecord& target, KeyUsage usage) const {
+  return keyfold::RequireUse(account, target, usage, now);
 }
 
 Status Invocation::DryRunDone() const {
@@ -196,10 +190,8 @@ Result<SecretBytes> DecryptUnder(const RootSecrets& secrets, const KeyRecord& ke
 Result<PageRequest> RequestedPage(const Parameters& parameters, size_t size,
                                   size_t default_limit) {
   PageRequest page{0, default_limit};
-  if (const auto limit = parameters.Integer("Limit")) {
-    KF_RETURN_IF_ERROR(InRange("Limit", *limit, 1, 1000));
+  if (const auto limit = parameters.Integer("Limit"))
     page.limit = static_cast<size_t>(*limit);
-  }
   if (!parameters.Has("Marker")) return page;
   const std::string marker = parameters.String("Marker");
   const char* end = marker.data() + marker.size();

@@ -16,6 +16,7 @@
 #include "kms/service/ActivityLog.h"
 #include "kms/service/AlertEngine.h"
 #include "kms/service/Catalog.h"
+#include "kms/service/Conditions.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
 #include "kms/service/LogKeeper.h"
@@ -48,6 +49,8 @@ struct Invocation {
   std::vector<std::string> resources;       // ARNs of the keys concerned
   // The parameter whose encryption context decisions see now: ReEncrypt has two.
   const char* context_parameter = "EncryptionContext";
+  // Condition keys that the operation itself found out.
+  policy::Context conditions = {};
 
   // Change starts a transaction on `state`, or goes on with the one begun.
   Transaction& Change() {
@@ -68,12 +71,13 @@ struct Invocation {
   // IsAllowed is the same decision on a key for somebody else, or later.
   bool IsAllowed(const policy::Principal& who, const std::string& action,
                  const KeyRecord& target) const;
-  // RequireUsable: kDisabled or kInvalidState unless the key is Enabled.
-  Status RequireUsable(const KeyRecord& target) const;
-  // The condition keys of this call on `target`.
-  policy::Context ConditionsOn(const KeyRecord& target) const;
-  // And those of the request alone, added to `conditions`.
-  policy::Context WithRequest(policy::Context conditions) const;
+  // RequireUse: kInvalidKeyUsage for a key of another usage; kDisabled or kInvalidState
+  // unless the key is Enabled.
+  Status RequireUse(const KeyRecord& target, KeyUsage usage) const;
+  // The condition keys of this call when it asks for `action` on `target`.
+  policy::Context ConditionsOn(const KeyRecord& target, std::string_view action) const;
+  // And those of the request alone, added to what is `known`.
+  policy::Context WithRequest(policy::Context known, std::string_view action) const;
   // DryRunDone is kDryRunOperation when the call asked for a dry run.
   Status DryRunDone() const;
 };
@@ -86,18 +90,13 @@ std::string AliasArn(const Account& account, std::string_view alias);
 KeyRef ResolveKey(const State& state, const Account& account, const std::string& given,
                   TimePoint now);
 
-// RequireEnabled is the state check of every use of a key.
+// RequireEnabled is kDisabled or kInvalidState unless the key is Enabled. RequireUse
+// also asks for its usage: the check of every use of a key.
 Status RequireEnabled(const Account& account, const KeyRecord& key, TimePoint now);
+Status RequireUse(const Account& account, const KeyRecord& key, KeyUsage usage,
+                  TimePoint now);
 Status AccessDenied(const policy::Principal& principal, std::string_view action,
                     std::string_view resource);
-
-// BaseConditions are the condition keys that every decision knows; those on a
-// key know its origin and tags too. KMS.md lists them.
-policy::Context BaseConditions(const Account& account, TimePoint now);
-policy::Context KeyConditions(const Account& account, const KeyRecord& key,
-                              TimePoint now);
-// AddContext puts an encryption context into condition keys.
-void AddContext(policy::Context& conditions, const EncryptionContext& context);
 
 // EncryptUnder and DecryptUnder use the material of one key; the caller has
 // authorized and checked the state.

@@ -1,4 +1,5 @@
 // Keys, their descriptions and tags.
+#include "kms/service/Limits.h"
 #include "kms/service/Operations.h"
 
 namespace keyfold {
@@ -7,23 +8,25 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxTags = 50;
-constexpr size_t kMaxDescription = 8192;
 
 json Metadata(const Account& account, const KeyRecord& key, TimePoint now) {
   const KeyState state = key.StateAt(now);
+  const KeySpecTraits& spec = TraitsOf(key.spec);
   json out = {{"AWSAccountId", account.id},
               {"KeyId", key.id},
               {"Arn", KeyArn(account, key.id)},
               {"CreationDate", WireTime(key.created)},
               {"Enabled", state == KeyState::kEnabled},
               {"Description", key.description},
-              {"KeyUsage", "ENCRYPT_DECRYPT"},
+              {"KeyUsage", UsageName(key.usage())},
               {"KeyState", StateName(state)},
               {"Origin", OriginName(key.origin)},
               {"KeyManager", ManagerName(key.manager)},
-              {"CustomerMasterKeySpec", "SYMMETRIC_DEFAULT"},
-              {"KeySpec", "SYMMETRIC_DEFAULT"},
-              {"EncryptionAlgorithms", {"SYMMETRIC_DEFAULT"}},
+              {"CustomerMasterKeySpec", spec.name},
+              {"KeySpec", spec.name},
+              {key.usage() == KeyUsage::kEncryptDecrypt ? "EncryptionAlgorithms"
+                                                        : "MacAlgorithms",
+               {spec.algorithm}},
               {"MultiRegion", false}};
   if (key.deletion_date) out["DeletionDate"] = WireTime(*key.deletion_date);
   if (key.origin == Origin::kExternal && key.HasMaterial(now)) {
@@ -32,13 +35,6 @@ json Metadata(const Account& account, const KeyRecord& key, TimePoint now) {
     if (key.valid_to) out["ValidTo"] = WireTime(*key.valid_to);
   }
   return out;
-}
-
-Status CheckDescription(const std::string& description) {
-  if (description.size() <= kMaxDescription) return OkStatus();
-  return {Error::kValidation,
-          "1 validation error detected: 'description' must have length less than or "
-          "equal to 8192"};
 }
 
 Status BadTag(const std::string& why) { return {Error::kTagException, why}; }
@@ -54,8 +50,8 @@ Status AddTags(const json& list, std::map<std::string, std::string>& tags) {
               "a TagKey and a TagValue"};
     const auto name = tag["TagKey"].get<std::string>();
     const auto value = tag["TagValue"].get<std::string>();
-    if (name.empty() || name.size() > 128 || value.size() > 256)
-      return BadTag("A tag key has 1 to 128 characters, a tag value up to 256.");
+    KF_RETURN_IF_ERROR(CheckText("TagKey", name, {1, 128}));
+    KF_RETURN_IF_ERROR(CheckText("TagValue", value, {0, 256}));
     if (name.starts_with("aws:")) return BadTag("Tag keys must not start with aws:");
     if (!seen.insert(name).second) return BadTag("Duplicate tag key: " + name);
     tags[name] = value;
@@ -64,33 +60,51 @@ Status AddTags(const json& list, std::map<std::string, std::string>& tags) {
   return OkStatus();
 }
 
+Status NotSupported(const std::string& what) {
+  return {Error::kUnsupportedOperation, what + " are not supported."};
+}
+
+// RequestedSpec is the spec of the key to be made.
+Result<KeySpec> RequestedSpec(const Parameters& p) {
+  if (p.Has("KeySpec") && p.Has("CustomerMasterKeySpec"))
+    return Status(Error::kValidation,
+                  "You cannot specify KeySpec and CustomerMasterKeySpec in the same "
+                  "request. CustomerMasterKeySpec is deprecated.");
+  const std::string name =
+      p.String("KeySpec", p.String("CustomerMasterKeySpec", "SYMMETRIC_DEFAULT"));
+  const std::string usage =
+      p.String("KeyUsage", std::string(UsageName(KeyUsage::kEncryptDecrypt)));
+  const KeySpecTraits* spec = FindKeySpec(name);
+  if (spec == nullptr) return NotSupported("Asymmetric keys");
+  if (usage != UsageName(spec->usage))
+    return Status(Error::kValidation,
+                  "KeyUsage " + usage + " is not compatible with KeySpec " + name);
+  return spec->spec;
+}
+
+Result<Origin> RequestedOrigin(const Parameters& p) {
+  const std::string name = p.String("Origin", std::string(OriginName(Origin::kAwsKms)));
+  for (Origin origin : {Origin::kAwsKms, Origin::kExternal})
+    if (name == OriginName(origin)) return origin;
+  return NotSupported("Custom key stores");
+}
+
 Status CheckCreation(const Parameters& p) {
-  if (p.Boolean("MultiRegion"))
-    return {Error::kUnsupportedOperation, "Multi-Region keys are not supported."};
-  if (p.String("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT")
-    return {Error::kUnsupportedOperation,
-            "Only the key usage ENCRYPT_DECRYPT is supported."};
-  for (const char* name : {"KeySpec", "CustomerMasterKeySpec"})
-    if (p.String(name, "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT")
-      return {Error::kUnsupportedOperation,
-              "Only the key spec SYMMETRIC_DEFAULT is supported."};
-  KF_RETURN_IF_ERROR(
-      OneOf("Origin", p.String("Origin", "AWS_KMS"),
-            {"AWS_KMS", "EXTERNAL", "AWS_CLOUDHSM", "EXTERNAL_KEY_STORE"}));
-  const std::string origin = p.String("Origin", "AWS_KMS");
-  if (origin != "AWS_KMS" && origin != "EXTERNAL")
-    return {Error::kUnsupportedOperation, "Custom key stores are not supported."};
-  return CheckDescription(p.String("Description"));
+  if (p.Boolean("MultiRegion")) return NotSupported("Multi-Region keys");
+  if (p.Has("CustomKeyStoreId") || p.Has("XksKeyId"))
+    return NotSupported("Custom key stores");
+  return OkStatus();
 }
 
 }  // namespace
 
-KeyRecord MakeKey(const RootSecrets& secrets, Origin origin, KeyManager manager,
-                  TimePoint now) {
+KeyRecord MakeKey(const RootSecrets& secrets, KeySpec spec, Origin origin,
+                  KeyManager manager, TimePoint now) {
   KeyRecord key;
   key.id = RandomUuid();
   key.created = now;
   key.origin = origin;
+  key.spec = spec;
   key.manager = manager;
   if (origin == Origin::kAwsKms) AddVersion(secrets, key, "", now);
   return key;
@@ -100,9 +114,9 @@ Answer CreateKey(Invocation& call) {
   const Parameters& p = call.parameters;
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
   KF_RETURN_IF_ERROR(CheckCreation(p));
-  const Origin origin =
-      p.String("Origin") == "EXTERNAL" ? Origin::kExternal : Origin::kAwsKms;
-  KeyRecord key = MakeKey(call.secrets, origin, KeyManager::kCustomer, call.now);
+  KF_ASSIGN_OR_RETURN(const KeySpec spec, RequestedSpec(p));
+  KF_ASSIGN_OR_RETURN(const Origin origin, RequestedOrigin(p));
+  KeyRecord key = MakeKey(call.secrets, spec, origin, KeyManager::kCustomer, call.now);
   key.description = p.String("Description");
   KF_RETURN_IF_ERROR(AddTags(p.Structure("Tags"), key.tags));
   KF_RETURN_IF_ERROR(ApplyPolicy(
@@ -131,7 +145,6 @@ Answer ListKeys(Invocation& call) {
 Answer UpdateKeyDescription(Invocation& call) {
   KeyRecord key = *call.key;
   key.description = call.parameters.String("Description");
-  KF_RETURN_IF_ERROR(CheckDescription(key.description));
   call.Change().PutKey(std::move(key));
   return json::object();
 }

@@ -26,7 +26,8 @@ void AddVersion(const RootSecrets& secrets, KeyRecord& key, const char* rotation
   version.created = now;
   version.rotation = rotation;
   version.sealed =
-      SealMaterial(secrets, key, version.version, CmkMaterial(RandomSecret(kKeySize)));
+      SealMaterial(secrets, key, version.version,
+                   CmkMaterial(RandomSecret(TraitsOf(key.spec).material_size)));
   key.versions.push_back(std::move(version));
 }
 
@@ -36,7 +37,6 @@ Answer DisableKey(Invocation& call) { return SetEnabled(call, false); }
 Answer ScheduleKeyDeletion(Invocation& call) {
   const int64_t window =
       call.parameters.Integer("PendingWindowInDays").value_or(kDefaultWindow);
-  KF_RETURN_IF_ERROR(InRange("PendingWindowInDays", window, 7, 30));
   KeyRecord key = *call.key;
   key.deletion_date = call.now + days(window);
   key.pending_window_days = static_cast<unsigned>(window);
@@ -60,7 +60,6 @@ Answer CancelKeyDeletion(Invocation& call) {
 Answer EnableKeyRotation(Invocation& call) {
   const int64_t period =
       call.parameters.Integer("RotationPeriodInDays").value_or(kDefaultPeriod);
-  KF_RETURN_IF_ERROR(InRange("RotationPeriodInDays", period, 90, 2560));
   KeyRecord key = *call.key;
   key.rotation_period_days = static_cast<unsigned>(period);
   key.next_rotation = call.now + days(period);

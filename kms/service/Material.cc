@@ -26,6 +26,8 @@ Bytes MaterialAad(const KeyRecord& key, uint32_t version) {
   out.Prefixed(key.id);
   out.Integer(version);
   out.Prefixed(OriginName(key.origin));
+  // So that no material is ever used with another algorithm than its own.
+  if (key.spec != KeySpec::kSymmetricDefault) out.Prefixed(TraitsOf(key.spec).name);
   return out.Take();
 }
 
@@ -101,7 +103,7 @@ Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& ke
                                  const MaterialVersion& version) {
   auto opened =
       OpenSecret(secrets.material, MaterialAad(key, version.version), version.sealed);
-  if (!opened.ok() || opened->size() != kKeySize)
+  if (!opened.ok() || opened->size() != TraitsOf(key.spec).material_size)
     return Status(Error::kCorrupt, "The material of key " + key.id +
                                        " is damaged. Restore the key store from a "
                                        "backup.");

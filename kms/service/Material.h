@@ -26,7 +26,7 @@ struct RootSecrets {
   SecretBytes backup;           // seals backups of the key store
 };
 
-// SealMaterial binds the material to its key, version and origin.
+// SealMaterial binds the material to its key, version, origin and spec.
 Bytes SealMaterial(const RootSecrets& secrets, const KeyRecord& key, uint32_t version,
                    const CmkMaterial& material);
 Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& key,

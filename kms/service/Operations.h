@@ -19,8 +19,8 @@ Answer TagResource(Invocation& call);
 Answer UntagResource(Invocation& call);
 Answer ListResourceTags(Invocation& call);
 // MakeKey is a new key with a first version of random material, unless EXTERNAL.
-KeyRecord MakeKey(const RootSecrets& secrets, Origin origin, KeyManager manager,
-                  TimePoint now);
+KeyRecord MakeKey(const RootSecrets& secrets, KeySpec spec, Origin origin,
+                  KeyManager manager, TimePoint now);
 
 // Aliases.cc
 Answer CreateAlias(Invocation& call);
@@ -67,6 +67,14 @@ Answer ReEncrypt(Invocation& call);
 Answer GenerateDataKey(Invocation& call);
 Answer GenerateDataKeyWithoutPlaintext(Invocation& call);
 Answer GenerateRandom(Invocation& call);
+
+// KeyPairs.cc
+Answer GenerateDataKeyPair(Invocation& call);
+Answer GenerateDataKeyPairWithoutPlaintext(Invocation& call);
+
+// Macs.cc
+Answer GenerateMac(Invocation& call);
+Answer VerifyMac(Invocation& call);
 
 // Import.cc
 Status MakeImportKey(Invocation& call);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kms/crypto/Crypto.h"
+#include "kms/service/Limits.h"
 
 namespace keyfold {
 namespace {
@@ -78,13 +79,6 @@ json Shortened(const json& value) {
 
 }  // namespace
 
-std::string LowerCamel(std::string_view name) {
-  std::string out(name);
-  if (!out.empty() && out[0] >= 'A' && out[0] <= 'Z')
-    out[0] = static_cast<char>(out[0] - 'A' + 'a');
-  return out;
-}
-
 Result<Parameters> Parameters::Check(const Operation& operation, const json& request) {
   if (!request.is_object())
     return Status(Error::kValidation, "The request must be a JSON object.");
@@ -97,6 +91,7 @@ Result<Parameters> Parameters::Check(const Operation& operation, const json& req
           std::string(operation.name) + " does not know the parameter '" + name + "'.");
     if (value.is_null()) continue;
     KF_RETURN_IF_ERROR(CheckKind(*parameter, value));
+    KF_RETURN_IF_ERROR(CheckLimits(*parameter, value));
     out.request_[name] = value;
   }
   for (const Parameter& parameter : operation.parameters)
@@ -108,6 +103,12 @@ Result<Parameters> Parameters::Check(const Operation& operation, const json& req
 std::string Parameters::String(const char* name, const std::string& otherwise) const {
   const auto it = request_.find(name);
   return it == request_.end() ? otherwise : it->get<std::string>();
+}
+
+std::string Parameters::Text(const char* name) const {
+  const auto it = request_.find(name);
+  if (it == request_.end()) return {};
+  return it->is_string() ? it->get<std::string>() : it->dump();
 }
 
 bool Parameters::Boolean(const char* name) const {
@@ -158,30 +159,6 @@ json Parameters::ForAudit(const Operation& operation) const {
       out[LowerCamel(name)] = Shortened(value);
   }
   return out;
-}
-
-Status InRange(const char* name, int64_t value, int64_t least, int64_t most) {
-  if (value >= least && value <= most) return OkStatus();
-  const bool low = value < least;
-  return {Error::kValidation,
-          "1 validation error detected: Value '" + std::to_string(value) + "' at '" +
-              LowerCamel(name) +
-              "' failed to satisfy constraint: Member must have value " +
-              (low ? "greater than or equal to " + std::to_string(least)
-                   : "less than or equal to " + std::to_string(most))};
-}
-
-Status OneOf(const char* name, const std::string& value,
-             std::initializer_list<std::string_view> allowed) {
-  std::string list;
-  for (std::string_view one : allowed) {
-    if (value == one) return OkStatus();
-    list += (list.empty() ? "" : ", ") + std::string(one);
-  }
-  return {Error::kValidation,
-          "1 validation error detected: Value '" + value + "' at '" + LowerCamel(name) +
-              "' failed to satisfy constraint: Member must satisfy enum value set: [" +
-              list + "]"};
 }
 
 }  // namespace keyfold

@@ -18,13 +18,15 @@ namespace keyfold {
 
 class Parameters {
  public:
-  // Check is kValidation, naming the member, for one that is missing, unknown or
-  // of the wrong type. Null members count as absent.
+  // Check is kValidation, naming the member, for one that is missing, unknown,
+  // of the wrong type or outside its limits. Null members count as absent.
   static Result<Parameters> Check(const Operation& operation,
                                   const nlohmann::json& request);
 
   bool Has(const char* name) const { return request_.contains(name); }
   std::string String(const char* name, const std::string& otherwise = {}) const;
+  // Text is a text, number, boolean or time (in seconds) as policies compare it.
+  std::string Text(const char* name) const;
   bool Boolean(const char* name) const;
   std::optional<int64_t> Integer(const char* name) const;
   Bytes Blob(const char* name) const;
@@ -41,13 +43,5 @@ class Parameters {
  private:
   nlohmann::json request_ = nlohmann::json::object();
 };
-
-// InRange is kValidation, in AWS's words, unless the value is `least` to `most`.
-Status InRange(const char* name, int64_t value, int64_t least, int64_t most);
-// OneOf is kValidation unless `value` is among `allowed`.
-Status OneOf(const char* name, const std::string& value,
-             std::initializer_list<std::string_view> allowed);
-// "KeyId" -> "keyId", as CloudTrail writes names.
-std::string LowerCamel(std::string_view name);
 
 }  // namespace keyfold

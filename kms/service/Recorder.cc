@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "kms/service/Limits.h"
+
 namespace keyfold {
 namespace {
 

@@ -27,6 +27,12 @@ Bytes BytesOf(const json& value) {
   return *std::move(bytes);
 }
 
+KeySpec SpecOf(const json& value) {
+  const KeySpecTraits* traits = FindKeySpec(value.get_ref<const std::string&>());
+  if (traits == nullptr) throw std::invalid_argument("spec");
+  return traits->spec;
+}
+
 // Guarded turns the exceptions of nlohmann-json into kCorrupt.
 template <typename Body>
 auto Guarded(const std::string& id, Body&& parse) -> Result<decltype(parse())> {
@@ -83,6 +89,8 @@ json ToJson(const KeyRecord& key) {
                {"tags", key.tags},
                {"policy", key.policy_text},
                {"materialIdentity", ToBase64(key.material_identity)}};
+  // Rows of before there were other specs have none.
+  if (key.spec != KeySpec::kSymmetricDefault) body["spec"] = TraitsOf(key.spec).name;
   if (key.rotation_period_days) body["rotationPeriodDays"] = *key.rotation_period_days;
   PutTime(body, "deletionDate", key.deletion_date);
   PutTime(body, "nextRotation", key.next_rotation);
@@ -138,6 +146,7 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     key.tags = body.at("tags").get<std::map<std::string, std::string>>();
     key.policy_text = body.at("policy").get<std::string>();
     key.material_identity = BytesOf(body.at("materialIdentity"));
+    if (body.contains("spec")) key.spec = SpecOf(body.at("spec"));
     if (body.contains("rotationPeriodDays"))
       key.rotation_period_days = body.at("rotationPeriodDays").get<unsigned>();
     key.deletion_date = OptionalTime(body, "deletionDate");

@@ -15,6 +15,7 @@
 #include "kms/base/Bytes.h"
 #include "kms/base/Clock.h"
 #include "kms/base/Status.h"
+#include "kms/service/KeySpec.h"
 #include "policy/model/Model.h"
 
 namespace keyfold {
@@ -41,6 +42,7 @@ struct KeyRecord {
   std::string description;
   TimePoint created;
   Origin origin = Origin::kAwsKms;
+  KeySpec spec = KeySpec::kSymmetricDefault;
   KeyManager manager = KeyManager::kCustomer;
   bool enabled = true;
   std::optional<TimePoint> deletion_date;
@@ -56,6 +58,7 @@ struct KeyRecord {
   std::optional<TimePoint> valid_to;
   std::vector<MaterialVersion> versions;  // ascending; empty without material
 
+  KeyUsage usage() const { return TraitsOf(spec).usage; }
   bool HasMaterial(TimePoint now) const {
     return !versions.empty() && !(valid_to && *valid_to <= now);
   }

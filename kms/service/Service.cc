@@ -28,7 +28,8 @@ Caller ServiceCaller() {
 Status Kms::Create(KeyStore& store, const RootKey& root, const Account& account,
                    const Clock& clock) {
   const RootSecrets secrets(root);
-  KeyRecord key = MakeKey(secrets, Origin::kAwsKms, KeyManager::kAws, clock.Now());
+  KeyRecord key = MakeKey(secrets, KeySpec::kSymmetricDefault, Origin::kAwsKms,
+                          KeyManager::kAws, clock.Now());
   key.description = "Default key that protects files when no other key is chosen";
   key.policy_text = ServiceKeyPolicy(account.id);
   Transaction transaction{State{}};
@@ -241,11 +242,14 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                            std::string_view operation, const json& request) {
   const Operation* known = FindOperation(service, operation);
   const DispatchEntry* entry = FindDispatch(service, operation);
-  if (known == nullptr || entry == nullptr)
-    return Status(Error::kUnsupportedOperation,
-                  "The operation " + std::string(operation) + " is not supported.");
+  const Status unsupported(
+      Error::kUnsupportedOperation,
+      "The operation " + std::string(operation) + " is not supported.");
+  if (known == nullptr) return unsupported;
   try {
-    auto parameters = Parameters::Check(*known, request);
+    // Of a call that is refused in any case, what it asks for is not recorded.
+    auto parameters = entry == nullptr ? Result<Parameters>(unsupported)
+                                       : Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
     Invocation call{*known,     account(), secrets_,  *audit_, *log_keeper_,

@@ -27,17 +27,31 @@ size_t State::GrantCount() const {
   return count;
 }
 
-std::vector<std::string> State::AliasesOf(std::string_view key_id) const {
-  std::vector<std::string> names;
-  for (const auto& [name, alias] : aliases)
-    if (alias.target == key_id) names.push_back(name);
-  return names;
+const std::set<std::string>& State::AliasesOf(std::string_view key_id) const {
+  static const std::set<std::string> kNone;
+  const auto it = alias_names.find(key_id);
+  return it == alias_names.end() ? kNone : it->second;
 }
 
 std::string State::AliasOf(std::string_view key_id) const {
-  for (const auto& [name, alias] : aliases)
-    if (alias.target == key_id) return name;
-  return {};
+  const std::set<std::string>& names = AliasesOf(key_id);
+  return names.empty() ? std::string() : *names.begin();
+}
+
+void State::PutAlias(AliasRecord alias) {
+  RemoveAlias(alias.name);
+  alias_names[alias.target].insert(alias.name);
+  const std::string name = alias.name;
+  aliases[name] = std::move(alias);
+}
+
+void State::RemoveAlias(const std::string& name) {
+  const auto alias = aliases.find(name);
+  if (alias == aliases.end()) return;
+  const auto names = alias_names.find(alias->second.target);
+  names->second.erase(name);
+  if (names->second.empty()) alias_names.erase(names);
+  aliases.erase(alias);
 }
 
 std::string VersionRowId(const std::string& key_id, uint32_t version) {
@@ -81,9 +95,8 @@ void Transaction::RemoveKey(const std::string& id) {
   if (!key) return;
   for (const MaterialVersion& version : key->versions)
     Remove(Table::kKeyVersions, VersionRowId(id, version.version));
-  std::vector<std::string> aliases, imports;
-  for (const auto& [name, alias] : next_.aliases)
-    if (alias.target == id) aliases.push_back(name);
+  const std::set<std::string> aliases = next_.AliasesOf(id);
+  std::vector<std::string> imports;
   for (const auto& [import_id, import] : next_.imports)
     if (import.key_id == id) imports.push_back(import_id);
   for (const std::string& name : aliases) RemoveAlias(name);
@@ -97,12 +110,12 @@ void Transaction::RemoveKey(const std::string& id) {
 
 void Transaction::PutAlias(AliasRecord alias) {
   Put(Table::kAliases, alias.name, ToJson(alias));
-  next_.aliases[alias.name] = std::move(alias);
+  next_.PutAlias(std::move(alias));
 }
 
 void Transaction::RemoveAlias(const std::string& name) {
   Remove(Table::kAliases, name);
-  next_.aliases.erase(name);
+  next_.RemoveAlias(name);
 }
 
 void Transaction::PutGrant(GrantRecord grant) {

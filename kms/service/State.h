@@ -25,6 +25,8 @@ struct State {
   uint64_t sequence = 0;  // of the commit that made it
   std::map<std::string, std::shared_ptr<const KeyRecord>, std::less<>> keys;
   std::map<std::string, AliasRecord, std::less<>> aliases;
+  // Their names by the key's id; a key without aliases has none.
+  std::map<std::string, std::set<std::string>, std::less<>> alias_names;
   // By the key's id; a key without grants has none.
   std::map<std::string, std::shared_ptr<const GrantIndex>, std::less<>> grants;
   std::map<std::string, ImportRecord, std::less<>> imports;
@@ -50,9 +52,13 @@ struct State {
   // FindGrant looks through all keys; null when there is none of that id.
   GrantRef FindGrant(std::string_view id) const;
   size_t GrantCount() const;
-  std::vector<std::string> AliasesOf(std::string_view key_id) const;
+  const std::set<std::string>& AliasesOf(std::string_view key_id) const;
   // The first alias of the key, or empty.
   std::string AliasOf(std::string_view key_id) const;
+
+  // While it is made.
+  void PutAlias(AliasRecord alias);
+  void RemoveAlias(const std::string& name);
 };
 
 // Transaction collects changes on top of a State: `next` is how things will be,

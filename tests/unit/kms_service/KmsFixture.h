@@ -90,9 +90,15 @@ class KmsTest : public testing::Test {
   }
 
   // The cfo's key: cfo administers and uses it, the account may be let in by IAM.
-  std::string MakeKey(const char* origin = "AWS_KMS") {
+  std::string MakeKey(const char* origin = "AWS_KMS",
+                      const char* spec = "SYMMETRIC_DEFAULT") {
+    const bool macs = std::string_view(spec).starts_with("HMAC");
     const json made =
-        Must(kCfo, "CreateKey", {{"Policy", kPolicy}, {"Origin", origin}});
+        Must(kCfo, "CreateKey",
+             {{"Policy", kPolicy},
+              {"Origin", origin},
+              {"KeySpec", spec},
+              {"KeyUsage", macs ? "GENERATE_VERIFY_MAC" : "ENCRYPT_DECRYPT"}});
     return made.is_null() ? "" : made["KeyMetadata"]["KeyId"].get<std::string>();
   }
   std::string State(const std::string& key) {
@@ -130,7 +136,8 @@ Statement:
       "kms:UntagResource", "kms:ScheduleKeyDeletion", "kms:CancelKeyDeletion",
       "kms:RotateKeyOnDemand", "kms:ImportKeyMaterial"]}
   - {Sid: Use, Effect: Allow, Principal: "user:uid:60001", Action: [
-      "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*"]}
+      "kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
+      "kms:GenerateMac", "kms:VerifyMac"]}
 )";
 
   std::string folder_;

@@ -14,14 +14,16 @@ struct TableRow {
   json extra;  // beside KeyId
   const char* key_parameter;
   const char *enabled, *disabled, *pending_import, *pending_deletion;
+  const char* spec = "SYMMETRIC_DEFAULT";
 };
 
 class StateTableTest : public KmsTest, public testing::WithParamInterface<TableRow> {
  protected:
   // A key in the state; imported material for origin EXTERNAL.
-  std::string KeyIn(const std::string& state, const std::string& origin) {
+  std::string KeyIn(const std::string& state, const std::string& origin,
+                    const char* spec) {
     const bool external = origin == "EXTERNAL";
-    const std::string key = MakeKey(origin.c_str());
+    const std::string key = MakeKey(origin.c_str(), spec);
     if (external && state != "PendingImport") {
       // Importing for real is ImportTest's; a wrapped random key suffices here.
       ImportRandom(key);
@@ -69,7 +71,7 @@ TEST_P(StateTableTest, AnswersAsTheTableSays) {
     if (expected == nullptr) continue;
     const std::string origin =
         std::string(state) == "PendingImport" ? "EXTERNAL" : row.origin;
-    const std::string key = KeyIn(state, origin);
+    const std::string key = KeyIn(state, origin, row.spec);
     json request = row.extra;
     request[row.key_parameter] = key;
     EXPECT_EQ(Try(kCfo, row.operation, request), expected)
@@ -84,6 +86,14 @@ const json kGrant = {{"GranteePrincipal", "user:uid:60002"},
 const json kImport = {{"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
                       {"WrappingKeySpec", "RSA_2048"}};
 
+const char kHmac[] = "HMAC_256";
+const json kKeyPair = {{"KeyPairSpec", "ECC_NIST_P256"}};
+const json kMac = {{"Message", "aGk="}, {"MacAlgorithm", "HMAC_SHA_256"}};
+const json kCheckMac = {
+    {"Message", "aGk="}, {"MacAlgorithm", "HMAC_SHA_256"}, {"Mac", "aGk="}};
+const json kMacGrant = {{"GranteePrincipal", "user:uid:60002"},
+                        {"Operations", {"GenerateMac", "VerifyMac"}}};
+
 INSTANTIATE_TEST_SUITE_P(
     Table, StateTableTest,
     testing::Values(
@@ -92,6 +102,20 @@ INSTANTIATE_TEST_SUITE_P(
         TableRow{"GenerateDataKey", "AWS_KMS", kDataKey, "KeyId", kOk, kD, kS, kS},
         TableRow{"GenerateDataKeyWithoutPlaintext", "AWS_KMS", kDataKey, "KeyId", kOk,
                  kD, kS, kS},
+        TableRow{"GenerateDataKeyPair", "AWS_KMS", kKeyPair, "KeyId", kOk, kD, kS, kS},
+        TableRow{"GenerateDataKeyPairWithoutPlaintext", "AWS_KMS", kKeyPair, "KeyId",
+                 kOk, kD, kS, kS},
+        TableRow{"GenerateMac", "AWS_KMS", kMac, "KeyId", kOk, kD, kS, kS, kHmac},
+        // A wrong MAC is found out only where the key may be used.
+        TableRow{"VerifyMac", "AWS_KMS", kCheckMac, "KeyId", "KMSInvalidMacException",
+                 kD, kS, kS, kHmac},
+        TableRow{"CreateGrant", "AWS_KMS", kMacGrant, "KeyId", kOk, kD, kS, kS, kHmac},
+        TableRow{"EnableKeyRotation", "AWS_KMS", kNone, "KeyId", kU, kU, kU, kU, kHmac},
+        TableRow{"DisableKeyRotation", "AWS_KMS", kNone, "KeyId", kU, kU, kU, kU,
+                 kHmac},
+        TableRow{"RotateKeyOnDemand", "AWS_KMS", kNone, "KeyId", kU, kU, kU, kU, kHmac},
+        TableRow{"GetKeyRotationStatus", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk,
+                 kHmac},
         TableRow{"DescribeKey", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"GetKeyPolicy", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
         TableRow{"ListKeyPolicies", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kOk},
@@ -160,7 +184,8 @@ INSTANTIATE_TEST_SUITE_P(
         TableRow{"ScheduleKeyDeletion", "AWS_KMS", kNone, "KeyId", kOk, kOk, kOk, kS},
         TableRow{"CancelKeyDeletion", "AWS_KMS", kNone, "KeyId", kS, kS, kS, kOk}),
     [](const auto& row) {
-      return std::string(row.param.operation) + "_" + row.param.origin;
+      return std::string(row.param.operation) + "_" + row.param.origin + "_" +
+             row.param.spec;
     });
 
 }  // namespace

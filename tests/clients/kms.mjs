@@ -4,7 +4,8 @@ import * as kms from '@aws-sdk/client-kms';
 import { createInterface } from 'node:readline';
 
 const client = new kms.KMSClient({});  // from the environment, as programs do
-const blobs = ['Plaintext', 'CiphertextBlob', 'ImportToken', 'EncryptedKeyMaterial'];
+const blobs = ['Plaintext', 'CiphertextBlob', 'ImportToken', 'EncryptedKeyMaterial',
+  'Message', 'Mac'];
 
 const revive = (name, value) =>
   blobs.includes(name) ? Buffer.from(value, 'base64')

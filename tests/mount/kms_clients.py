@@ -17,7 +17,7 @@ import botocore.exceptions
 from share import as_user
 
 CLIENTS = pathlib.Path(__file__).resolve().parents[1] / 'clients'
-BLOBS = ('Plaintext', 'CiphertextBlob', 'ImportToken', 'EncryptedKeyMaterial')
+BLOBS = ('Plaintext', 'CiphertextBlob', 'ImportToken', 'EncryptedKeyMaterial', 'Message', 'Mac')
 
 
 class Refused(Exception):

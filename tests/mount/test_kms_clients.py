@@ -94,7 +94,8 @@ def refusal(client, operation, **parameters):
 
 
 UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
-VARYING = ('CiphertextBlob', 'ImportToken', 'PublicKey', 'GrantId', 'GrantToken', 'Plaintext')
+VARYING = ('CiphertextBlob', 'ImportToken', 'PublicKey', 'GrantId', 'GrantToken', 'Plaintext', 'Mac',
+           'PrivateKeyCiphertextBlob', 'PrivateKeyPlaintext')
 
 
 def alike(value, name=''):
@@ -174,6 +175,25 @@ def finance_keys(opened, name, folder):
     data_key = call(cfo, 'GenerateDataKey', KeyId=key, KeySpec='AES_256')
     assert call(cfo, 'Decrypt', KeyId=key,
                 CiphertextBlob=data_key['CiphertextBlob'])['Plaintext'] == data_key['Plaintext']
+
+    pair = call(cfo, 'GenerateDataKeyPair', KeyId=key, KeyPairSpec='ECC_NIST_P256',
+                EncryptionContext=context)
+    assert call(cfo, 'Decrypt', CiphertextBlob=pair['PrivateKeyCiphertextBlob'],
+                EncryptionContext=context)['Plaintext'] == pair['PrivateKeyPlaintext']
+    public = subprocess.run(
+        ['openssl', 'pkey', '-inform', 'DER', '-pubout', '-outform', 'DER'], check=True,
+        input=base64.b64decode(pair['PrivateKeyPlaintext']), stdout=subprocess.PIPE).stdout
+    assert b64(public) == pair['PublicKey']
+    call(cfo, 'GenerateDataKeyPairWithoutPlaintext', KeyId=key, KeyPairSpec='ECC_SECG_P256K1')
+
+    macs = call(cfo, 'CreateKey', Policy=json.dumps(policy), KeySpec='HMAC_384',
+                KeyUsage='GENERATE_VERIFY_MAC')['KeyMetadata']['KeyId']
+    message = {'KeyId': macs, 'Message': secret, 'MacAlgorithm': 'HMAC_SHA_384'}
+    mac = call(cfo, 'GenerateMac', **message)['Mac']
+    assert call(cfo, 'VerifyMac', Mac=mac, **message)['MacValid'] is True
+    assert refused(cfo, 'VerifyMac', Mac=b64(b'no'), **message) == 'KMSInvalidMacException'
+    assert refused(cfo, 'GenerateMac', **{**message, 'KeyId': key}) == 'InvalidKeyUsageException'
+    assert refused(cfo, 'Encrypt', KeyId=macs, Plaintext=secret) == 'InvalidKeyUsageException'
 
     grant = call(cfo, 'CreateGrant', KeyId=key, Operations=['Decrypt'],
                  GranteePrincipal=f'arn:aws:iam::{account}:user/kfaccounts',

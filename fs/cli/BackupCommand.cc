@@ -134,7 +134,7 @@ std::string Report(const RestoreRequest& request, const RestoredStore& restored)
 
 int Restore(const RestoreRequest& request) {
   Harden();
-  const auto restored = RestoreStore(request, [] { return AskPassphrase(false); });
+  const auto restored = RestoreStore(request, AskPassphrase);
   if (!restored.ok()) return Fail(restored.status());
   const Status status = Print(Report(request, *restored));
   return status.ok() ? 0 : Fail(status);

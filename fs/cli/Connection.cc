@@ -56,8 +56,7 @@ Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts,
 Result<std::unique_ptr<Connection>> ConnectOffline(const TargetOptions& target) {
   Harden();
   KF_ASSIGN_OR_RETURN(OpenStore store,
-                      OpenStore::Open(target.store, target.root_key,
-                                      [] { return AskPassphrase(false); }));
+                      OpenStore::Open(target.store, target.root_key, AskPassphrase));
   return std::unique_ptr<Connection>(new OfflineConnection(std::move(store)));
 }
 

@@ -11,7 +11,7 @@ namespace {
 
 int Init(const NewStore& store) {
   Harden();
-  const auto made = CreateStore(store, [] { return AskPassphrase(true); });
+  const auto made = CreateStore(store, AskPassphrase);
   if (!made.ok()) return Fail(made.status());
   std::string text = "Made the store " + store.path + " (id " + made->account.store_id +
                      ", account " + made->account.id + ").\n";

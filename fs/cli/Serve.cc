@@ -163,9 +163,9 @@ class Listening {
 };
 
 Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
-  KF_ASSIGN_OR_RETURN(OpenStore store,
-                      OpenStore::Open(options.store, options.flags.root_key,
-                                      [] { return AskPassphrase(false); }));
+  KF_ASSIGN_OR_RETURN(
+      OpenStore store,
+      OpenStore::Open(options.store, options.flags.root_key, AskPassphrase));
   LogTo(options.foreground, options.flags.debug);
   store.kms().SetAuditLogLimit(options.audit_log_size);
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());

@@ -111,20 +111,15 @@ Status CheckNames(const NewStore& store) {
   if (store.region.empty() || store.region.size() > 32 ||
       !only(store.region, "abcdefghijklmnopqrstuvwxyz0123456789-"))
     return {Error::kUsage, "--region expects a name such as local-1."};
-  if (store.root_key.starts_with("pkcs11:") || store.root_key.starts_with("tpm2"))
-    return {Error::kUsage,
-            "PKCS#11 and TPM root keys are not in this version. Use "
-            "passphrase, passphrase-file:FILE or file:FILE."};
   return OkStatus();
 }
 
 // A secret kept beside what it seals would seal nothing.
 Status CheckKeyOutside(const NewStore& store) {
-  const size_t colon = store.root_key.find(':');
-  if (colon == std::string::npos) return OkStatus();
+  const std::string file = RootKeyFile(store.root_key);
+  if (file.empty()) return OkStatus();
   std::error_code error;
-  const auto key =
-      std::filesystem::weakly_canonical(store.root_key.substr(colon + 1), error);
+  const auto key = std::filesystem::weakly_canonical(file, error);
   const auto folder = std::filesystem::weakly_canonical(store.path, error);
   if (!error && IsInside(key.string(), folder.string()))
     return {Error::kUsage,

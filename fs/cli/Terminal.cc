@@ -101,14 +101,18 @@ Result<SecretBytes> ReadLine(int fd, std::string_view prompt) {
 
 }  // namespace
 
-Result<SecretBytes> AskPassphrase(bool twice) {
+Result<SecretBytes> AskPassphrase(Asked asked) {
+  const bool pin = asked == Asked::kPin;
   const UniqueFd fd(::open("/dev/tty", O_RDWR | O_CLOEXEC));
   if (!fd.valid())
     return Status(Error::kUsage,
-                  "There is no terminal to ask for the passphrase on. Use --root-key "
-                  "passphrase-file:FILE.");
-  KF_ASSIGN_OR_RETURN(SecretBytes first, ReadLine(fd.get(), "Passphrase: "));
-  if (!twice) return first;
+                  pin ? "There is no terminal to ask for the token's PIN on. Name a "
+                        "file that holds it: pin-source=file:/PATH."
+                      : "There is no terminal to ask for the passphrase on. Use "
+                        "--root-key passphrase-file:FILE.");
+  KF_ASSIGN_OR_RETURN(SecretBytes first,
+                      ReadLine(fd.get(), pin ? "PIN: " : "Passphrase: "));
+  if (asked != Asked::kNewPassphrase) return first;
   KF_ASSIGN_OR_RETURN(const SecretBytes second, ReadLine(fd.get(), "The same again: "));
   if (!ConstantTimeEqual(first, second))
     return Status(Error::kUsage, "The two passphrases differ. Try again.");

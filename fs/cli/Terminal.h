@@ -3,11 +3,12 @@
 
 #include "kms/base/SecretBytes.h"
 #include "kms/base/Status.h"
+#include "kms/rootkey/RootKeyProvider.h"
 
 namespace keyfold {
 
-// AskPassphrase reads a line from /dev/tty without showing it; with `twice` it
-// asks again and compares. kUsage without a terminal or when cancelled.
-Result<SecretBytes> AskPassphrase(bool twice);
+// AskPassphrase reads a line from /dev/tty without showing it; a new passphrase it asks
+// for twice, and compares. kUsage without a terminal or when cancelled.
+Result<SecretBytes> AskPassphrase(Asked asked);
 
 }  // namespace keyfold

@@ -21,6 +21,7 @@ inline int ErrnoOf(const Status& status) {
     // No key.
     case Error::kDisabled:
     case Error::kInvalidState:
+    case Error::kUnavailable:
     case Error::kNotFound:
       return ENOKEY;
     // Not what Keyfold wrote.

@@ -72,6 +72,8 @@ std::string_view ErrorName(Error error) {
       return "TagException";
     case Error::kDryRunOperation:
       return "DryRunOperationException";
+    case Error::kUnavailable:
+      return "KeyUnavailableException";
     case Error::kMissingAuthentication:
       return "MissingAuthenticationTokenException";
     case Error::kIncompleteSignature:

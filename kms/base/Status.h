@@ -55,6 +55,7 @@ enum class Error {
   kInvalidGrantId,
   kTagException,
   kDryRunOperation,
+  kUnavailable,  // the device that unseals the root key is not there
   // AWS's errors of who calls, for signed requests.
   kMissingAuthentication,
   kIncompleteSignature,

@@ -1,10 +1,12 @@
-// Who seals the root key: a passphrase, a passphrase in a file, or a key file.
+// Who seals the root key: a passphrase, a passphrase in a file, a key file, a PKCS#11
+// token or a TPM.
 //
 // Owns: the sealed form kept in the store's configuration. Must not know: what
 // the root key protects. Free functions, thread-safe.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -13,8 +15,14 @@
 
 namespace keyfold {
 
-// PassphrasePrompt asks a person; called only for the provider "passphrase".
-using PassphrasePrompt = std::function<Result<SecretBytes>()>;
+// What a person is asked for.
+enum class Asked {
+  kPassphrase,
+  kNewPassphrase,  // twice
+  kPin,            // of a token
+};
+// PassphrasePrompt asks a person; called only when the secret comes from no file.
+using PassphrasePrompt = std::function<Result<SecretBytes>(Asked)>;
 
 // ScryptParameters is the cost of guessing a passphrase: 2^log2_n * r * 128
 // bytes of memory (128 MiB), p times over. RFC 7914.
@@ -26,9 +34,11 @@ struct ScryptParameters {
 
 // CreateRootKey makes a random root key and the JSON description by which
 // UnsealRootKey gets it back. `spec` is "passphrase", "passphrase-file:PATH",
-// or "file:PATH" (a new file of 32 random bytes, mode 0400, outside the store;
-// an existing file of exactly 32 bytes is used). kUsage for another spec, an
-// empty passphrase, or a file that others may read.
+// "file:PATH" (a new file of 32 random bytes, mode 0400, outside the store;
+// an existing file of exactly 32 bytes is used) or "pkcs11:URI" (RFC 7512; the
+// wrapping key is made in the token if it has none of that name). kUsage for another
+// spec, an empty passphrase, a file that others may read, or a key that could leave
+// its token.
 // The description holds provider, parameters and sealed key, never a secret.
 struct SealedRootKey {
   RootKey key;
@@ -37,13 +47,34 @@ struct SealedRootKey {
 Result<SealedRootKey> CreateRootKey(const std::string& spec,
                                     const PassphrasePrompt& prompt,
                                     const ScryptParameters& cost = {});
+// SealRootKey is the same for a key that is there already.
+Result<nlohmann::json> SealRootKey(const RootKey& key, const std::string& spec,
+                                   const PassphrasePrompt& prompt,
+                                   const ScryptParameters& cost = {});
 
-// UnsealRootKey: kWrongCredential for a wrong passphrase or key file,
-// kSystem for an unreadable file, kCorrupt for a damaged description.
+// UnsealRootKey: kWrongCredential for a wrong passphrase, key file, PIN or token,
+// kUnavailable without the token, kSystem for an unreadable file, kCorrupt for a
+// damaged description.
 // `override_spec` may replace where the secret comes from ("passphrase-file:F"
 // for a store sealed by passphrase); empty means as described.
 Result<RootKey> UnsealRootKey(const nlohmann::json& description,
                               const std::string& override_spec,
                               const PassphrasePrompt& prompt);
+
+// RootKeyFile is the file in which `spec` keeps a secret: a passphrase, a key, a PIN;
+// empty if in none.
+std::string RootKeyFile(const std::string& spec);
+
+// RootKeyDevice is the token or TPM that holds what unseals the root key. One thread
+// at a time.
+class RootKeyDevice {
+ public:
+  virtual ~RootKeyDevice() = default;
+  // Check is kUnavailable, and says why, while the device is not there.
+  virtual Status Check() = 0;
+};
+// WatchRootKey finds the device; null for a root key that hangs on none.
+Result<std::unique_ptr<RootKeyDevice>> WatchRootKey(const nlohmann::json& description,
+                                                    const std::string& override_spec);
 
 }  // namespace keyfold

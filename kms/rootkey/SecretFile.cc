@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
-#include <vector>
 
 #include "kms/crypto/Crypto.h"
+#include "kms/rootkey/WipedBytes.h"
 
 namespace keyfold {
 namespace {
@@ -25,13 +24,6 @@ class Fd {
 
  private:
   int fd_;
-};
-
-// WipedBuffer is zeroed before its memory is given back.
-struct WipedBuffer {
-  explicit WipedBuffer(size_t size) : bytes(size) {}
-  ~WipedBuffer() { explicit_bzero(bytes.data(), bytes.size()); }
-  std::vector<uint8_t> bytes;
 };
 
 Status CheckSecretFile(int fd, const std::string& path) {
@@ -78,7 +70,7 @@ Result<SecretBytes> ReadSecretFile(const std::string& path, size_t limit,
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (fd.get() < 0) return Status::FromErrno(errno, path);
   KF_RETURN_IF_ERROR(CheckSecretFile(fd.get(), path));
-  WipedBuffer buffer(limit + 1);
+  WipedBytes buffer(limit + 1);
   size_t size = 0;
   while (size < buffer.bytes.size()) {
     const ssize_t got =
@@ -99,8 +91,7 @@ Result<SecretBytes> ReadSecretFile(const std::string& path, size_t limit,
 Status CreateKeyFile(const std::string& path, size_t size) {
   Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400));
   if (fd.get() < 0) return Status::FromErrno(errno, path);
-  WipedBuffer buffer(0);
-  buffer.bytes = RevealSecret(RandomSecret(size));
+  const WipedBytes buffer(RevealSecret(RandomSecret(size)));
   Status status =
       fchmod(fd.get(), 0400) != 0 ? Status::FromErrno(errno, path) : OkStatus();
   if (status.ok()) status = WriteAll(fd.get(), buffer.bytes.data(), size, path);

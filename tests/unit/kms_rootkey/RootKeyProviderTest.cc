@@ -16,7 +16,7 @@ using nlohmann::json;
 constexpr ScryptParameters kCheap{10, 8, 1};
 
 PassphrasePrompt Says(std::string text) {
-  return [text]() -> Result<SecretBytes> {
+  return [text](Asked) -> Result<SecretBytes> {
     Bytes copy(text.begin(), text.end());
     if (copy.empty()) return SecretBytes();
     return SecretFrom(copy);
@@ -151,7 +151,7 @@ TEST_F(RootKeyProviderTest, ExistingKeyFileIsUsedIfItFits) {
 }
 
 TEST_F(RootKeyProviderTest, UnknownSpecIsUsage) {
-  for (const char* spec : {"", "tpm2", "passphrase:", "file",
+  for (const char* spec : {"", "tpm3", "passphrase:", "file",
                            "file:", "passphrase-file:", "pkcs11:token=x"})
     EXPECT_EQ(CreateRootKey(spec, Says("x"), kCheap).status().error(), Error::kUsage)
         << spec;

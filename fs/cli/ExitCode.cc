@@ -50,7 +50,7 @@ std::string_view ExitCodeHelp() {
          "  1    failed: an error of the system\n"
          "  2    wrong option, argument or option file\n"
          "  3    not a store, or of a newer format\n"
-         "  4    wrong passphrase or key file\n"
+         "  4    wrong passphrase, key file, PIN or token\n"
          "  5    store, mountpoint or lock in use\n"
          "  6    damaged: store, key store or audit log fails its checks\n"
          "  7    refused: no right\n"

@@ -19,6 +19,12 @@ int Init(const NewStore& store) {
               ? "Keep a copy of " + store.root_key.substr(5) +
                     " elsewhere: without it "
                     "nothing can be decrypted.\n"
+          : store.root_key.starts_with("pkcs11:")
+              ? "Without its token nothing can be decrypted. Copy the token's key to "
+                "another, or keep backups under another root key.\n"
+          : store.root_key.starts_with("tpm2")
+              ? "Without this machine's TPM nothing can be decrypted. Backups need it "
+                "too: see keyfold kms root-key --help.\n"
               : "Without its passphrase nothing can be decrypted: keep it safe.\n";
   text += "Next, here:    keyfold mount " + store.path +
           " MOUNTPOINT\n"
@@ -40,13 +46,22 @@ void AddInit(CLI::App& app, Run* run) {
   store->region = Account().region;
   CLI::App* init = app.add_subcommand("init", "Makes a store in a new or empty folder");
   init->add_option("store", store->path, "The folder")->required()->type_name("STORE");
-  init->add_option("--root-key", store->root_key,
-                   "What opens the store: passphrase (asked for), passphrase-file:FILE "
-                   "or file:FILE (a key file, made if missing)")
+  init->add_option(
+          "--root-key", store->root_key,
+          "What opens the store: passphrase (asked for), passphrase-file:FILE, "
+          "file:FILE (a key file, made if missing), pkcs11:URI (a key in a "
+          "token, made if missing) or "
+          "tpm2[:pcrs=sha256:N+N][,auth=prompt|file:/PATH][,tcti=TCTI]")
       ->type_name("SPEC");
   init->add_option("--region", store->region, "Region in ARNs")->type_name("NAME");
   init->add_option("--account", store->account, "Account in ARNs")->type_name("DIGITS");
-  init->footer("Example:\n  keyfold init /srv/keyfold/finance --root-key passphrase");
+  init->footer(
+      "Example:\n  keyfold init /srv/keyfold/finance --root-key passphrase\n"
+      "  keyfold init /srv/keyfold/finance --root-key \\\n"
+      "    'pkcs11:token=keyfold;object=root?module-path=/usr/lib/softhsm/"
+      "libsofthsm2.so&pin-source=file:/etc/keyfold/pin'\n"
+      "  keyfold init /srv/keyfold/finance --root-key tpm2:pcrs=sha256:7\n"
+      "Without pin-source the token's PIN is asked for.");
   init->callback([store, run] { *run = [store] { return Init(*store); }; });
 }
 

@@ -127,10 +127,9 @@ void AddMount(CLI::App& app, Run* run) {
   AddCommon(mount, words);
   mount->add_flag("-f,--foreground", words->foreground, "Stay in the foreground");
   mount
-      ->add_option(
-          "--root-key", words->named.root_key,
-          "Where the passphrase or key is: passphrase, passphrase-file:FILE or "
-          "file:FILE")
+      ->add_option("--root-key", words->named.root_key,
+                   "Where the secret is, if not as with keyfold init: passphrase, "
+                   "passphrase-file:FILE, file:FILE, pkcs11:URI or tpm2:...")
       ->type_name("SPEC");
   mount
       ->add_option("--kms-listen", words->named.kms_listen,

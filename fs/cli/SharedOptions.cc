@@ -10,7 +10,7 @@ void AddTargetOptions(CLI::App* app, TargetOptions* target) {
   app->add_option("--store", target->store, "A store; worked on here if not mounted")
       ->type_name("STORE");
   app->add_option("--root-key", target->root_key,
-                  "With --store: passphrase, passphrase-file:FILE or file:FILE")
+                  "With --store: where the secret is, as with keyfold mount")
       ->type_name("SPEC");
 }
 

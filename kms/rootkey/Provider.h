@@ -32,10 +32,10 @@ using WatchRoot = Result<std::unique_ptr<RootKeyDevice>>(const UnsealRequest& re
 // NameFile is the file in which a spec says that a secret lies; empty if in none.
 using NameFile = std::string(const std::string& spec);
 
-SealRoot SealByPassphrase, SealByKeyFile, SealByPkcs11;
-UnsealRoot UnsealByPassphrase, UnsealByKeyFile, UnsealByPkcs11;
-WatchRoot WatchPkcs11;
-NameFile Pkcs11PinFile;
+SealRoot SealByPassphrase, SealByKeyFile, SealByPkcs11, SealByTpm2;
+UnsealRoot UnsealByPassphrase, UnsealByKeyFile, UnsealByPkcs11, UnsealByTpm2;
+WatchRoot WatchPkcs11, WatchTpm2;
+NameFile Pkcs11PinFile, Tpm2AuthFile;
 
 // What several of them share. p() of KMS.md: label, provider.
 inline constexpr size_t kRootKeySaltSize = 32;

@@ -30,6 +30,7 @@ constexpr Provider kProviders[] = {
     {"passphrase-file", SealByPassphrase, UnsealByPassphrase, AfterColon, nullptr},
     {"file", SealByKeyFile, UnsealByKeyFile, AfterColon, nullptr},
     {"pkcs11", SealByPkcs11, UnsealByPkcs11, Pkcs11PinFile, WatchPkcs11},
+    {"tpm2", SealByTpm2, UnsealByTpm2, Tpm2AuthFile, WatchTpm2},
 };
 
 const Provider* Named(std::string_view name) {
@@ -84,7 +85,7 @@ std::string AfterColon(const std::string& spec) {
 Status UnknownRootKeySpec() {
   return {Error::kUsage,
           "The root key provider is not known. Use passphrase, passphrase-file:FILE, "
-          "file:FILE or pkcs11:URI."};
+          "file:FILE, pkcs11:URI or tpm2."};
 }
 
 Result<std::string> AbsolutePath(const std::string& path) {

@@ -35,8 +35,9 @@ struct ScryptParameters {
 // CreateRootKey makes a random root key and the JSON description by which
 // UnsealRootKey gets it back. `spec` is "passphrase", "passphrase-file:PATH",
 // "file:PATH" (a new file of 32 random bytes, mode 0400, outside the store;
-// an existing file of exactly 32 bytes is used) or "pkcs11:URI" (RFC 7512; the
-// wrapping key is made in the token if it has none of that name). kUsage for another
+// an existing file of exactly 32 bytes is used) , "pkcs11:URI" (RFC 7512; the
+// wrapping key is made in the token if it has none of that name) or
+// "tpm2[:pcrs=sha256:0+7][,auth=prompt|file:/PATH][,tcti=TCTI]". kUsage for another
 // spec, an empty passphrase, a file that others may read, or a key that could leave
 // its token.
 // The description holds provider, parameters and sealed key, never a secret.

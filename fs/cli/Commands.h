@@ -22,6 +22,8 @@ void AddStatus(CLI::App& app, Run* run);
 void AddKms(CLI::App& app, Run* run);
 // AddBackup adds backup and restore to `kms`, whose options are `target`.
 void AddBackup(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run* run);
+// AddRootKey adds root-key to it.
+void AddRootKey(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run* run);
 void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);

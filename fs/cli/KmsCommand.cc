@@ -145,7 +145,9 @@ void AddKms(CLI::App& app, Run* run) {
   kms->add_option("--query", shared->output.query, "Part of the answer: Keys[0].KeyId")
       ->type_name("PATH");
   kms->footer("Example:\n  keyfold kms describe-key --key-id alias/cfo");
-  AddBackup(kms, std::shared_ptr<const TargetOptions>(shared, &shared->target), run);
+  const std::shared_ptr<const TargetOptions> target(shared, &shared->target);
+  AddBackup(kms, target, run);
+  AddRootKey(kms, target, run);
   for (const Operation& operation : Operations()) {
     if (operation.service != "kms") continue;
     const auto words = std::make_shared<KmsWords>();

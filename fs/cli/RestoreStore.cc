@@ -8,6 +8,7 @@
 
 #include "fs/backend/Backend.h"
 #include "fs/cli/Parameters.h"
+#include "fs/cli/RootKeyChange.h"
 #include "fs/cli/Store.h"
 #include "kms/service/Backup.h"
 
@@ -146,6 +147,7 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
   KF_ASSIGN_OR_RETURN(const StoreConfig config,
                       ConfigFor(store, of_backup, &no_config));
   KF_ASSIGN_OR_RETURN(const StoreLock lock, StoreLock::Take(store));
+  KF_RETURN_IF_ERROR(FinishRotation(store, config));
   KF_ASSIGN_OR_RETURN(const RootKey root,
                       UnsealRootKey(config.root_key, request.root_key, prompt));
 

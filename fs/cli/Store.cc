@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "fs/cli/RootKeyChange.h"
 #include "fs/vault/Vault.h"
 #include "kms/crypto/Crypto.h"
 
@@ -114,20 +115,6 @@ Status CheckNames(const NewStore& store) {
   return OkStatus();
 }
 
-// A secret kept beside what it seals would seal nothing.
-Status CheckKeyOutside(const NewStore& store) {
-  const std::string file = RootKeyFile(store.root_key);
-  if (file.empty()) return OkStatus();
-  std::error_code error;
-  const auto key = std::filesystem::weakly_canonical(file, error);
-  const auto folder = std::filesystem::weakly_canonical(store.path, error);
-  if (!error && IsInside(key.string(), folder.string()))
-    return {Error::kUsage,
-            "The root key's file must not lie inside the store. Name "
-            "another place."};
-  return OkStatus();
-}
-
 Status SyncAll(const std::string& path) {
   const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid() || ::syncfs(folder.get()) != 0)
@@ -191,9 +178,23 @@ bool IsInside(const std::string& path, const std::string& folder) {
   return path == folder || folder == "/" || path.starts_with(folder + "/");
 }
 
+// A secret kept beside what it seals would seal nothing.
+Status CheckRootKeyOutside(const std::string& spec, const std::string& store) {
+  const std::string file = RootKeyFile(spec);
+  if (file.empty()) return OkStatus();
+  std::error_code error;
+  const auto key = std::filesystem::weakly_canonical(file, error);
+  const auto folder = std::filesystem::weakly_canonical(store, error);
+  if (!error && IsInside(key.string(), folder.string()))
+    return {Error::kUsage,
+            "The root key's file must not lie inside the store. Name "
+            "another place."};
+  return OkStatus();
+}
+
 Result<StoreConfig> CreateStore(const NewStore& store, const PassphrasePrompt& prompt) {
   KF_RETURN_IF_ERROR(CheckNames(store));
-  KF_RETURN_IF_ERROR(CheckKeyOutside(store));
+  KF_RETURN_IF_ERROR(CheckRootKeyOutside(store.root_key, store.path));
   std::error_code ignored;
   if (std::filesystem::exists(store.path, ignored)) {
     // Said before a passphrase is asked for.
@@ -218,25 +219,36 @@ Result<StoreConfig> CreateStore(const NewStore& store, const PassphrasePrompt& p
   return config;
 }
 
-Result<OpenStore> OpenStore::Open(const std::string& path, const std::string& root_key,
-                                  const PassphrasePrompt& prompt) {
-  KF_ASSIGN_OR_RETURN(StoreConfig config, ReadStoreConfig(path));
-  KF_ASSIGN_OR_RETURN(const std::string real, RealPath(path));
-  KF_ASSIGN_OR_RETURN(StoreLock lock, StoreLock::Take(real));
-  KF_ASSIGN_OR_RETURN(RootKey root, UnsealRootKey(config.root_key, root_key, prompt));
-  auto keys = OpenSqliteKeyStore(real + "/keys.db");
+Result<std::unique_ptr<Kms>> OpenKms(const std::string& path, const StoreConfig& config,
+                                     const RootKey& root) {
+  auto keys = OpenSqliteKeyStore(path + "/keys.db");
   if (!keys.ok() && keys.status().sys_errno() == ENOENT)
-    return Status(Error::kCorrupt, real +
+    return Status(Error::kCorrupt, path +
                                        "/keys.db is missing. Restore it from a backup; "
                                        "without it nothing can be decrypted.");
   if (!keys.ok()) return keys.status();
-  KF_ASSIGN_OR_RETURN(auto kms, Kms::Open(std::move(keys).value(), std::move(root),
-                                          real + "/audit", Clock::System()));
-  kms->SetConfiguration([real] { return ReadStoreConfigText(real); });
+  KF_ASSIGN_OR_RETURN(
+      auto kms, Kms::Open(std::move(keys).value(), RootKey(CopySecret(root.bytes())),
+                          path + "/audit", Clock::System()));
+  kms->SetConfiguration([path] { return ReadStoreConfigText(path); });
   if (!SameAccount(kms->account(), config.account))
-    return Status(Error::kCorrupt, real +
+    return Status(Error::kCorrupt, path +
                                        "/keyfold.json does not belong to the store's "
                                        "keys.db. Restore both from the same backup.");
+  return kms;
+}
+
+Result<OpenStore> OpenStore::Open(const std::string& path, const std::string& root_key,
+                                  const PassphrasePrompt& prompt) {
+  KF_RETURN_IF_ERROR(ReadStoreConfig(path).status());
+  KF_ASSIGN_OR_RETURN(const std::string real, RealPath(path));
+  KF_ASSIGN_OR_RETURN(StoreLock lock, StoreLock::Take(real));
+  // Who changes its root key holds the lock.
+  KF_ASSIGN_OR_RETURN(StoreConfig config, ReadStoreConfig(real));
+  KF_RETURN_IF_ERROR(FinishRotation(real, config));
+  KF_ASSIGN_OR_RETURN(const RootKey root,
+                      UnsealRootKey(config.root_key, root_key, prompt));
+  KF_ASSIGN_OR_RETURN(auto kms, OpenKms(real, config, root));
   return OpenStore(real, std::move(config), std::move(lock), std::move(kms));
 }
 

@@ -52,6 +52,12 @@ class OpenStore {
   std::unique_ptr<Kms> kms_;
 };
 
+// OpenKms opens the key store and audit log of the store at `path`, whose lock is held.
+Result<std::unique_ptr<Kms>> OpenKms(const std::string& path, const StoreConfig& config,
+                                     const RootKey& root);
+// CheckRootKeyOutside is kUsage for a spec whose secret would lie in the store.
+Status CheckRootKeyOutside(const std::string& spec, const std::string& store);
+
 // MetadataContext is what the key of names and bindings is wrapped under.
 EncryptionContext MetadataContext(const std::string& store_id);
 

@@ -79,6 +79,9 @@ Result<StoreConfig> ParseStoreConfig(const std::string& text,
     return Damaged(store);
   config.account.root_uid = root_uid->get<uid_t>();
   config.root_key = *root_key;
+  if (object.contains("keyStore") && (!Text(object, "keyStore", &config.key_store) ||
+                                      config.key_store.find('/') != std::string::npos))
+    return Damaged(store);
   auto blob = FromBase64(wrapped);
   if (!blob) return Damaged(store);
   config.metadata_key = std::move(*blob);
@@ -86,13 +89,14 @@ Result<StoreConfig> ParseStoreConfig(const std::string& text,
 }
 
 Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
-  const json object = {{"format", kFormat},
-                       {"storeId", config.account.store_id},
-                       {"account", config.account.id},
-                       {"region", config.account.region},
-                       {"rootUid", config.account.root_uid},
-                       {"rootKey", config.root_key},
-                       {"metadataKey", ToBase64(config.metadata_key)}};
+  json object = {{"format", kFormat},
+                 {"storeId", config.account.store_id},
+                 {"account", config.account.id},
+                 {"region", config.account.region},
+                 {"rootUid", config.account.root_uid},
+                 {"rootKey", config.root_key},
+                 {"metadataKey", ToBase64(config.metadata_key)}};
+  if (!config.key_store.empty()) object["keyStore"] = config.key_store;
   const std::string text = object.dump(2) + "\n";
   const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) return Status::FromErrno(errno, store);

@@ -18,6 +18,9 @@ struct StoreConfig {
   Account account;
   nlohmann::json root_key;  // kms/rootkey's description
   Bytes metadata_key;       // wrapped under alias/aws/fs
+  // The file that takes the place of keys.db, if it is there still: what the root key
+  // of this configuration opens. Empty if the root key was never rotated.
+  std::string key_store;
 };
 
 // ReadStoreConfig: kNotAStore, kNewerFormat, kCorrupt, kSystem.

@@ -168,6 +168,11 @@ Result<SecretBytes> UnsealByPkcs11(const UnsealRequest& request) {
   return root;
 }
 
+Result<std::string> Pkcs11Spec(const json& description) {
+  KF_ASSIGN_OR_RETURN(const Pkcs11Address address, AddressOf({description, "", {}}));
+  return address.uri;
+}
+
 std::string Pkcs11PinFile(const std::string& spec) {
   const auto address = ParsePkcs11Uri(spec);
   return address.ok() ? address->pin_file : std::string();

@@ -29,11 +29,14 @@ using UnsealRoot = Result<SecretBytes>(const UnsealRequest& request);
 // Watch is of providers whose secret lies in a device.
 using WatchRoot = Result<std::unique_ptr<RootKeyDevice>>(const UnsealRequest& request);
 
+// Respell returns the spec of a description.
+using Respell = Result<std::string>(const nlohmann::json& description);
 // NameFile is the file in which a spec says that a secret lies; empty if in none.
 using NameFile = std::string(const std::string& spec);
 
 SealRoot SealByPassphrase, SealByKeyFile, SealByPkcs11, SealByTpm2;
 UnsealRoot UnsealByPassphrase, UnsealByKeyFile, UnsealByPkcs11, UnsealByTpm2;
+Respell Pkcs11Spec, Tpm2Spec;
 WatchRoot WatchPkcs11, WatchTpm2;
 NameFile Pkcs11PinFile, Tpm2AuthFile;
 

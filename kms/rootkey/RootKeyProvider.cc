@@ -20,17 +20,27 @@ struct Provider {
   std::string_view name;
   SealRoot* seal;
   UnsealRoot* unseal;  // the same for providers that stand in for each other
+  Respell* spec;
   NameFile* file;
   WatchRoot* watch;  // null unless its secret lies in a device
 };
+// PathSpec is of the providers that need a path or nothing.
+Result<std::string> PathSpec(const json& description) {
+  const std::string name = *TextMember(description, "provider");
+  if (!description.contains("path")) return name;
+  const auto path = PathMember(description, "path");
+  if (!path) return DamagedDescription("path");
+  return name + ":" + *path;
+}
 std::string NoFile(const std::string&) { return {}; }
 
 constexpr Provider kProviders[] = {
-    {"passphrase", SealByPassphrase, UnsealByPassphrase, NoFile, nullptr},
-    {"passphrase-file", SealByPassphrase, UnsealByPassphrase, AfterColon, nullptr},
-    {"file", SealByKeyFile, UnsealByKeyFile, AfterColon, nullptr},
-    {"pkcs11", SealByPkcs11, UnsealByPkcs11, Pkcs11PinFile, WatchPkcs11},
-    {"tpm2", SealByTpm2, UnsealByTpm2, Tpm2AuthFile, WatchTpm2},
+    {"passphrase", SealByPassphrase, UnsealByPassphrase, PathSpec, NoFile, nullptr},
+    {"passphrase-file", SealByPassphrase, UnsealByPassphrase, PathSpec, AfterColon,
+     nullptr},
+    {"file", SealByKeyFile, UnsealByKeyFile, PathSpec, AfterColon, nullptr},
+    {"pkcs11", SealByPkcs11, UnsealByPkcs11, Pkcs11Spec, Pkcs11PinFile, WatchPkcs11},
+    {"tpm2", SealByTpm2, UnsealByTpm2, Tpm2Spec, Tpm2AuthFile, WatchTpm2},
 };
 
 const Provider* Named(std::string_view name) {
@@ -133,6 +143,15 @@ Result<RootKey> UnsealRootKey(const json& description, const std::string& overri
     return RootKey(std::move(root));
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The root key could not be unsealed.");
+  }
+}
+
+Result<std::string> RootKeySpec(const json& description) {
+  try {
+    KF_ASSIGN_OR_RETURN(const Provider* provider, OfDescription(description, ""));
+    return provider->spec(description);
+  } catch (const std::exception&) {
+    return Status(Error::kInternal, "The root key's description could not be read.");
   }
 }
 

@@ -62,6 +62,9 @@ Result<RootKey> UnsealRootKey(const nlohmann::json& description,
                               const std::string& override_spec,
                               const PassphrasePrompt& prompt);
 
+// RootKeySpec is the spec that a description was made from.
+Result<std::string> RootKeySpec(const nlohmann::json& description);
+
 // RootKeyFile is the file in which `spec` keeps a secret: a passphrase, a key, a PIN;
 // empty if in none.
 std::string RootKeyFile(const std::string& spec);

@@ -205,6 +205,14 @@ Result<std::unique_ptr<RootKeyDevice>> WatchTpm2(const UnsealRequest& request) {
   return std::unique_ptr<RootKeyDevice>(new Device(TctiOf(source.tcti)));
 }
 
+Result<std::string> Tpm2Spec(const json& description) {
+  KF_ASSIGN_OR_RETURN(const Described described, Parse(description));
+  std::string spec = "tpm2:auth=" + described.auth;
+  if (!described.pcrs.empty()) spec += ",pcrs=" + described.pcrs;
+  if (!described.tcti.empty()) spec += ",tcti=" + described.tcti;
+  return spec;
+}
+
 std::string Tpm2AuthFile(const std::string& spec) {
   const auto parsed = ParseSpec(spec);
   if (!parsed.ok() || !parsed->auth.starts_with(kAuthFile)) return {};

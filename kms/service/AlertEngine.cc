@@ -39,6 +39,12 @@ constexpr std::string_view kBuiltIn = R"(rules:
   - name: KeyStoreRestored
     when: {event: RestoreKeyStore, error: none, change: true}
     message: "{user} put an earlier key store in place"
+  - name: RootKeyRotated
+    when: {event: RotateRootKey, error: none, change: true}
+    message: "{user} began to replace the root key"
+  - name: RootKeyProviderChanged
+    when: {event: ChangeRootKeyProvider, error: none, change: true}
+    message: "{user} changed who seals the root key"
   - name: KeyDestroyed
     when: {event: DeleteKey, error: none, change: true}
     message: "{user} destroyed a key whose waiting period was over"

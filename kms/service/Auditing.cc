@@ -163,4 +163,12 @@ Answer BackupKeyStore(Invocation& call) {
               {"Keys", call.state->keys.size()}};
 }
 
+// The change itself is of files, which this service does not know; it is recorded, as a
+// commit, before it is made.
+Answer ChangeRootKey(Invocation& call) {
+  KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  (void)call.Change();
+  return json::object();
+}
+
 }  // namespace keyfold

@@ -14,6 +14,7 @@ constexpr char kManifest[] = "manifest";
 constexpr char kAccount[] = "account";
 constexpr char kAuditHead[] = "audit-head";
 constexpr char kIam[] = "iam";
+constexpr char kAuditKey[] = "audit-key";
 
 Bytes ToBytes(const Sha256Digest& digest) { return {digest.begin(), digest.end()}; }
 
@@ -239,6 +240,12 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
   }
   if (const auto released = settings.find(kReleasedRow); released != settings.end())
     state.released = HeadOf(released->second);
+  audit_key_ = CopySecret(secrets_.audit);
+  if (const auto it = settings.find(kAuditKey); it != settings.end()) {
+    const auto sealed = FromBase64(it->second.at("sealed").get<std::string>());
+    if (!sealed) return Damaged("has an unreadable audit key");
+    KF_ASSIGN_OR_RETURN(audit_key_, OpenAuditKey(secrets_, account_.store_id, *sealed));
+  }
   state.iam_text = settings[kIam].at("document").get<std::string>();
   KF_ASSIGN_OR_RETURN(
       policy::Iam iam,
@@ -267,6 +274,26 @@ Result<std::vector<Change>> Catalog::Rows() const {
   if (found != macs_ || manifest != ManifestBody(state()->sequence, macs_))
     return Damaged("was altered on disk while it was in use");
   return rows;
+}
+
+Status Catalog::CopyTo(
+    KeyStore& store, const RootSecrets& secrets,
+    const std::function<Result<json>(Table, const Row&)>& body_of) const {
+  KF_ASSIGN_OR_RETURN(const std::vector<Change> rows, Rows());
+  std::vector<Change> copies;
+  for (const Change& change : rows) {
+    const Row& row = change.row;
+    if (change.table == Table::kSettings &&
+        (row.id == kManifest || row.id == kAuditKey))
+      continue;
+    KF_ASSIGN_OR_RETURN(const json body, body_of(change.table, row));
+    if (!body.is_null()) copies.push_back({change.table, {row.id, body.dump(), {}}});
+  }
+  const Bytes sealed = SealAuditKey(secrets, account_.store_id, audit_key_);
+  copies.push_back(
+      {Table::kSettings, {kAuditKey, json{{"sealed", ToBase64(sealed)}}.dump(), {}}});
+  RowMacs macs;
+  return store.Commit(Authenticated(secrets, copies, state()->sequence, macs));
 }
 
 Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {

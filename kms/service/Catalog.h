@@ -30,6 +30,11 @@ struct AuditSeal {
   DigestHead digest;
 };
 
+// Settings in which nothing is sealed.
+inline constexpr std::string_view kPlainSettings[] = {
+    "account",   "audit-head", "iam", kReleasedRow, kAlertRulesRow, kComplianceRow,
+    kActivityRow};
+
 class Catalog {
  public:
   // Fill writes the first commit of a new store.
@@ -61,6 +66,15 @@ class Catalog {
   void set_configuration(std::function<Result<std::string>()> source) {
     configuration_ = std::move(source);
   }
+  // AuditKey authenticates the audit log: derived from the root key that the store was
+  // made with, and kept sealed when that gave way to another.
+  SecretBytes AuditKey() const { return CopySecret(audit_key_); }
+  // CopyTo commits all rows to the empty `store` as `secrets` authenticate them, with
+  // the same number of commits. `body_of` says what a row will be, null for one that is
+  // left out; the audit key is added.
+  Status CopyTo(
+      KeyStore& store, const RootSecrets& secrets,
+      const std::function<Result<nlohmann::json>(Table, const Row&)>& body_of) const;
   // Commit stores the transaction, with `seal` as the audit log's sealed end,
   // and publishes the new State. On failure nothing changed.
   Status Commit(Transaction transaction, const AuditSeal& seal);
@@ -79,6 +93,7 @@ class Catalog {
   const std::unique_ptr<KeyStore> store_;
   const RootSecrets& secrets_;
   Account account_;
+  SecretBytes audit_key_;
   RowMacs macs_;
   std::function<Result<std::string>()> configuration_;
   mutable std::mutex mutex_;

@@ -82,6 +82,9 @@ constexpr DispatchEntry kEntries[] = {
     {"audit", "DescribeCompliance", DescribeCompliance},
     {"store", "GetStatus", GetStatus},
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
+    {"store", "RotateRootKey", ChangeRootKey, nullptr, StateRule::kAny, kWrites},
+    {"store", "ChangeRootKeyProvider", ChangeRootKey, nullptr, StateRule::kAny,
+     kWrites},
 };
 
 Status UnsupportedOrigin(const Account& account, const KeyRecord& key) {

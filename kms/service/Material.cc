@@ -12,6 +12,7 @@ constexpr std::string_view kMaterialLabel = "keyfold cmk v1";
 constexpr std::string_view kImportLabel = "keyfold import v1";
 constexpr std::string_view kAccessKeyLabel = "keyfold access key v1";
 constexpr std::string_view kDigestKeyLabel = "keyfold audit digest key v1";
+constexpr std::string_view kAuditKeyLabel = "keyfold audit key v1";
 constexpr std::string_view kIdentityLabel = "keyfold material identity v1";
 constexpr std::string_view kBlobLabel = "keyfold blob v1";
 
@@ -52,6 +53,13 @@ Bytes DigestKeyAad(const DigestKeyRecord& record) {
   ByteWriter out;
   out.Prefixed(kDigestKeyLabel);
   out.Prefixed(ByteView(record.public_key));
+  return out.Take();
+}
+
+Bytes AuditKeyAad(const std::string& store_id) {
+  ByteWriter out;
+  out.Prefixed(kAuditKeyLabel);
+  out.Prefixed(store_id);
   return out.Take();
 }
 
@@ -154,6 +162,21 @@ Result<SigningKey> OpenDigestKey(const RootSecrets& secrets,
                   "The key that signs the audit log's digests is damaged. Restore the "
                   "key store from a backup.");
   return SigningKey::FromSeed(*seed);
+}
+
+Bytes SealAuditKey(const RootSecrets& secrets, const std::string& store_id,
+                   const SecretBytes& key) {
+  return SealSecret(secrets.material, AuditKeyAad(store_id), key);
+}
+
+Result<SecretBytes> OpenAuditKey(const RootSecrets& secrets,
+                                 const std::string& store_id, ByteView sealed) {
+  auto key = OpenSecret(secrets.material, AuditKeyAad(store_id), sealed);
+  if (!key.ok() || key->size() != kKeySize)
+    return Status(Error::kCorrupt,
+                  "The key of the audit log is damaged. Restore the key store from a "
+                  "backup.");
+  return key;
 }
 
 std::optional<BlobHeader> ParseBlobHeader(ByteView blob) {

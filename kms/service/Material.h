@@ -53,6 +53,12 @@ Bytes SealDigestKey(const RootSecrets& secrets, const DigestKeyRecord& record,
 Result<SigningKey> OpenDigestKey(const RootSecrets& secrets,
                                  const DigestKeyRecord& record);
 
+// The key of the audit log, which outlives the root key it was derived from.
+Bytes SealAuditKey(const RootSecrets& secrets, const std::string& store_id,
+                   const SecretBytes& key);
+Result<SecretBytes> OpenAuditKey(const RootSecrets& secrets,
+                                 const std::string& store_id, ByteView sealed);
+
 // Ciphertext blob: 53 bytes longer than its plaintext.
 inline constexpr size_t kBlobOverhead = 1 + 16 + 4 + 16 + kGcmTagSize;
 struct BlobHeader {

@@ -112,5 +112,6 @@ Answer ReleaseLog(Invocation& call);
 Answer ListArchives(Invocation& call);
 Answer GetStatus(Invocation& call);
 Answer BackupKeyStore(Invocation& call);
+Answer ChangeRootKey(Invocation& call);
 
 }  // namespace keyfold

@@ -223,6 +223,8 @@ constexpr ReplayRule kReplayRules[] = {
     {"ImportKeyMaterial", ImportAgain},
     {"GetParametersForImport", Ignore},
     {"RestoreKeyStore", Ignore},
+    {"RotateRootKey", Ignore},
+    {"ChangeRootKeyProvider", Ignore},
     {"SealStore", Ignore},
     {"KeepNote", KeepNote},
     {"CloseStore", Ignore},

@@ -65,12 +65,10 @@ Status CheckGoesOn(const AuditLog& log, const AuditHead& sealed) {
               "Put them back into the folder audit."};
 }
 
-Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder,
-                                            const RootSecrets& secrets,
+Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder, SecretBytes key,
                                             const AuditHead& at_least,
                                             const Clock& clock) {
-  KF_ASSIGN_OR_RETURN(auto log,
-                      AuditLog::Open(folder, CopySecret(secrets.audit), clock));
+  KF_ASSIGN_OR_RETURN(auto log, AuditLog::Open(folder, std::move(key), clock));
   KF_ASSIGN_OR_RETURN(const AuditHead released, LastRelease(*log));
   KF_RETURN_IF_ERROR(log->Verify(at_least, released).status());
   if (log->head().sequence > at_least.sequence && released.sequence > at_least.sequence)
@@ -79,11 +77,11 @@ Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder,
 }
 
 // OpenLog opens the log that the restored store goes on with.
-Result<std::unique_ptr<AuditLog>> OpenLog(const RootSecrets& secrets,
-                                          const AuditHead& sealed,
+Result<std::unique_ptr<AuditLog>> OpenLog(const Catalog& catalog,
                                           const RestoreOptions& options,
                                           const Clock& clock) {
-  auto whole = OpenWhole(options.audit_folder, secrets, sealed, clock);
+  auto whole =
+      OpenWhole(options.audit_folder, catalog.AuditKey(), catalog.sealed().head, clock);
   if (options.new_log.empty()) {
     if (whole.ok() || whole.status().error() == Error::kLocked) return whole;
     return Status(Error::kCorrupt,
@@ -94,7 +92,7 @@ Result<std::unique_ptr<AuditLog>> OpenLog(const RootSecrets& secrets,
   }
   if (whole.ok())
     return Status(Error::kUsage, "The audit log is whole. Leave out --new-audit-log.");
-  return AuditLog::Open(options.new_log, CopySecret(secrets.audit), clock);
+  return AuditLog::Open(options.new_log, catalog.AuditKey(), clock);
 }
 
 // NextCommit numbers the restore's commit. Behind a former store that is of use it is
@@ -138,7 +136,7 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   KF_RETURN_IF_ERROR(CheckMetadataKey(secrets, *state, options));
   const AuditHead sealed = catalog->sealed().head;
   DigestHead digest;
-  KF_ASSIGN_OR_RETURN(const auto log, OpenLog(secrets, sealed, options, clock));
+  KF_ASSIGN_OR_RETURN(const auto log, OpenLog(*catalog, options, clock));
   std::vector<json> later;
   if (options.new_log.empty()) {
     AuditFilter filter;

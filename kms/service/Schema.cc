@@ -555,6 +555,16 @@ std::vector<Operation> KeyfoldOperations() {
        kReadOnly,
        "Makes a sealed copy of the key store.",
        {}},
+      {"store",
+       "RotateRootKey",
+       kChanges,
+       "Records that the root key gives way to a new one.",
+       {{"To", Kind::kString, kRequired, "Who will seal it"}}},
+      {"store",
+       "ChangeRootKeyProvider",
+       kChanges,
+       "Records that somebody else seals the root key.",
+       {{"To", Kind::kString, kRequired, "Who will seal it"}}},
   };
 }
 

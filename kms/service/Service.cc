@@ -59,7 +59,7 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
   service->identity_.set_root_uid(service->account().root_uid);
   KF_ASSIGN_OR_RETURN(
       service->audit_,
-      AuditLog::Open(audit_folder, CopySecret(service->secrets_.audit), clock));
+      AuditLog::Open(audit_folder, service->catalog_->AuditKey(), clock));
   Service* raw = service.get();
   const auto state = service->catalog_->state();
   service->alerts_ = std::make_unique<AlertEngine>(

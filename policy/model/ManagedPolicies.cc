@@ -58,7 +58,8 @@ std::map<std::string, Document> Make() {
              "kms:GetKeyRotationStatus", "kms:ListKeyPolicies"}),
       Allow("ReadAudit", read_audit),
       Allow("KeepAudit", {"audit:*"}),
-      Allow("BackUp", {"store:BackupKeyStore"})};
+      Allow("BackUp", {"store:BackupKeyStore"}),
+      Allow("KeepRootKey", {"store:RotateRootKey", "store:ChangeRootKeyProvider"})};
 
   std::map<std::string, Document> documents;
   for (auto& [name, list] : statements)

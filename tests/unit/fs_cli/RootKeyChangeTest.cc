@@ -1,0 +1,175 @@
+// Does a store open after its root key was changed, whenever that was cut off?
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "fs/cli/RootKeyChange.h"
+#include "fs/cli/Store.h"
+#include "kms/crypto/Crypto.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+namespace files = std::filesystem;
+
+class RootKeyChangeTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/keyfold-change-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder_ = name;
+    store_ = folder_ + "/store";
+    const auto made = CreateStore({store_, Key("a"), Account().id, "local-1"}, nullptr);
+    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    auto store = OpenStore::Open(store_, "", nullptr);
+    ASSERT_TRUE(store.ok()) << store.status().ToString();
+    const json key = Must(*store, "kms", "CreateKey", json::object());
+    key_ = key["KeyMetadata"]["KeyId"].get<std::string>();
+    cipher_ = Must(*store, "kms", "Encrypt",
+                   {{"KeyId", key_}, {"Plaintext", ToBase64(AsBytes("told"))}});
+    Must(*store, "kms", "RotateKeyOnDemand", {{"KeyId", key_}});
+    const json imported = Must(*store, "kms", "CreateKey", {{"Origin", "EXTERNAL"}});
+    Must(*store, "kms", "GetParametersForImport",
+         {{"KeyId", imported["KeyMetadata"]["KeyId"]},
+          {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
+          {"WrappingKeySpec", "RSA_2048"}});
+    access_ = Must(*store, "iam", "CreateAccessKey", json::object())["AccessKey"];
+  }
+  void TearDown() override { files::remove_all(folder_); }
+
+  std::string Key(const std::string& name) const {
+    return "file:" + folder_ + "/" + name + ".key";
+  }
+  static json Must(OpenStore& store, const char* service, const char* operation,
+                   const json& request) {
+    Caller caller;
+    caller.uid = getuid();
+    caller.gid = getgid();
+    caller.pid = getpid();
+    auto answer = store.kms().Call(caller, service, operation, request);
+    EXPECT_TRUE(answer.ok()) << operation << ": " << answer.status().ToString();
+    return answer.ok() ? *answer : json();
+  }
+  // ExpectWhole opens the store and uses what hangs on its root key.
+  void ExpectWhole(const std::string& when) {
+    auto store = OpenStore::Open(store_, "", nullptr);
+    ASSERT_TRUE(store.ok()) << when << ": " << store.status().ToString();
+    EXPECT_TRUE(store->OpenMetadataKey().ok()) << when;
+    const json opened =
+        Must(*store, "kms", "Decrypt", {{"CiphertextBlob", cipher_["CiphertextBlob"]}});
+    EXPECT_EQ(opened.value("Plaintext", ""), ToBase64(AsBytes("told"))) << when;
+    const auto credential =
+        store->kms().FindCredential(access_["AccessKeyId"].get<std::string>(), "");
+    ASSERT_TRUE(credential.ok()) << when << credential.status().ToString();
+    const Bytes secret = RevealSecret(credential->secret);
+    EXPECT_EQ(std::string(secret.begin(), secret.end()), access_["SecretAccessKey"]);
+    Must(*store, "audit", "VerifyLog", json::object());
+  }
+  size_t Leftovers() const {
+    size_t count = 0;
+    for (const auto& entry : files::directory_iterator(store_))
+      count += entry.path().filename().string().find("rekeyed") != std::string::npos;
+    return count;
+  }
+  // KilledAfter runs `change` in a process that ends after so many steps; false when
+  // there are fewer.
+  bool KilledAfter(int steps,
+                   Status (*change)(const RootKeyRequest&, const PassphrasePrompt&),
+                   const std::string& to) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      RootKeyRequest request{store_, "", to};
+      request.after_step = [steps, done = 0]() mutable {
+        if (++done == steps) _exit(9);
+      };
+      const Status status = change(request, nullptr);
+      if (!status.ok()) fprintf(stderr, "%s\n", status.ToString().c_str());
+      _exit(status.ok() ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) &&
+                (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
+    return WEXITSTATUS(status) == 9;
+  }
+
+  std::string folder_, store_, key_;
+  json cipher_, access_;
+};
+
+TEST_F(RootKeyChangeTest, ARotationKilledAfterAnyStepLeavesAStoreThatOpens) {
+  int steps = 0;
+  while (KilledAfter(++steps, RotateRootKey, "")) {
+    ExpectWhole("after step " + std::to_string(steps));
+    ASSERT_LT(steps, 20);
+  }
+  EXPECT_EQ(steps, 6);
+  ExpectWhole("at the end");
+  EXPECT_EQ(Leftovers(), 0u);
+  ASSERT_TRUE(RotateRootKey({store_, "", Key("b")}, nullptr).ok());
+  files::remove(folder_ + "/a.key");
+  ExpectWhole("after another rotation");
+}
+
+TEST_F(RootKeyChangeTest, TheFormerRootKeyOpensNothingAfterwards) {
+  const auto before = ReadStoreConfig(store_);
+  ASSERT_TRUE(before.ok());
+  const auto former = UnsealRootKey(before->root_key, "", nullptr);
+  ASSERT_TRUE(former.ok());
+  ASSERT_TRUE(RotateRootKey({store_, "", ""}, nullptr).ok());
+  const auto after = ReadStoreConfig(store_);
+  ASSERT_TRUE(after.ok());
+  const auto root = UnsealRootKey(after->root_key, "", nullptr);
+  ASSERT_TRUE(root.ok());
+  EXPECT_FALSE(ConstantTimeEqual(former->bytes(), root->bytes()));
+  EXPECT_EQ(after->metadata_key, before->metadata_key);
+  auto keys = OpenSqliteKeyStore(store_ + "/keys.db");
+  ASSERT_TRUE(keys.ok());
+  EXPECT_EQ(Kms::Open(*std::move(keys), RootKey(CopySecret(former->bytes())),
+                      store_ + "/audit", Clock::System())
+                .status()
+                .error(),
+            Error::kCorrupt);
+  // keyfold.json alone put back.
+  ASSERT_TRUE(WriteStoreConfig(store_, *before).ok());
+  EXPECT_EQ(OpenStore::Open(store_, "", nullptr).status().error(), Error::kCorrupt);
+}
+
+TEST_F(RootKeyChangeTest, AChangeOfProviderKilledAfterAnyStepLeavesAStoreThatOpens) {
+  int steps = 0;
+  while (KilledAfter(++steps, ChangeRootKeyProvider, Key("b"))) {
+    ExpectWhole("after step " + std::to_string(steps));
+    ASSERT_LT(steps, 20);
+  }
+  EXPECT_EQ(steps, 4);
+  files::remove(folder_ + "/a.key");
+  ExpectWhole("at the end");
+  // The key is the same, so backups and copies of the key store open as before.
+  EXPECT_EQ(RootKeySpec(ReadStoreConfig(store_)->root_key).value(), Key("b"));
+}
+
+TEST_F(RootKeyChangeTest, WhatCannotBeIsRefusedAndChangesNothing) {
+  const auto refused = [this](const std::string& to) {
+    return ChangeRootKeyProvider({store_, "", to}, nullptr).error();
+  };
+  EXPECT_EQ(refused("file:" + store_ + "/inside.key"), Error::kUsage);
+  EXPECT_EQ(refused("nothing"), Error::kUsage);
+  EXPECT_EQ(refused("passphrase"), Error::kUsage);
+  EXPECT_EQ(RotateRootKey({store_, Key("other"), ""}, nullptr).sys_errno(), ENOENT);
+  EXPECT_EQ(RotateRootKey({folder_, "", ""}, nullptr).error(), Error::kNotAStore);
+  {
+    auto store = OpenStore::Open(store_, "", nullptr);
+    ASSERT_TRUE(store.ok());
+    EXPECT_EQ(RotateRootKey({store_, "", ""}, nullptr).error(), Error::kLocked);
+    EXPECT_EQ(refused(Key("b")), Error::kLocked);
+  }
+  ExpectWhole("after refusals");
+}
+
+}  // namespace
+}  // namespace keyfold

@@ -196,7 +196,7 @@ TEST_F(StoreFolderTest, InitRefusesBadWordsAndLeavesNothing) {
     words.insert(words.begin(), {"init", store});
     return RunWith(words).code;
   };
-  EXPECT_EQ(init({"--root-key", "tpm2"}), kExitUsage);
+  EXPECT_EQ(init({"--root-key", "tpm2:pcr=7"}), kExitUsage);
   EXPECT_EQ(init({"--root-key", "nonsense"}), kExitUsage);
   EXPECT_EQ(init({"--root-key", "file:" + store + "/key"}), kExitUsage);
   EXPECT_EQ(init({"--root-key", "file:" + folder_ + "/k", "--account", "1"}),

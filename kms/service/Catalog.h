@@ -32,8 +32,8 @@ struct AuditSeal {
 
 // Settings in which nothing is sealed.
 inline constexpr std::string_view kPlainSettings[] = {
-    "account",   "audit-head", "iam", kReleasedRow, kAlertRulesRow, kComplianceRow,
-    kActivityRow};
+    "account",      "audit-head",   "iam",       kReleasedRow,
+    kAlertRulesRow, kComplianceRow, kActivityRow};
 
 class Catalog {
  public:

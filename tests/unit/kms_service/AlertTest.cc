@@ -37,8 +37,7 @@ class AlertEngineTest : public testing::Test {
 
   TimePoint now_{std::chrono::milliseconds(1767225600000)};
   AlertEngine engine_{[](std::string_view id) {
-    return id == "1234" ? std::vector<std::string>{"alias/cfo"}
-                        : std::vector<std::string>{};
+    return id == "1234" ? std::set<std::string>{"alias/cfo"} : std::set<std::string>{};
   }};
 };
 

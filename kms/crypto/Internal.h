@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "kms/base/Bytes.h"
 #include "kms/base/SecretBytes.h"
 #include "kms/base/Status.h"
 

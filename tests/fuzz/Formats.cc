@@ -13,10 +13,16 @@ namespace {
 void Header(ByteView raw) {
   const auto slot = ParseHeaderSlot(raw);
   if (!slot.ok()) return;
-  const auto written = EncodeHeaderSlot(*slot);
-  Promise(written.ok() && std::equal(written->begin(), written->end(),
-                                     HeaderMacedBytes(raw).begin()),
-          "a header that parses is the one that is written");
+  auto written = EncodeHeaderSlot(*slot);
+  Promise(written.ok(), "a header that parses can be written");
+  constexpr size_t kFormatOffset = 8;
+  Promise(
+      raw[kFormatOffset] != kHeaderFormat ||
+          std::equal(written->begin(), written->end(), HeaderMacedBytes(raw).begin()),
+      "a header that parses is the one that is written");
+  written->resize(kHeaderSlotSize);
+  const auto again = ParseHeaderSlot(*written);
+  Promise(again.ok() && *again == *slot, "an older header keeps its meaning");
 }
 
 void FolderAndNames(ByteView raw) {

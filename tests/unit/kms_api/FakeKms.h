@@ -80,6 +80,8 @@ class FakeKms : public Kms {
                                        const std::string&) override {
     return Status(Error::kInternal, "not here");
   }
+  Result<Bytes> ReadNote(const std::string&) override { return Bytes(); }
+  Status KeepNote(const std::string&, ByteView) override { return OkStatus(); }
   uint64_t Generation() const override { return 0; }
   void SetChangeListener(std::function<void()>) override {}
 

@@ -100,6 +100,17 @@ Result<Parameters> Parameters::Check(const Operation& operation, const json& req
   return out;
 }
 
+Parameters Parameters::OfRefused(const Operation& operation, const json& request) {
+  Parameters out;
+  if (!request.is_object()) return out;
+  for (const auto& [name, value] : request.items())
+    if (const Parameter* parameter = Find(operation, name);
+        parameter != nullptr && !value.is_null() && CheckKind(*parameter, value).ok() &&
+        CheckLimits(*parameter, value).ok())
+      out.request_[name] = value;
+  return out;
+}
+
 std::string Parameters::String(const char* name, const std::string& otherwise) const {
   const auto it = request_.find(name);
   return it == request_.end() ? otherwise : it->get<std::string>();

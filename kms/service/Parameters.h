@@ -22,6 +22,9 @@ class Parameters {
   // of the wrong type or outside its limits. Null members count as absent.
   static Result<Parameters> Check(const Operation& operation,
                                   const nlohmann::json& request);
+  // OfRefused is what of a request makes sense, member by member, to be recorded.
+  static Parameters OfRefused(const Operation& operation,
+                              const nlohmann::json& request);
 
   bool Has(const char* name) const { return request_.contains(name); }
   std::string String(const char* name, const std::string& otherwise = {}) const;

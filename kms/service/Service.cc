@@ -262,7 +262,10 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
       call.principal.arn = "uid:" + std::to_string(caller.uid);
       call.principal.user_name = call.principal.arn;
     }
-    if (parameters.ok()) call.parameters = *parameters;
+    if (parameters.ok())
+      call.parameters = *parameters;
+    else if (entry != nullptr)
+      RecordRequest(*entry, Parameters::OfRefused(*known, request), call);
     Result<json> answer = !principal.ok()    ? Result<json>(principal.status())
                           : !parameters.ok() ? Result<json>(parameters.status())
                           : entry->writes    ? RunWrite(*entry, call)
@@ -276,6 +279,17 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The request could not be served.");
   }
+}
+
+// RecordRequest lets the record of a call that asks for what cannot be tell what it
+// asked for, and of which key.
+void Service::RecordRequest(const DispatchEntry& entry, Parameters parameters,
+                            Invocation& call) {
+  call.parameters = std::move(parameters);
+  if (entry.key_parameter == nullptr) return;
+  const KeyRef key = keyfold::ResolveKey(
+      *call.state, account(), call.parameters.String(entry.key_parameter), call.now);
+  if (key) call.resources.push_back(KeyArn(account(), key->id));
 }
 
 Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {

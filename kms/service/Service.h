@@ -100,6 +100,8 @@ class Service final : public Kms {
                        const std::string& key_id, const FileEvent& event,
                        const Status& outcome);
 
+  void RecordRequest(const DispatchEntry& entry, Parameters parameters,
+                     Invocation& call);
   Result<nlohmann::json> Run(const DispatchEntry& entry, Invocation& call);
   Result<nlohmann::json> RunRead(const DispatchEntry& entry, Invocation& call);
   Result<nlohmann::json> RunWrite(const DispatchEntry& entry, Invocation& call);

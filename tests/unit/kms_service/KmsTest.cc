@@ -30,6 +30,18 @@ TEST_F(KmsTest, EncryptsAndDecryptsUnderTheContext) {
             kDenied);
 }
 
+TEST_F(KmsTest, ARequestOutsideTheLimitsIsOnRecordWithItsKey) {
+  const std::string key = MakeKey();
+  EXPECT_EQ(Try(kCfo, "ScheduleKeyDeletion",
+                {{"KeyId", key}, {"PendingWindowInDays", 6}, {"Nonsense", 1}}),
+            "ValidationException");
+  const json record = LastRecord();
+  EXPECT_EQ(record["requestParameters"], json({{"keyId", key}}));
+  ASSERT_EQ(record["resources"].size(), 1u) << record;
+  EXPECT_NE(record["resources"][0]["ARN"].get<std::string>().find(key),
+            std::string::npos);
+}
+
 TEST_F(KmsTest, EveryChangedByteOfABlobIsRefused) {
   const std::string key = MakeKey();
   const json made =

@@ -32,26 +32,39 @@ Bytes AadOf(std::string_view mechanism, ByteView salt, ByteView wrapped) {
   return out.Take();
 }
 
-// Whoever can write to the store must not choose the code that runs here.
-Status CheckStoredModule(const std::string& path) {
-  if (path.find('/') == std::string::npos) return OkStatus();  // p11-kit's own folder
-  char real[PATH_MAX];
+// IsOfRoot tells whether the file and all folders that lead to it are root's alone.
+bool IsOfRoot(std::string path) {
   struct stat info;
-  if (realpath(path.c_str(), real) == nullptr || stat(real, &info) != 0)
-    return {Error::kUsage, "The PKCS#11 module " + path +
-                               " is not there. Install it, or name it: --root-key "
-                               "'pkcs11:...?module-path=/PATH'."};
+  while (stat(path.c_str(), &info) == 0 && info.st_uid == 0 &&
+         (info.st_mode & 022) == 0) {
+    if (path == "/") return true;
+    const size_t slash = path.rfind('/');
+    path.resize(slash == 0 ? 1 : slash);
+  }
+  return false;
+}
+
+// Whoever can write to the store must not choose the code that runs here. Returned is
+// the path to load, which no link leads to.
+Result<std::string> StoredModule(const std::string& path) {
+  if (path.find('/') == std::string::npos) return path;  // p11-kit's own folder
+  char real[PATH_MAX];
+  if (realpath(path.c_str(), real) == nullptr)
+    return Status{Error::kUsage,
+                  "The PKCS#11 module " + path +
+                      " is not there. Install it, or name it: --root-key "
+                      "'pkcs11:...?module-path=/PATH'."};
   const std::string_view place(real);
-  bool of_system = info.st_uid == 0 && (info.st_mode & 022) == 0;
   bool known = false;
   for (const std::string_view folder : {"/usr/", "/lib/", "/lib64/", "/opt/"})
     known = known || place.starts_with(folder);
-  if (known && of_system) return OkStatus();
-  return {Error::kUsage,
-          "The store names the PKCS#11 module " + path +
-              ", which is not root's own in /usr, /lib or /opt, and a store must not "
-              "choose what runs here. Name it yourself: --root-key "
-              "'pkcs11:...?module-path=/PATH'."};
+  if (known && IsOfRoot(real)) return std::string(real);
+  return Status{
+      Error::kUsage,
+      "The store names the PKCS#11 module " + path +
+          ", which is not root's own in /usr, /lib or /opt, and a store must not "
+          "choose what runs here. Name it yourself: --root-key "
+          "'pkcs11:...?module-path=/PATH'."};
 }
 
 Result<Pkcs11Address> AddressOf(const UnsealRequest& request) {
@@ -60,7 +73,7 @@ Result<Pkcs11Address> AddressOf(const UnsealRequest& request) {
   if (!uri) return DamagedDescription("uri");
   auto address = ParsePkcs11Uri(*uri);
   if (!address.ok()) return DamagedDescription("uri");
-  KF_RETURN_IF_ERROR(CheckStoredModule(address->module_path));
+  KF_ASSIGN_OR_RETURN(address->module_path, StoredModule(address->module_path));
   return address;
 }
 

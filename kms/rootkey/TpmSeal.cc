@@ -348,8 +348,13 @@ Result<SecretBytes> Tpm::Unseal(const PcrValues& pcrs, const SecretBytes& auth) 
 
 Status CheckTcti(const std::string& tcti) {
   const std::string name = tcti.substr(0, tcti.find(':'));
-  for (const char* known : {"device", "swtpm", "mssim", "tabrmd"})
+  for (const char* known : {"swtpm", "mssim", "tabrmd"})
     if (name == known) return OkStatus();
+  // A device is written to before it is known to be a TPM.
+  constexpr std::string_view kDevice = "device:/dev/tpm";
+  if (tcti.starts_with(kDevice) &&
+      tcti.find_first_not_of("rm0123456789", kDevice.size()) == std::string::npos)
+    return OkStatus();
   return {Error::kUsage,
           "tcti= expects device:/dev/tpmrm0, swtpm:path=/SOCKET, mssim:host=HOST or "
           "tabrmd."};

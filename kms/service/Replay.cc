@@ -151,6 +151,10 @@ Outcome ChangeIam(Event& event) {
   return Outcome::kDone;
 }
 
+Outcome FormerRootKey(Event& event) {
+  return event.Open("the root key of before may be in force again; rotate it");
+}
+
 Outcome KeepNote(Event& event) {
   auto value = FromBase64(Text(event.Parameter("value")));
   if (!value) return Outcome::kNothing;
@@ -223,7 +227,7 @@ constexpr ReplayRule kReplayRules[] = {
     {"ImportKeyMaterial", ImportAgain},
     {"GetParametersForImport", Ignore},
     {"RestoreKeyStore", Ignore},
-    {"RotateRootKey", Ignore},
+    {"RotateRootKey", FormerRootKey},
     {"ChangeRootKeyProvider", Ignore},
     {"SealStore", Ignore},
     {"KeepNote", KeepNote},

@@ -152,6 +152,8 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   Transaction transaction(*state);
   out.sequence = NextCommit(later, state->sequence, std::move(options.former), secrets);
   transaction.SkipTo(out.sequence);
+  // A log that begins again has no archives of the former one.
+  if (!options.new_log.empty()) transaction.PutReleased(AuditHead{});
   // A token that was used since must not be good again.
   for (const auto& [id, import] : state->imports) transaction.RemoveImport(id);
   out.replayed = ReplayChanges(later, out.account, transaction);

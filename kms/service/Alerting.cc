@@ -72,6 +72,7 @@ Answer TestAlertRules(Invocation& call) {
   AuditFilter filter;
   filter.since = call.parameters.String("Since");
   filter.limit = kMostTested;
+  filter.max_bytes = 64 << 20;
   KF_ASSIGN_OR_RETURN(const AuditRecords found, call.audit.Read(filter));
   json alerts = json::array();
   size_t count = 0;

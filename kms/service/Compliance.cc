@@ -15,7 +15,11 @@ constexpr auto kLately = days(90);
 bool AllowsUse(const policy::Statement& statement) {
   if (statement.effect != policy::Effect::kAllow || !statement.conditions.empty())
     return false;
-  for (const char* action : {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}) {
+  for (const char* action :
+       {"kms:Decrypt", "kms:Encrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo",
+        "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext",
+        "kms:GenerateMac", "kms:VerifyMac", "kms:CreateGrant"}) {
     const auto matches = [action](const std::string& pattern) {
       return policy::MatchWildcardIgnoreCase(pattern, action);
     };
@@ -79,7 +83,7 @@ class Checker {
   }
 
   void Rotation(const KeyRecord& key) {
-    if (key.origin != Origin::kAwsKms) return;
+    if (key.origin != Origin::kAwsKms || key.spec != KeySpec::kSymmetricDefault) return;
     Add("key-rotation-enabled", key.rotation_period_days.has_value(),
         key.rotation_period_days
             ? "it rotates every " + std::to_string(*key.rotation_period_days) + " days"

@@ -20,6 +20,7 @@
 #include "kms/api/HttpService.h"
 #include "kms/api/LoopbackSocket.h"
 #include "kms/api/SocketFile.h"
+#include "kms/service/Identity.h"
 
 namespace keyfold {
 namespace {
@@ -55,6 +56,7 @@ bool PeerOf(int fd, Caller* caller) {
   caller->gid = peer.gid;
   caller->pid = peer.pid;
   caller->groups = std::move(groups);
+  caller->executable = Executable(peer.pid);
   caller->source = "local";
   return true;
 }

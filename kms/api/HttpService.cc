@@ -40,15 +40,32 @@ bool WaitFor(int fd, short events, std::chrono::milliseconds time) {
 // SocketStream is one connection. The library's own stream waits with select(),
 // which fails for descriptors above 1023, and a daemon with many open files
 // has such; it also bounds neither a request's total size nor its total time.
+// What is written waits for Flush, so that an answer is one system call.
 class SocketStream : public httplib::Stream {
  public:
-  SocketStream(int fd, TlsConnection* tls) : fd_(fd), tls_(tls) {}
+  SocketStream(int fd, TlsConnection* tls) : fd_(fd), tls_(tls) {
+    const timeval idle{kIdle.count(), 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof idle);
+  }
 
   // AwaitRequest is false when no further request comes in time.
   bool AwaitRequest() {
     budget_ = kMaxHeaders;
-    if (!HasMore() && !WaitFor(fd_, POLLIN, kIdle)) return false;
+    if (!HasMore() && !(tls_ ? WaitFor(fd_, POLLIN, kIdle) : FillWaiting()))
+      return false;
     deadline_ = std::chrono::steady_clock::now() + kRequestTime;
+    return true;
+  }
+  // Flush is false when the peer takes no more.
+  bool Flush() {
+    for (size_t sent = 0; sent < written_.size();) {
+      const ssize_t count = Pass(
+          POLLOUT, [&] { return Send(written_.data() + sent, written_.size() - sent); },
+          [] { return milliseconds(kWriteTime); });
+      if (count <= 0) return false;
+      sent += static_cast<size_t>(count);
+    }
+    written_.clear();
     return true;
   }
 
@@ -58,7 +75,7 @@ class SocketStream : public httplib::Stream {
   bool is_readable() const override {
     return HasMore() || WaitFor(fd_, POLLIN, TimeLeft());
   }
-  bool is_writable() const override { return WaitFor(fd_, POLLOUT, kWriteTime); }
+  bool is_writable() const override { return true; }
 
   ssize_t read(char* out, size_t size) override {
     if (begin_ == end_ && !Fill()) return -1;
@@ -70,9 +87,8 @@ class SocketStream : public httplib::Stream {
   }
 
   ssize_t write(const char* data, size_t size) override {
-    return Pass(
-        POLLOUT, [&] { return Send(data, size); },
-        [] { return milliseconds(kWriteTime); });
+    written_.append(data, size);
+    return static_cast<ssize_t>(size);
   }
 
   void get_remote_ip_and_port(std::string& ip, int& port) const override {
@@ -122,9 +138,21 @@ class SocketStream : public httplib::Stream {
     }
   }
 
+  // The peer may wait for what was written, a "100 Continue", before it goes on.
   bool Fill() {
-    const ssize_t count = Pass(
-        POLLIN, [&] { return Receive(); }, [&] { return TimeLeft(); });
+    if (!Flush()) return false;
+    return Filled(Pass(
+        POLLIN, [&] { return Receive(); }, [&] { return TimeLeft(); }));
+  }
+  // FillWaiting blocks for as long as a connection may be idle.
+  bool FillWaiting() {
+    ssize_t count;
+    do {
+      count = ::recv(fd_, buffer_.data(), buffer_.size(), 0);
+    } while (count < 0 && errno == EINTR);
+    return Filled(count);
+  }
+  bool Filled(ssize_t count) {
     begin_ = 0;
     end_ = count > 0 ? static_cast<size_t>(count) : 0;
     return count > 0;
@@ -134,6 +162,7 @@ class SocketStream : public httplib::Stream {
   TlsConnection* const tls_;
   std::array<char, 16 * 1024> buffer_;
   size_t begin_ = 0, end_ = 0;
+  std::string written_;  // at most the library's headers and one answer
   size_t budget_ = 0;
   SteadyTime deadline_{};
 };
@@ -223,7 +252,8 @@ class Connections : public httplib::Server {
       bool closed = false;
       const bool answered =
           process_request(stream, i + 1 == kMaxRequests, closed, nullptr);
-      if (!answered || closed || serving.close_after) break;
+      const bool sent = stream.Flush();
+      if (!answered || !sent || closed || serving.close_after) break;
     }
     serving = {};
   }

@@ -36,6 +36,7 @@ struct Caller {
   std::optional<uid_t> client_uid;
   std::string source = "local";  // or the client's address
   std::string request_id;        // of its record; empty: any
+  std::string executable;        // its program; empty: that of `pid` when recorded
   bool is_service = false;       // Keyfold itself; never set from outside
 };
 

@@ -67,7 +67,8 @@ JsonText Recorder::Base(const Caller& caller, const policy::Principal& principal
     identity.AddJson("clientUid", *caller.client_uid == kUnknownUid
                                       ? "null"
                                       : std::to_string(*caller.client_uid));
-  const std::string executable = Executable(caller.pid);
+  const std::string executable =
+      caller.executable.empty() ? Executable(caller.pid) : caller.executable;
   if (!executable.empty()) identity.Add("executable", executable);
   if (!invoked_by.empty()) identity.Add("invokedBy", invoked_by);
   JsonText record;

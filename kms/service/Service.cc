@@ -263,7 +263,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
       call.principal.user_name = call.principal.arn;
     }
     if (parameters.ok())
-      call.parameters = *parameters;
+      call.parameters = *std::move(parameters);
     else if (entry != nullptr)
       RecordRequest(*entry, Parameters::OfRefused(*known, request), call);
     Result<json> answer = !principal.ok()    ? Result<json>(principal.status())

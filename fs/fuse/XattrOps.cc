@@ -36,6 +36,18 @@ Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode,
   return name == kKeyIdXattr ? key_id : r.vault().keys().KeyLabel(key_id);
 }
 
+// HoldNamed holds an object whose own attributes are asked for. A file is first found
+// to be the one that its name was given to, as when it is opened.
+Result<Anchor::Held> HoldNamed(Request& r, const InodeRef& inode) {
+  KF_ASSIGN_OR_RETURN(auto fd, r.inodes().Hold(inode));
+  if (S_ISREG(inode->type))
+    KF_RETURN_IF_ERROR(AtPlace(r, inode, [&](const Place& place) -> Status {
+      const bool removed = !place.folder;
+      return removed ? OkStatus() : r.vault().CheckBinding(place, fd.get());
+    }));
+  return fd;
+}
+
 Result<Bytes> GetAnyXattr(Request& r, const InodeRef& inode, const std::string& name) {
   if (name.starts_with(kOwnPrefix)) {
     KF_ASSIGN_OR_RETURN(std::string value, KeyfoldXattr(r, inode, name));
@@ -43,7 +55,7 @@ Result<Bytes> GetAnyXattr(Request& r, const InodeRef& inode, const std::string& 
   }
   if (!IsAcl(name) && !name.starts_with(kUserPrefix))
     return Status::FromErrno(ENODATA, "xattr");
-  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  KF_ASSIGN_OR_RETURN(const auto fd, HoldNamed(r, inode));
   if (IsAcl(name)) return r.vault().GetAcl(fd.get(), name);
   return r.vault().GetUserXattr(fd.get(), name.substr(kUserPrefix.size()));
 }
@@ -109,7 +121,7 @@ Status SetAnyXattr(Request& r, const InodeRef& inode, const std::string& name,
   if (name.starts_with(kOwnPrefix)) return Status::FromErrno(EPERM, "xattr");
   if (!IsAcl(name) && !name.starts_with(kUserPrefix))
     return Status::FromErrno(EOPNOTSUPP, "xattr");
-  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  KF_ASSIGN_OR_RETURN(const auto fd, HoldNamed(r, inode));
   if (IsAcl(name)) return r.vault().SetAcl(fd.get(), name, value, r.user());
   return r.vault().SetUserXattr(fd.get(), name.substr(kUserPrefix.size()), value,
                                 flags);
@@ -119,7 +131,7 @@ Status RemoveAnyXattr(Request& r, const InodeRef& inode, const std::string& name
   if (name.starts_with(kOwnPrefix)) return Status::FromErrno(EPERM, "xattr");
   if (!IsAcl(name) && !name.starts_with(kUserPrefix))
     return Status::FromErrno(ENODATA, "xattr");
-  KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
+  KF_ASSIGN_OR_RETURN(const auto fd, HoldNamed(r, inode));
   if (IsAcl(name)) return r.vault().RemoveAcl(fd.get(), name);
   return r.vault().RemoveUserXattr(fd.get(), name.substr(kUserPrefix.size()));
 }
@@ -148,7 +160,7 @@ void ListXattrOp(fuse_req_t req, fuse_ino_t node, size_t size) {
   Guard(req, [&](Request& r) {
     const InodeRef inode = r.Inode(node);
     if (!inode) return r.Reply(NoSuchInode());
-    const auto fd = r.inodes().Hold(inode);
+    const auto fd = HoldNamed(r, inode);
     auto names = fd.ok() ? r.vault().ListXattrs(fd->get()) : fd.status();
     if (!names.ok()) return r.Refuse(names.status(), "ListXattr", inode);
     std::string list;

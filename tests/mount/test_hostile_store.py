@@ -124,6 +124,25 @@ def test_files_of_two_folders_swapped(share):
     expect_damage(share, 'a/one', 'b/one')
 
 
+def test_attributes_of_files_swapped(share):
+    for folder in ('a', 'b'):
+        share.python('kfcfo', 'import os, sys; os.setxattr(sys.argv[1], "user.mark", sys.argv[2].encode())',
+                     share.base / folder / 'one', folder)
+    edit(share, swap, 'a/one', 'b/one')
+    for call in ('os.getxattr(p, "user.mark")', 'os.listxattr(p)',
+                 'os.setxattr(p, "user.mark", b"x")', 'os.removexattr(p, "user.mark")'):
+        told = share.python('kfcfo', f"""
+import errno, os, sys
+p = sys.argv[1]
+try:
+    print({call})
+except OSError as e:
+    print(errno.errorcode[e.errno])
+""", share.base / 'a/one')
+        assert told == 'EIO', call
+    assert failures(share)
+
+
 def test_contents_copied_from_another_file(share):
     edit(share, lambda a, b: shutil.copyfile(b, a), 'a/one', 'a/two')
     expect_damage(share, 'a/one')

@@ -82,7 +82,8 @@ bool Checkpoints::InUse() const {
 
 Checkpoints::State Checkpoints::StateOf(uint64_t number) const {
   std::shared_lock lock(mutex_);
-  if (number >= note_.first && number < note_.end) return State::kOpen;
+  if (number >= note_.first && number < note_.end)
+    return number < current_ ? State::kClosing : State::kOpen;
   return note_.torn.contains(number) ? State::kTorn : State::kClosed;
 }
 

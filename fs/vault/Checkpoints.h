@@ -21,7 +21,9 @@ namespace keyfold {
 
 class Checkpoints {
  public:
-  enum class State { kClosed, kOpen, kTorn };
+  // Of one that is closing, all that is there may be counted on at any moment; headers
+  // carry a later number by then.
+  enum class State { kClosed, kClosing, kOpen, kTorn };
 
   // Open reads what `keys` keeps of former runs, and begins the first checkpoint of
   // this one. kCorrupt for a note that Open did not write.

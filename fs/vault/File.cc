@@ -85,21 +85,25 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* 
   header_ = std::move(*newest);
   seals_used_ = header_.seals_in_epoch;
   stable_length_ = marked_length_ = header_.synced_length;
+  if (state == Checkpoints::State::kClosing) RaiseStable(header_.length);
   torn_ = header_.torn;
   dirty_ = false;
   dek_ = CopySecret(dek.bytes());
   header_key_ = std::move(header_key);
   unlocked_ = true;
-  Status ready = OkStatus();
-  if (may_lack) ready = Recover(PlainSize(info.size), lost);
-  if (ready.ok() && torn_ && header_.length <= kSettleAtOpen) ready = SettleFile();
-  // A killed daemon may leave more behind the end than the header knows of.
-  if (ready.ok() && info.size > BackingSize(header_.length))
-    ready = CutExcess(PlainSize(info.size));
-  if (ready.ok())
+  const Status ready = OrNoMemory([&] {
+    if (may_lack) KF_RETURN_IF_ERROR(Recover(PlainSize(info.size), lost));
+    if (torn_ && header_.length <= kSettleAtOpen) KF_RETURN_IF_ERROR(SettleFile());
+    // A killed daemon may leave more behind the end than the header knows of.
+    if (info.size > BackingSize(header_.length))
+      KF_RETURN_IF_ERROR(CutExcess(PlainSize(info.size)));
     PublishIdentity(IdentityOf(header_));
-  else
-    unlocked_ = false;
+    return OkStatus();
+  });
+  if (!ready.ok()) {
+    unlocked_ = overwriting_ = false;
+    staging_.Clear();  // the next to unlock it begins with what is on disk
+  }
   return ready;
 }
 
@@ -134,7 +138,7 @@ Status File::WriteHeaderLocked(size_t size) {
 Status File::PutHeader(size_t size) {
   if (unsynced_fill_) {
     // Once the header no longer says that these are holes, they must be something else.
-    KF_RETURN_IF_ERROR(data_->Sync(true));
+    KF_RETURN_IF_ERROR(SyncDisk(true));
     unsynced_fill_ = false;
   }
   std::optional<Checkpoints::Writing> writing;
@@ -197,6 +201,13 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
 
 void File::Wipe() {
   std::scoped_lock locks(flush_mutex_, mutex_);
+  // What came after the file was settled, or could not be stored then.
+  const Status stored = OrNoMemory([&] {
+    if (!unlocked_) return OkStatus();
+    KF_RETURN_IF_ERROR(StoreStaged(nullptr));
+    return WriteSettledHeader();
+  });
+  if (!stored.ok()) lost_errno_ = EIO;
   unlocked_ = false;
   wiped_ = true;
   staging_.Clear();

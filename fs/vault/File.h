@@ -110,7 +110,7 @@ class File {
   enum class Seeking { kData, kHole };
   Result<uint64_t> Seek(uint64_t offset, Seeking what);
   // WriteHeader stores the header if it changed since. Sync makes contents and header
-  // survive power loss.
+  // survive power loss. It also fails if a sync before it did that nobody asked for.
   Status WriteHeader();
   Status Sync(bool data_only);
   // Flush stores blocks that wait, and the header. They wait for a sync in between.
@@ -127,7 +127,8 @@ class File {
   void Confirm();
   // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
   Status Rewrap(std::string key_id, Bytes blob);
-  // Wipe forgets every key; reads and writes fail with EACCES after.
+  // Wipe stores what waits and forgets every key; reads and writes fail with EACCES
+  // after, and the next Sync tells if something was not stored.
   void Wipe();
 
  private:
@@ -158,8 +159,10 @@ class File {
   Status StoreStaged(Lock* lock);
   Status StoreEntries(const Staging::Blocks& blocks);
   Status StoreData(const Staging::Blocks& blocks);
+  Status SyncDisk(bool data_only);
   Status SyncApart(Lock* lock);
   Status SyncStaged(Lock* lock);
+  Status SyncContents(bool data_only);
   void RaiseStable(uint64_t length);
   void ConfirmSynced(uint64_t length);
   Result<std::optional<uint64_t>> SealedLength(BlockNo block, uint64_t least,
@@ -179,6 +182,7 @@ class File {
   void CutUnknown();
   Status Grow(const std::function<Status()>& grow);
   Status Shrink(uint64_t length);
+  Status FinishShrink();
   Status WriteRange(uint64_t offset, ByteView data);
   std::optional<Status> Replace(uint64_t offset, ByteView data);
   Status CutExcess(uint64_t disk_length);
@@ -192,6 +196,8 @@ class File {
   Status ZeroPart(BlockNo block, uint64_t from, uint64_t to);
   Status ZeroBlocks(BlockNo first, uint64_t end, std::vector<Span>* unused);
   Status ZeroGroups(HoleRange range, std::vector<Span>* unused);
+  Status ZeroRange(uint64_t offset, uint64_t size, bool release,
+                   std::vector<Span>* unused);
   Result<std::optional<uint64_t>> SeekSome(uint64_t* from, Seeking what);
   Result<bool> IsHole(BlockNo block);
   Result<uint64_t> RunEnd(BlockNo first, bool* hole);
@@ -224,10 +230,11 @@ class File {
   uint64_t marked_length_ = 0;  // what Confirm confirms
   // Staged blocks were stored since the file was last settled: the header has the flag.
   std::atomic<bool> overwriting_ = false;
-  bool flag_synced_ = false;    // and the flag is durable
-  bool unsynced_data_ = false;  // stored blocks may not be durable yet
-  bool unsynced_fill_ = false;  // nor what takes a hole's place
-  bool quiet_ = false;          // only header_.synced_length differs from disk
+  bool flag_synced_ = false;         // and the flag is durable
+  bool unsynced_data_ = false;       // stored blocks may not be durable yet
+  bool unsynced_fill_ = false;       // nor what takes a hole's place
+  bool quiet_ = false;               // only header_.synced_length differs from disk
+  std::atomic<int> lost_errno_ = 0;  // of a sync that failed, until Sync tells of it
   SecretBytes dek_;
   SecretBytes header_key_;
   mutable std::mutex identity_mutex_;  // guards identity_; taken after mutex_

@@ -357,7 +357,7 @@ Status File::SettleFile() {
     }
     block = end;
   }
-  if (settled) KF_RETURN_IF_ERROR(data_->Sync(true));
+  if (settled) KF_RETURN_IF_ERROR(SyncDisk(true));
   torn_ = header_.torn = false;
   dirty_ = true;
   return OkStatus();

@@ -67,6 +67,7 @@ void File::KeepKnown() {
 
 void File::CutUnknown() {
   (void)OrNoMemory([&] {
+    KF_RETURN_IF_ERROR(FinishShrink());
     KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
     if (info.size <= BackingSize(header_.length)) return OkStatus();
     return CutExcess(PlainSize(info.size));
@@ -85,7 +86,6 @@ Status File::FillGroup(GroupNo group) {
 }
 
 Status File::FillRange(HoleRange range) {
-  unsynced_fill_ |= FirstBlockOf(range.first).value < BlocksOf(stable_length_);
   for (uint64_t g = range.first.value; g < range.end(); ++g) {
     const uint64_t first = FirstBlockOf(GroupNo(g)).value;
     const uint64_t end =
@@ -93,6 +93,8 @@ Status File::FillRange(HoleRange range) {
     if (end > first)
       KF_RETURN_IF_ERROR(StoreBlocks(BlockNo(first), {}, true, end - first));
   }
+  // Last, as storing them may write the header, which syncs what was noted before.
+  unsynced_fill_ |= FirstBlockOf(range.first).value < BlocksOf(stable_length_);
   return OkStatus();
 }
 
@@ -225,14 +227,25 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
 Status File::Write(uint64_t offset, ByteView data) {
   // Of all files together; who goes beyond stores what its own file has staged.
   constexpr size_t kMostStaged = 64 << 20;
-  const Status written = WriteOnce(offset, data);
+  const auto make_room = [&] {
+    return Staging::InAll() > kMostStaged && !staging_.empty() ? Flush() : OkStatus();
+  };
+  // What cannot be stored is not to become more.
+  KF_RETURN_IF_ERROR(make_room());
+  Status written = WriteOnce(offset, data);
+  const bool again = written.sys_errno() == EAGAIN;
+  if (again) {
+    std::scoped_lock locks(flush_mutex_, mutex_);
+    written = OrNoMemory([&] { return FinishShrink(); });
+    if (!written.ok()) return written;
+  }
+  if (again) written = WriteOnce(offset, data);
   if (!written.ok()) {
     std::scoped_lock locks(flush_mutex_, mutex_);
     if (unlocked_) CutUnknown();
     return written;
   }
-  if (Staging::InAll() > kMostStaged && !staging_.empty()) return Flush();
-  return OkStatus();
+  return make_room();
 }
 
 Status File::WriteOnce(uint64_t offset, ByteView data) {
@@ -249,6 +262,8 @@ Status File::WriteOnce(uint64_t offset, ByteView data) {
 
 // WriteRange writes what may begin behind the end, and begin and end inside a block.
 Status File::WriteRange(uint64_t offset, ByteView data) {
+  if (offset + data.size() > header_.length && stable_length_ > header_.length)
+    return Status::FromErrno(EAGAIN, "write");  // after FinishShrink
   if (offset > header_.length) KF_RETURN_IF_ERROR(Extend(offset));
   const uint64_t end = offset + data.size();
   const uint64_t new_length = std::max(end, header_.length);
@@ -280,6 +295,7 @@ Status File::Truncate(uint64_t length) {
   std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();
   if (length > kMaxFileSize) return Status::FromErrno(EFBIG, "truncate");
+  KF_RETURN_IF_ERROR(FinishShrink());
   if (length == header_.length) return OkStatus();
   if (length > header_.length) return Grow([&] { return Extend(length); });
   return Shrink(length);
@@ -339,6 +355,19 @@ Status File::Shrink(uint64_t length) {
     if (header_.torn) dirty_ = true;
   }
   return data_->Truncate(BackingSize(length));
+}
+
+// FinishShrink is for when Shrink failed after the header: what it was to cut may be
+// there again after a power failure, so that it must not be written over or cut before.
+// Callers hold flush_mutex_, too.
+Status File::FinishShrink() {
+  if (stable_length_ <= header_.length) return OkStatus();
+  dirty_ = true;
+  KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  unsynced_data_ = true;  // the header
+  KF_RETURN_IF_ERROR(SyncStaged(nullptr));
+  stable_length_ = header_.length;
+  return data_->Truncate(BackingSize(header_.length));
 }
 
 }  // namespace keyfold

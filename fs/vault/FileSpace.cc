@@ -22,6 +22,7 @@ Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
   if (offset > kMaxFileSize || size > kMaxFileSize - offset)
     return Status::FromErrno(EFBIG, "fallocate");
   const uint64_t end = offset + size;
+  KF_RETURN_IF_ERROR(FinishShrink());
   const Status reserved = ReserveBlocks(offset, end);
   if (!reserved.ok()) {
     // What was got of it behind the end is not to fill the disk for nothing.
@@ -81,8 +82,6 @@ Status File::ZeroGroups(HoleRange range, std::vector<Span>* unused) {
   }
   KF_RETURN_IF_ERROR(added);
   dirty_ = true;
-  staging_.Drop(FirstBlockOf(range.first),
-                LastBlockOf(GroupNo(range.end() - 1)).value + 1);
   unused->push_back({EntryPageOffset(range.first).value,
                      EntryPageOffset(GroupNo(range.end())).value});
   return OkStatus();
@@ -92,6 +91,28 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
   std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();
   if (offset >= header_.length) return OkStatus();
+  HoleList before = header_.holes;
+  std::vector<Span> unused;
+  const Status zeroed =
+      OrNoMemory([&] { return ZeroRange(offset, size, release, &unused); });
+  if (!zeroed.ok()) {
+    // What is a hole in memory only would be written over as if nothing were there.
+    header_.holes = std::move(before);
+    unsynced_fill_ = dirty_ = true;
+    return zeroed;
+  }
+  if (!release) return OkStatus();
+  for (const Span& span : unused)
+    // Contents do not depend on whether the backing store gives space back.
+    if (const Status status = data_->Release(span.begin, span.end - span.begin);
+        !status.ok() && status.sys_errno() != EOPNOTSUPP)
+      return status;
+  return OkStatus();
+}
+
+// ZeroRange does so up to the point where the space may be given back.
+Status File::ZeroRange(uint64_t offset, uint64_t size, bool release,
+                       std::vector<Span>* unused) {
   const uint64_t end = offset + std::min(size, header_.length - offset);
   const BlockNo first = BlockOf(PlainOffset(offset));
   const uint64_t blocks = BlocksOf(header_.length);
@@ -110,17 +131,16 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
   if (whole == 0 || FirstBlockOf(GroupNo(whole)).value != begin) ++whole;
   uint64_t whole_end = GroupOf(BlockNo(stop - 1)).value;
   if (stop == blocks || LastBlockOf(GroupNo(whole_end)).value + 1 == stop) ++whole_end;
-  std::vector<Span> unused;
   if (whole >= whole_end) {
-    KF_RETURN_IF_ERROR(ZeroBlocks(BlockNo(begin), stop, &unused));
+    KF_RETURN_IF_ERROR(ZeroBlocks(BlockNo(begin), stop, unused));
   } else {
     const BlockNo after(whole_end == GroupsOf(header_.length)
                             ? stop
                             : FirstBlockOf(GroupNo(whole_end)).value);
     KF_RETURN_IF_ERROR(
-        ZeroBlocks(BlockNo(begin), FirstBlockOf(GroupNo(whole)).value, &unused));
-    KF_RETURN_IF_ERROR(ZeroBlocks(after, stop, &unused));
-    KF_RETURN_IF_ERROR(ZeroGroups({GroupNo(whole), whole_end - whole}, &unused));
+        ZeroBlocks(BlockNo(begin), FirstBlockOf(GroupNo(whole)).value, unused));
+    KF_RETURN_IF_ERROR(ZeroBlocks(after, stop, unused));
+    KF_RETURN_IF_ERROR(ZeroGroups({GroupNo(whole), whole_end - whole}, unused));
   }
   // What writes there next, and what takes the data away, believes that these are
   // holes on disk too.
@@ -128,14 +148,8 @@ Status File::Zero(uint64_t offset, uint64_t size, bool release) {
   KF_RETURN_IF_ERROR(WriteSettledHeader());
   if (!release && !IsStable(first)) return OkStatus();
   KF_RETURN_IF_ERROR(StoreStaged(nullptr));
-  KF_RETURN_IF_ERROR(data_->Sync(true));
+  KF_RETURN_IF_ERROR(SyncDisk(true));
   unsynced_data_ = false;
-  if (!release) return OkStatus();
-  for (const Span& span : unused)
-    // Contents do not depend on whether the backing store gives space back.
-    if (const Status status = data_->Release(span.begin, span.end - span.begin);
-        !status.ok() && status.sys_errno() != EOPNOTSUPP)
-      return status;
   return OkStatus();
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fs/vault/Errno.h"
 #include "fs/vault/File.h"
 
 namespace keyfold {
@@ -64,10 +65,17 @@ Status File::StoreData(const Staging::Blocks& blocks) {
   });
 }
 
+// SyncDisk remembers a failure, as the kernel tells of it once, to whoever syncs first.
+Status File::SyncDisk(bool data_only) {
+  const Status synced = data_->Sync(data_only);
+  if (!synced.ok()) lost_errno_ = ErrnoOf(synced);
+  return synced;
+}
+
 Status File::SyncApart(Lock* lock) {
-  if (lock == nullptr) return data_->Sync(true);
+  if (lock == nullptr) return SyncDisk(true);
   lock->unlock();
-  const Status synced = data_->Sync(true);
+  const Status synced = SyncDisk(true);
   lock->lock();
   if (!synced.ok()) return synced;
   return unlocked_ ? OkStatus() : Gone();
@@ -80,13 +88,18 @@ Status File::StoreStaged(Lock* lock) {
   if (staging_.empty()) return OkStatus();
   const Staging::Blocks& blocks = staging_.Take();
   overwriting_ = true;
+  // When it was written is told by the kernel, or was by the write itself.
+  KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
   if (!header_.torn) {
     header_.torn = true;
-    dirty_ = true;
     flag_synced_ = false;
   }
-  // The flag may lie only in memory, be it that the header was written by others.
-  if (!flag_synced_) KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  // The flag may lie only in memory, be it that the header was written by others, or
+  // that a sync of it failed.
+  if (!flag_synced_) {
+    dirty_ = true;
+    KF_RETURN_IF_ERROR(WriteHeaderLocked());
+  }
   const bool replaces_synced =
       blocks.empty() || blocks.rbegin()->first < BlocksOf(header_.synced_length);
   if (unsynced_data_ || !flag_synced_ || !replaces_synced) {
@@ -94,8 +107,6 @@ Status File::StoreStaged(Lock* lock) {
     flag_synced_ = true;
     unsynced_data_ = false;
   }
-  // When it was written is told by the kernel, or was by the write itself.
-  KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
   Status stored = StoreEntries(blocks);
   if (stored.ok()) stored = SyncApart(lock);
   if (stored.ok()) {
@@ -152,6 +163,12 @@ Status File::Settle() {
 }
 
 Status File::Sync(bool data_only) {
+  const Status synced = SyncContents(data_only);
+  const int lost = lost_errno_.exchange(0);
+  return synced.ok() && lost != 0 ? Status::FromErrno(lost, "fsync") : synced;
+}
+
+Status File::SyncContents(bool data_only) {
   std::lock_guard flushing(flush_mutex_);
   Lock lock(mutex_);
   uint64_t reached = 0;
@@ -162,7 +179,7 @@ Status File::Sync(bool data_only) {
     KF_RETURN_IF_ERROR(WriteSettledHeader());
   }
   lock.unlock();
-  KF_RETURN_IF_ERROR(data_->Sync(data_only));
+  KF_RETURN_IF_ERROR(SyncDisk(data_only));
   lock.lock();
   unsynced_data_ = false;
   const uint64_t known = header_.synced_length;

@@ -53,6 +53,9 @@ Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
   vault->device_ = st.st_dev;
   vault->root_ =
       std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), descriptor);
+  // What a daemon that was killed wrote may lie in the kernel's cache only, and headers
+  // among it say what may be written over.
+  KF_RETURN_IF_ERROR(vault->SyncTree());
   return vault;
 }
 

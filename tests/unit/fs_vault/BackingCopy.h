@@ -42,6 +42,7 @@ class BackingCopy {
 
   const std::string& path() const { return path_; }
   const Bytes& original() const { return original_; }
+  Checkpoints& checkpoints() { return *checkpoints_; }
 
   Bytes Snapshot() const {
     Bytes all(std::filesystem::file_size(path_));
@@ -65,9 +66,12 @@ class BackingCopy {
         UniqueFd(::open(path_.c_str(), O_RDWR | O_CLOEXEC)));
     if (wrap) data = wrap(std::move(data));
     auto file = std::make_shared<File>(std::move(data), 1, *checkpoints_);
-    KF_ASSIGN_OR_RETURN(const auto claimed, file->Inspect());
-    KF_RETURN_IF_ERROR(file->Unlock(DataKey(CopySecret(dek_)), claimed));
+    KF_RETURN_IF_ERROR(Unlock(*file));
     return file;
+  }
+  Status Unlock(File& file) const {
+    KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
+    return file.Unlock(DataKey(CopySecret(dek_)), claimed);
   }
 
  private:

@@ -1,5 +1,6 @@
 // Does a file read back what was written, and only that, whatever happens to
 // the bytes beneath it?
+#include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -254,6 +255,27 @@ TEST_F(FileTest, AHeaderThatAuthenticatesAgainOpensAgain) {
   const auto claimed = file_->Inspect();
   ASSERT_TRUE(claimed.ok());
   EXPECT_TRUE(file_->Unlock(DataKey(CopySecret(dek_)), *claimed).ok());
+}
+
+TEST_F(FileTest, StoringWhatWaitsMovesNoTime) {
+  const Bytes block = RandomBytes(kBlockSize);
+  ASSERT_TRUE(file_->Write(0, block).ok());
+  ASSERT_TRUE(file_->Sync(false).ok());
+  for (auto store : {&File::Flush, &File::Settle}) {
+    ASSERT_TRUE(file_->Write(0, block).ok());
+    const timespec times[2] = {{1000, 0}, {2000, 0}};
+    const auto set = [&] {
+      return ::utimensat(AT_FDCWD, path_.c_str(), times, 0) == 0
+                 ? OkStatus()
+                 : Status::FromErrno(errno, "utimens");
+    };
+    ASSERT_TRUE(file_->Hold(set).ok());
+    ASSERT_TRUE((*file_.*store)().ok());
+    struct stat st;
+    ASSERT_EQ(::stat(path_.c_str(), &st), 0);
+    EXPECT_EQ(st.st_mtim.tv_sec, 2000);
+    ASSERT_TRUE(Reopen().ok());
+  }
 }
 
 TEST_F(FileTest, AWipedFileGivesNothing) {

@@ -149,7 +149,9 @@ void FuseMount::Impl::Keep() {
     const bool revoked = !revoke || HasMemoryFor([this] { vault.Revoke(*this); });
     for (const auto& request : postponed) request();
     if (std::chrono::steady_clock::now() >= flush_at) {
-      if (!writing_back_.exchange(true)) settler.Post([this] { WriteBack(); });
+      if (!writing_back_.exchange(true) &&
+          !HasMemoryFor([this] { settler.Post([this] { WriteBack(); }); }))
+        writing_back_ = false;
       flush_at = std::chrono::steady_clock::now() + kFlushInterval;
     }
     if (stop) return;

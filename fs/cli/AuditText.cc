@@ -21,8 +21,8 @@ std::vector<std::string> Arns(const json& record) {
   return arns;
 }
 
-std::vector<std::string> Row(const json& record,
-                             const std::map<std::string, std::string>& aliases) {
+std::vector<std::string> RowOf(const json& record,
+                               const std::map<std::string, std::string>& aliases) {
   std::string keys, paths;
   for (const std::string& key : KeysOf(record)) {
     const auto alias = aliases.find(key);
@@ -54,7 +54,7 @@ std::vector<std::string> KeysOf(const json& record) {
 std::string AuditLines(const std::vector<json>& records,
                        const std::map<std::string, std::string>& aliases) {
   std::vector<std::vector<std::string>> rows;
-  for (const json& record : records) rows.push_back(Row(record, aliases));
+  for (const json& record : records) rows.push_back(RowOf(record, aliases));
   return Columns(rows);
 }
 

@@ -20,11 +20,11 @@ constexpr char kKeyXattr[] = "user.keyfold.key";
 constexpr std::string_view kOwnPrefix = "user.keyfold.";
 constexpr size_t kChunk = 1 << 20;
 
-struct Split {
+struct FolderAndName {
   std::string folder, name;
 };
 
-Split SplitPath(const std::string& path) {
+FolderAndName SplitPath(const std::string& path) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos) return {".", path};
   return {slash == 0 ? "/" : path.substr(0, slash), path.substr(slash + 1)};
@@ -83,8 +83,9 @@ bool SameVersion(const struct stat& a, const struct stat& b) {
          a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
-Status CopyAndReplace(int folder, const Split& place, int source, const struct stat& st,
-                      const std::string& fresh_name, const std::string& key) {
+Status CopyAndReplace(int folder, const FolderAndName& place, int source,
+                      const struct stat& st, const std::string& fresh_name,
+                      const std::string& key) {
   KF_ASSIGN_OR_RETURN(const UniqueFd fresh,
                       OpenAt(folder, fresh_name, O_RDWR | O_CREAT | O_EXCL, 0600));
   if (::fsetxattr(fresh.get(), kKeyXattr, key.data(), key.size(), 0) != 0)
@@ -103,7 +104,7 @@ Status CopyAndReplace(int folder, const Split& place, int source, const struct s
 }  // namespace
 
 Status Reencrypt(const std::string& path, const std::string& key) {
-  const Split place = SplitPath(path);
+  const FolderAndName place = SplitPath(path);
   const UniqueFd folder(
       ::open(place.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) return Status::FromErrno(errno, place.folder);

@@ -111,11 +111,11 @@ Status KeepFormer(const std::string& keys, const std::string& kept) {
   return OkStatus();
 }
 
-// Place puts the new files in place; the key store's own renaming is the moment when
-// the restore has happened. A lost log goes before it: without one the former key
+// PutInPlace puts the new files in place; the key store's own renaming is the moment
+// when the restore has happened. A lost log goes before it: without one the former key
 // store was of no use.
-Status Place(const std::string& store, const Fresh& fresh, const std::string& behind,
-             bool new_log) {
+Status PutInPlace(const std::string& store, const Fresh& fresh,
+                  const std::string& behind, bool new_log) {
   const std::string keys = store + "/" + kStoreFile, audit = store + "/" + kAudit;
   KF_RETURN_IF_ERROR(KeepFormer(keys, keys + behind));
   if (new_log) {
@@ -175,7 +175,7 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
   if (request.check_only) return out;
   const std::string behind = KeptName(store);
   if (Exists(store + "/" + kStoreFile)) out.kept = kStoreFile + behind;
-  KF_RETURN_IF_ERROR(Place(store, fresh, behind, request.new_audit_log));
+  KF_RETURN_IF_ERROR(PutInPlace(store, fresh, behind, request.new_audit_log));
   if (no_config) KF_RETURN_IF_ERROR(WriteStoreConfig(store, config));
   return out;
 }

@@ -9,7 +9,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kLookup[] = "cloudtrail:LookupEvents";
 constexpr size_t kMostTested = 100000;
 constexpr size_t kMostShown = 1000;
 

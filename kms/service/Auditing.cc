@@ -8,7 +8,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kLookup[] = "cloudtrail:LookupEvents";
 constexpr size_t kMostBytes = 8 << 20;  // of records in one answer
 
 // HideWhetherKeysExist: those who are refused do not learn from their own records

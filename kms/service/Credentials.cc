@@ -6,7 +6,7 @@ namespace keyfold {
 namespace {
 
 constexpr auto kBetweenRefusals = std::chrono::seconds(1);
-constexpr size_t kMostWatched = 4096;
+constexpr size_t kMostRefusedTold = 4096;
 
 }  // namespace
 
@@ -50,7 +50,7 @@ void Service::RecordRefusal(const Caller& peer, const Status& reason) {
   {
     std::lock_guard lock(refusals_mutex_);
     const auto now = std::chrono::steady_clock::now();
-    if (refusals_.size() > kMostWatched) refusals_.clear();
+    if (refusals_.size() > kMostRefusedTold) refusals_.clear();
     Refusals& own = refusals_[peer.uid];
     if (own.count > 0 && now - own.recorded < kBetweenRefusals) {
       ++own.count;

@@ -10,6 +10,9 @@ namespace keyfold {
 
 using Answer = Result<nlohmann::json>;
 
+// What asks for records of all users needs this action.
+inline constexpr char kLookup[] = "cloudtrail:LookupEvents";
+
 // Keys.cc
 Answer CreateKey(Invocation& call);
 Answer DescribeKey(Invocation& call);

@@ -13,7 +13,7 @@ using nlohmann::json;
 
 constexpr auto kSealInterval = std::chrono::minutes(1);
 constexpr auto kComplianceInterval = std::chrono::minutes(1);
-constexpr size_t kLongestReason = 2048, kMostLines = 20;
+constexpr size_t kLongestReason = 2048, kMostChangesTold = 20;
 constexpr size_t kMostFollowers = 10000;
 constexpr auto kSyncInterval = std::chrono::seconds(5);
 
@@ -220,7 +220,7 @@ Status Service::CheckComplianceIfDue() {
   transaction.PutActivity(activity_->known());
   json record = OwnRecord(kComplianceSource, "ComplianceChanged");
   std::string detail = std::to_string(lines.size()) + " changed";
-  for (size_t i = 0; i < lines.size() && i < kMostLines; ++i)
+  for (size_t i = 0; i < lines.size() && i < kMostChangesTold; ++i)
     detail += (i == 0 ? ": " : "; ") + lines[i];
   record["additionalEventData"]["detail"] = detail;
   return CommitRecorded(std::move(record), std::move(transaction));

@@ -6,7 +6,7 @@
 namespace keyfold::policy {
 namespace {
 
-using Names = std::vector<std::string>;
+using NameList = std::vector<std::string>;
 
 // Actions of one kind of holder.
 struct Kind {
@@ -68,7 +68,8 @@ class Differ {
   // EachDifference calls for what is in one list only; order and repetition
   // mean nothing.
   template <typename Removed, typename Added>
-  void EachDifference(const Names& was, const Names& is, Removed removed, Added added) {
+  void EachDifference(const NameList& was, const NameList& is, Removed removed,
+                      Added added) {
     const std::set<std::string> old_set(was.begin(), was.end());
     const std::set<std::string> new_set(is.begin(), is.end());
     for (const auto& name : old_set)
@@ -86,7 +87,7 @@ class Differ {
   }
 
   void Attachments(const Kind& kind, const std::string& name, const std::string& arn,
-                   const Names& was, const Names& is) {
+                   const NameList& was, const NameList& is) {
     const std::string holder = std::string(kind.noun) + " " + name;
     EachDifference(
         was, is,

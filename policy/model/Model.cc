@@ -1,5 +1,7 @@
 #include "policy/model/Model.h"
 
+#include "policy/model/Wildcard.h"
+
 namespace keyfold::policy {
 namespace {
 
@@ -12,8 +14,6 @@ std::string IamArn(std::string_view account, std::string_view kind,
   arn.append(kIamPrefix).append(account).append(":").append(kind).append(name);
   return arn;
 }
-
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 }  // namespace
 
@@ -58,7 +58,7 @@ std::string_view PrincipalKind(std::string_view arn) {
 bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (Lower(a[i]) != Lower(b[i])) return false;
+    if (AsciiLower(a[i]) != AsciiLower(b[i])) return false;
   return true;
 }
 

@@ -7,8 +7,6 @@
 namespace keyfold::policy {
 namespace {
 
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
 // Each '*' first stands for nothing and takes one character more whenever what
 // follows does not fit. Only the last '*' need be tried again.
 template <typename Same>
@@ -51,7 +49,8 @@ bool MatchWildcard(std::string_view pattern, std::string_view text) {
 }
 
 bool MatchWildcardIgnoreCase(std::string_view pattern, std::string_view text) {
-  return MatchWith(pattern, text, [](char a, char b) { return Lower(a) == Lower(b); });
+  return MatchWith(pattern, text,
+                   [](char a, char b) { return AsciiLower(a) == AsciiLower(b); });
 }
 
 bool MatchArn(std::string_view pattern, std::string_view arn) {

@@ -8,6 +8,9 @@
 
 namespace keyfold::policy {
 
+constexpr char AsciiLower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
 // MatchWildcard: '*' is any run of characters, '?' any one.
 bool MatchWildcard(std::string_view pattern, std::string_view text);
 // MatchWildcardIgnoreCase is the same for ASCII letters of either case.

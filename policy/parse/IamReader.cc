@@ -8,7 +8,7 @@
 namespace keyfold::policy {
 namespace {
 
-const std::vector<std::string_view> kTopKeys = {"users", "groups", "roles", "policies"};
+const std::vector<std::string_view> kIamKeys = {"users", "groups", "roles", "policies"};
 const std::vector<std::string_view> kUserKeys = {"groups", "policies", "tags"};
 const std::vector<std::string_view> kGroupKeys = {"policies"};
 const std::vector<std::string_view> kRoleKeys = {"policies", "trust"};
@@ -35,7 +35,7 @@ class IamReader {
           return Policy(name, node);
         }));
       else
-        return UnknownKey(source_, key, "an IAM document", kTopKeys);
+        return UnknownKey(source_, key, "an IAM document", kIamKeys);
     }
     KF_RETURN_IF_ERROR(CheckReferences());
     return std::move(iam_);

@@ -20,7 +20,7 @@ using nlohmann::json;
 
 constexpr char kFirst[] = "audit-000000000001.log";
 
-bool Has(const std::string& text, const std::string& part) {
+bool Contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
@@ -191,22 +191,23 @@ TEST_F(ArchiveTest, AMissingArchiveIsNamedUnlessReleased) {
   const AuditHead first = *log_->ArchiveEnd(kFirst);
   EXPECT_EQ(first.sequence, 4u);
   files::rename(Path(kFirst), Path("away"));
-  EXPECT_TRUE(Has(Verdict(), "record 1 (audit-000000000005.log, line 1) is missing"))
+  EXPECT_TRUE(
+      Contains(Verdict(), "record 1 (audit-000000000005.log, line 1) is missing"))
       << Verdict();
   EXPECT_EQ(Verdict(first), "");
   EXPECT_EQ(log_->Verify(log_->head(), first)->first_sequence, 5u);
   // The release does not cover the next one.
   files::rename(Path("audit-000000000005.log"), Path("away-too"));
-  EXPECT_TRUE(Has(Verdict(first), "record 1 (audit.log, line 1) is missing"))
+  EXPECT_TRUE(Contains(Verdict(first), "record 1 (audit.log, line 1) is missing"))
       << Verdict(first);
   // Another file in its place does not continue what was released.
   files::rename(Path("away-too"), Path("audit-000000000005.log"));
-  EXPECT_TRUE(Has(Verdict({4, std::string(64, 'a')}), "does not continue"));
+  EXPECT_TRUE(Contains(Verdict({4, std::string(64, 'a')}), "does not continue"));
   // What was released may be there all the same.
   files::rename(Path("away"), Path(kFirst));
   EXPECT_EQ(Verdict(first), "");
   EXPECT_TRUE(
-      Has(Verdict({4, std::string(64, 'a')}), "not the record that was sealed"));
+      Contains(Verdict({4, std::string(64, 'a')}), "not the record that was sealed"));
 }
 
 TEST_F(ArchiveTest, AChangedArchiveIsNamedWithItsLine) {
@@ -219,11 +220,13 @@ TEST_F(ArchiveTest, AChangedArchiveIsNamedWithItsLine) {
   std::string text = Text(name);
   text[text.find('\n') + 20] ^= 1;
   Write(name, text);
-  EXPECT_TRUE(Has(Verdict(), "record 6 (audit-000000000005.log, line 2) was changed"))
+  EXPECT_TRUE(
+      Contains(Verdict(), "record 6 (audit-000000000005.log, line 2) was changed"))
       << Verdict();
   const auto found = log_->Read({});
   EXPECT_EQ(found->records.size(), 7u);
-  EXPECT_TRUE(Has(found->damage, "Line 2 of audit-000000000005.log")) << found->damage;
+  EXPECT_TRUE(Contains(found->damage, "Line 2 of audit-000000000005.log"))
+      << found->damage;
 }
 
 TEST_F(ArchiveTest, ACopyIsProvedByItsDigests) {
@@ -242,7 +245,8 @@ TEST_F(ArchiveTest, ACopyIsProvedByItsDigests) {
   EXPECT_EQ(found->digests, 3u);
   EXPECT_EQ(found->signed_to, 8u);
   EXPECT_EQ(found->end.sequence, 10u);
-  EXPECT_TRUE(Has(CopyVerdict({"audit.log"}, SigningKey::Generate()), "another key"));
+  EXPECT_TRUE(
+      Contains(CopyVerdict({"audit.log"}, SigningKey::Generate()), "another key"));
 
   // Whoever changes a record can make the chain fit again, but not the digest.
   const std::string good = Text(kFirst);
@@ -259,7 +263,7 @@ TEST_F(ArchiveTest, ACopyIsProvedByItsDigests) {
     from = end + 1;
   }
   Write(kFirst, forged);
-  EXPECT_TRUE(Has(CopyVerdict({kFirst}, key_), "its digest is of other records"))
+  EXPECT_TRUE(Contains(CopyVerdict({kFirst}, key_), "its digest is of other records"))
       << CopyVerdict({kFirst}, key_);
   Write(kFirst, good);
   // A record left out, and a file.
@@ -267,7 +271,7 @@ TEST_F(ArchiveTest, ACopyIsProvedByItsDigests) {
   EXPECT_EQ(CopyVerdict({kFirst}, key_), "");  // it may begin anywhere
   const size_t second = good.find('\n') + 1, third = good.find('\n', second) + 1;
   Write(kFirst, good.substr(0, second) + good.substr(third));
-  EXPECT_TRUE(Has(CopyVerdict({kFirst}, key_), "record 2"))
+  EXPECT_TRUE(Contains(CopyVerdict({kFirst}, key_), "record 2"))
       << CopyVerdict({kFirst}, key_);
 }
 

@@ -4,7 +4,6 @@
 namespace keyfold {
 namespace {
 
-constexpr char kDenied[] = "AccessDeniedException";
 constexpr char kCfoArn[] = "arn:aws:iam::000000000000:user/uid:60001";
 
 // A call that the condition lets through, and one that it does not; "$k" is a key that

@@ -35,11 +35,11 @@ class CredentialTest : public KmsTest {
   json MakeAccessKey() {
     return Must(kDaemon, "iam", "CreateAccessKey", json::object())["AccessKey"];
   }
-  json Assume(int64_t seconds = 3600) {
+  json Assume(int64_t duration = 3600) {
     return Must(kDaemon, "iam", "AssumeRole",
                 {{"RoleArn", "role:auditor"},
                  {"RoleSessionName", "year-end"},
-                 {"DurationSeconds", seconds}})["Credentials"];
+                 {"DurationSeconds", duration}})["Credentials"];
   }
   // The error's name, or the secret's text.
   std::string Find(const std::string& id, const std::string& token = {}) {
@@ -162,9 +162,9 @@ TEST_F(CredentialTest, WhomARoleDoesNotTrustGetsNoSession) {
             "AccessDeniedException");
   EXPECT_EQ(TryIam(kNobody, "AssumeRole", {{"RoleArn", "role:auditor"}}),
             "ValidationException");
-  for (const int64_t seconds : {899, 43201})
+  for (const int64_t duration : {899, 43201})
     EXPECT_EQ(TryIam(kDaemon, "AssumeRole",
-                     {{"RoleArn", "role:auditor"}, {"DurationSeconds", seconds}}),
+                     {{"RoleArn", "role:auditor"}, {"DurationSeconds", duration}}),
               "ValidationException");
   EXPECT_EQ(TryIam(kDaemon, "AssumeRole",
                    {{"RoleArn", "role:auditor"}, {"RoleSessionName", "a b"}}),

@@ -18,6 +18,7 @@ using nlohmann::json;
 using std::chrono::days;
 using std::chrono::hours;
 
+inline constexpr char kDenied[] = "AccessDeniedException";
 inline constexpr uid_t kRootUid = 60000, kCfo = 60001, kAccounts = 60002,
                        kSysadmin = 60003, kNobody = 60004;
 

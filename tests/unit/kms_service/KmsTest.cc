@@ -5,8 +5,6 @@
 namespace keyfold {
 namespace {
 
-constexpr char kDenied[] = "AccessDeniedException";
-
 json Wrapped(const char* text) { return ToBase64(AsBytes(text)); }
 
 TEST_F(KmsTest, EncryptsAndDecryptsUnderTheContext) {

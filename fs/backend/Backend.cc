@@ -119,6 +119,17 @@ Status SetXattr(int fd, const std::string& name, ByteView value, int flags) {
   return result == 0 ? OkStatus() : Status::FromErrno(errno, "setxattr");
 }
 
+Result<std::vector<std::string>> ListXattrNames(int fd) {
+  std::string list(64 * 1024, '\0');
+  const ssize_t n = ::listxattr(FdPath(fd).c_str(), list.data(), list.size());
+  if (n < 0) return Status::FromErrno(errno, "listxattr");
+  list.resize(static_cast<size_t>(n));
+  std::vector<std::string> names;
+  for (size_t at = 0; at < list.size(); at += names.back().size() + 1)
+    names.emplace_back(list.c_str() + at);
+  return names;
+}
+
 Status SyncFolder(int folder) {
   KF_ASSIGN_OR_RETURN(const UniqueFd real, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
   return ::fsync(real.get()) == 0 ? OkStatus() : Status::FromErrno(errno, "fsync");

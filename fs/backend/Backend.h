@@ -108,6 +108,7 @@ Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& vis
 // when the attribute is absent.
 Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name);
 Status SetXattr(int fd, const std::string& name, ByteView value, int flags = 0);
+Result<std::vector<std::string>> ListXattrNames(int fd);
 
 // FsIdentity is a user as the filesystem sees one. Reading the supplementary
 // groups of a process is dear, so they are asked for only when they decide.

@@ -56,12 +56,25 @@ Status Checkpoints::Keep(Note note) {
   return OkStatus();
 }
 
-Result<std::unique_ptr<Checkpoints>> Checkpoints::Open(DataKeys& keys) {
-  std::unique_ptr<Checkpoints> made(new Checkpoints(keys));
+// What the last run left open is torn.
+Result<Checkpoints::Note> Checkpoints::ReadAfterRun(DataKeys& keys) {
   KF_ASSIGN_OR_RETURN(const Bytes kept, keys.ReadNote(kNote));
   KF_ASSIGN_OR_RETURN(Note note, Parse(kept));
   for (uint64_t number = note.first; number < note.end; ++number)
     note.torn.insert(number);
+  return note;
+}
+
+Result<std::unique_ptr<Checkpoints>> Checkpoints::OpenToCheck(DataKeys& keys) {
+  std::unique_ptr<Checkpoints> made(new Checkpoints(keys));
+  KF_ASSIGN_OR_RETURN(made->note_, ReadAfterRun(keys));
+  made->note_.first = made->note_.end;
+  return made;
+}
+
+Result<std::unique_ptr<Checkpoints>> Checkpoints::Open(DataKeys& keys) {
+  std::unique_ptr<Checkpoints> made(new Checkpoints(keys));
+  KF_ASSIGN_OR_RETURN(Note note, ReadAfterRun(keys));
   // A key store restored from a backup must not give out numbers again.
   note.first = std::max(note.end, static_cast<uint64_t>(::time(nullptr)));
   made->current_ = note.first;

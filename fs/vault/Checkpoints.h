@@ -29,6 +29,10 @@ class Checkpoints {
   // this one. kCorrupt for a note that Open did not write.
   static Result<std::unique_ptr<Checkpoints>> Open(DataKeys& keys);
 
+  // OpenToCheck knows the same of former runs and begins none, so that nothing may be
+  // written with it.
+  static Result<std::unique_ptr<Checkpoints>> OpenToCheck(DataKeys& keys);
+
   // Writing is held while a header is written that counts on the checkpoint's end.
   class Writing {
    public:
@@ -59,6 +63,7 @@ class Checkpoints {
   };
   explicit Checkpoints(DataKeys& keys) : keys_(keys) {}
   static Result<Note> Parse(ByteView bytes);
+  static Result<Note> ReadAfterRun(DataKeys& keys);
   Status Keep(Note note);
 
   DataKeys& keys_;

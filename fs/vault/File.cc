@@ -54,43 +54,59 @@ Result<File::ClaimedHeader> File::Inspect() const {
   return first;
 }
 
-Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* lost) {
-  std::scoped_lock locks(flush_mutex_, mutex_);
-  if (unlocked_) return OkStatus();
-  if (wiped_) return Gone();
+// Authenticate checks the commitment, and finds the newest header that authenticates.
+Result<File::Authentic> File::Authenticate(const DataKey& dek,
+                                           const ClaimedHeader& claimed) const {
   const Bytes commitment = HkdfPublic(dek.bytes(), {}, AsBytes(kCommitmentLabel));
   if (!ConstantTimeEqual(commitment, claimed.slot.commitment))
     return Damaged("the key is not the one the file was committed to");
-  SecretBytes header_key = Hkdf(dek.bytes(), {}, AsBytes(kHeaderKeyLabel));
-  KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
+  Authentic found;
+  found.header_key = Hkdf(dek.bytes(), {}, AsBytes(kHeaderKeyLabel));
   std::optional<HeaderSlot> newest;
   for (size_t i = 0; i < kHeaderSlots; ++i) {
     const ByteView raw =
         ByteView(claimed.raw).subspan(i * kHeaderSlotSize, kHeaderSlotSize);
-    if (!ConstantTimeEqual(HmacSha256(header_key, HeaderMacedBytes(raw)),
+    if (!ConstantTimeEqual(HmacSha256(found.header_key, HeaderMacedBytes(raw)),
                            HeaderMac(raw)))
       continue;
     auto slot = ParseHeaderSlot(raw);
-    if (slot.ok() && slot->file_id == claimed.slot.file_id &&
-        (!newest || slot->generation > newest->generation))
-      newest = std::move(*slot);
+    if (!slot.ok() || slot->file_id != claimed.slot.file_id) continue;
+    found.slots[i] = true;
+    if (!newest || slot->generation > newest->generation) newest = std::move(*slot);
   }
   if (!newest) return Damaged("the file's header does not authenticate");
-  const Checkpoints::State state = checkpoints_.StateOf(newest->checkpoint);
-  if (state == Checkpoints::State::kClosed) newest->synced_length = newest->length;
-  const bool may_lack =
-      state == Checkpoints::State::kTorn && newest->synced_length < newest->length;
-  if (BackingSize(may_lack ? newest->synced_length : newest->length) > info.size)
-    return Damaged("the file was cut short in the backing store");
-  header_ = std::move(*newest);
+  found.newest = std::move(*newest);
+  const Checkpoints::State state = checkpoints_.StateOf(found.newest.checkpoint);
+  if (state == Checkpoints::State::kClosed)
+    found.newest.synced_length = found.newest.length;
+  found.closing = state == Checkpoints::State::kClosing;
+  found.may_lack = state == Checkpoints::State::kTorn &&
+                   found.newest.synced_length < found.newest.length;
+  return found;
+}
+
+void File::UseHeader(const DataKey& dek, Authentic header) {
+  header_ = std::move(header.newest);
   seals_used_ = header_.seals_in_epoch;
   stable_length_ = marked_length_ = header_.synced_length;
-  if (state == Checkpoints::State::kClosing) RaiseStable(header_.length);
+  if (header.closing) RaiseStable(header_.length);
   torn_ = header_.torn;
   dirty_ = false;
   dek_ = CopySecret(dek.bytes());
-  header_key_ = std::move(header_key);
+  header_key_ = std::move(header.header_key);
   unlocked_ = true;
+}
+
+Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* lost) {
+  std::scoped_lock locks(flush_mutex_, mutex_);
+  if (unlocked_) return OkStatus();
+  if (wiped_) return Gone();
+  KF_ASSIGN_OR_RETURN(Authentic found, Authenticate(dek, claimed));
+  KF_ASSIGN_OR_RETURN(const DataFile::Info info, data_->Stat());
+  if (BackingSize(found.LeastLength()) > info.size)
+    return Damaged("the file was cut short in the backing store");
+  const bool may_lack = found.may_lack;
+  UseHeader(dek, std::move(found));
   const Status ready = OrNoMemory([&] {
     if (may_lack) KF_RETURN_IF_ERROR(Recover(PlainSize(info.size), lost));
     if (torn_ && header_.length <= kSettleAtOpen) KF_RETURN_IF_ERROR(SettleFile());

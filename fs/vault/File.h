@@ -13,7 +13,9 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -84,6 +86,25 @@ class File {
   // is missing then, and `lost`, when not null, is how many bytes.
   Status Unlock(const DataKey& dek, const ClaimedHeader& claimed,
                 uint64_t* lost = nullptr);
+  // CheckHeader does what Unlock does and writes nothing: for a file that nobody has
+  // open, and that is only looked at. kCorrupt says why Unlock would fail; what is told
+  // of the file before is in `found`.
+  struct Condition {
+    std::array<bool, kHeaderSlots> slots{};  // which authenticate
+    FileId file_id;
+    uint64_t length = 0;       // in bytes, as Unlock would make it
+    uint64_t lost = 0;         // what a power failure took of the end
+    uint64_t disk_length = 0;  // how much of the file the backing file has room for
+    bool cut = false;          // that is less than must be there
+  };
+  Status CheckHeader(const DataKey& dek, const ClaimedHeader& claimed,
+                     Condition* found);
+  // CheckBlocks reads every block after CheckHeader, and calls `bad` with ranges of
+  // bytes, ascending, that cannot be read: kCorrupt when they do not authenticate,
+  // kSystem when the disk gives an error. It calls `proceed` with bytes passed since it
+  // was last called, and ends early when that is false.
+  using BadRange = std::function<void(uint64_t begin, uint64_t end, const Status& why)>;
+  void CheckBlocks(const std::function<bool(uint64_t)>& proceed, const BadRange& bad);
   // Identity never waits for reads and writes; empty before Unlock and after Wipe.
   std::optional<FileIdentity> identity() const;
   // The header in use; empty before Unlock.
@@ -202,6 +223,25 @@ class File {
   Result<bool> IsHole(BlockNo block);
   Result<uint64_t> RunEnd(BlockNo first, bool* hole);
 
+  // What a header says, once it authenticates.
+  struct Authentic {
+    HeaderSlot newest;
+    SecretBytes header_key;
+    std::array<bool, kHeaderSlots> slots{};
+    bool may_lack = false;
+    bool closing =
+        false;  // its checkpoint is  // the end may be missing for want of a sync
+    uint64_t LeastLength() const {
+      return may_lack ? newest.synced_length : newest.length;
+    }
+  };
+  Result<Authentic> Authenticate(const DataKey& dek,
+                                 const ClaimedHeader& claimed) const;
+  void UseHeader(const DataKey& dek, Authentic header);
+  // FileCheck.cc. Callers hold mutex_.
+  Result<uint64_t> EndToCheck(uint64_t disk_length);
+  Status CheckBlock(BlockNo block, MutableBytes plain);
+
   static Status Gone();  // of what is asked of a file without keys
   Status WriteHeaderLocked(size_t size = 0);
   Status PutHeader(size_t size);
@@ -230,10 +270,11 @@ class File {
   uint64_t marked_length_ = 0;  // what Confirm confirms
   // Staged blocks were stored since the file was last settled: the header has the flag.
   std::atomic<bool> overwriting_ = false;
-  bool flag_synced_ = false;         // and the flag is durable
-  bool unsynced_data_ = false;       // stored blocks may not be durable yet
-  bool unsynced_fill_ = false;       // nor what takes a hole's place
-  bool quiet_ = false;               // only header_.synced_length differs from disk
+  bool flag_synced_ = false;    // and the flag is durable
+  bool unsynced_data_ = false;  // stored blocks may not be durable yet
+  bool unsynced_fill_ = false;  // nor what takes a hole's place
+  uint64_t excess_length_ = 0;  // of a file that is checked: how far the disk's goes
+  bool quiet_ = false;          // only header_.synced_length differs from disk
   std::atomic<int> lost_errno_ = 0;  // of a sync that failed, until Sync tells of it
   SecretBytes dek_;
   SecretBytes header_key_;

@@ -109,4 +109,14 @@ std::optional<std::string> Folder::PlainName(const std::string& backing) const {
   return std::string(AsText(*name));
 }
 
+Result<std::string> Folder::SymlinkTarget(std::string_view name,
+                                          const std::string& text) const {
+  const auto sealed = DecodeSymlink(text);
+  if (!sealed.ok()) return Status(Error::kCorrupt, "the symbolic link was altered");
+  auto target = keys_.OpenName(SymlinkAad(id_, name), *sealed);
+  if (!target.ok())
+    return Status(Error::kCorrupt, "the symbolic link was altered or moved");
+  return std::string(AsText(*target));
+}
+
 }  // namespace keyfold

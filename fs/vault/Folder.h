@@ -59,6 +59,9 @@ class Folder {
   // PlainName decrypts an entry's name: nothing for entries that are not the
   // vault's (sidecars, temporary or planted ones).
   std::optional<std::string> PlainName(const std::string& backing) const;
+  // SymlinkTarget decrypts the text of the symbolic link `name`. kCorrupt.
+  Result<std::string> SymlinkTarget(std::string_view name,
+                                    const std::string& text) const;
 
  private:
   const VaultKeys& keys_;

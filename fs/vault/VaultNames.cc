@@ -94,14 +94,8 @@ Status Vault::MakeSymlink(const Place& place, const std::string& target,
 
 Result<std::string> Vault::ReadSymlink(const Place& place, int fd) {
   KF_ASSIGN_OR_RETURN(const std::string text, ReadLinkAt(fd, ""));
-  const auto sealed = DecodeSymlink(text);
-  if (!sealed.ok() || !place.folder)
-    return Status(Error::kCorrupt, "the symbolic link was altered");
-  auto target =
-      vault_keys_.OpenName(SymlinkAad(place.folder->id(), place.name), *sealed);
-  if (!target.ok())
-    return Status(Error::kCorrupt, "the symbolic link was altered or moved");
-  return std::string(AsText(*target));
+  if (!place.folder) return Status(Error::kCorrupt, "the symbolic link was altered");
+  return place.folder->SymlinkTarget(place.name, text);
 }
 
 }  // namespace keyfold

@@ -64,14 +64,9 @@ Result<std::vector<std::string>> Vault::ListXattrs(int fd) {
   auto object = ObjectIdOf(vault_keys_, fd);
   const bool has_id = object.status().sys_errno() != EPERM;  // no symlink or node
   if (has_id && !object.ok()) return object.status();
-  std::string list(64 * 1024, '\0');
-  const ssize_t n = ::listxattr(FdPath(fd).c_str(), list.data(), list.size());
-  if (n < 0) return Status::FromErrno(errno, "listxattr");
-  list.resize(static_cast<size_t>(n));
+  KF_ASSIGN_OR_RETURN(const auto present, ListXattrNames(fd));
   std::vector<std::string> names;
-  for (size_t at = 0; at < list.size();) {
-    const std::string backing = list.c_str() + at;
-    at += backing.size() + 1;
+  for (const std::string& backing : present) {
     if (backing == kAccessAcl || backing == kDefaultAcl) names.push_back(backing);
     auto sealed = DecodeXattrName(backing);
     if (!has_id || !sealed.ok()) continue;

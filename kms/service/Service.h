@@ -76,6 +76,8 @@ class Service final : public Kms {
   void SetChangeListener(std::function<void()> listener) override;
 
  private:
+  friend class KeyedCheck;  // StoreCheck.cc
+
   Service(const RootKey& root, const Clock& clock) : secrets_(root), clock_(clock) {}
 
   // FileUse is the use of a key through the filesystem, half decided.

@@ -11,7 +11,8 @@ using namespace keyfold;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const size_t end = std::min(text.find("\n---\n"), text.size());
-  const auto rules = policy::ParseAlertRules(text.substr(0, end), "fuzz", "000000000000");
+  const auto rules =
+      policy::ParseAlertRules(text.substr(0, end), "fuzz", "000000000000");
   if (!rules.ok()) {
     Promise(rules.status().error() == Error::kMalformedPolicyDocument &&
                 rules.status().message().starts_with("fuzz:"),
@@ -21,7 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view rest = text.substr(std::min(end + 5, text.size()));
   const auto record = nlohmann::json::parse(rest, nullptr, false);
   if (!record.is_object()) return 0;
-  AlertEngine engine([](std::string_view) { return std::set<std::string>{"alias/cfo"}; });
+  AlertEngine engine(
+      [](std::string_view) { return std::set<std::string>{"alias/cfo"}; });
   engine.Use(*rules);
   const TimePoint start{std::chrono::milliseconds(1767225600000)};
   for (int second = 0; second < 20; ++second)

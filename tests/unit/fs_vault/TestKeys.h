@@ -2,7 +2,10 @@
 // test takes and gives back.
 #pragma once
 
+#include <errno.h>
+
 #include <map>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "fs/format/Ids.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/service/DataKeys.h"
+#include "kms/service/StoreCheck.h"
 
 namespace keyfold {
 
@@ -21,6 +25,9 @@ class TestKeys : public DataKeys {
   std::set<uid_t> denied;
   std::string denied_key;                         // to everybody
   std::vector<std::string> authorized, recorded;  // event names
+  std::string disabled_key;                       // checks find it so
+  bool log_is_full = false;                       // checks cannot record
+  std::mutex record_mutex;                        // of checks, which use threads
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
 
@@ -73,6 +80,28 @@ class TestKeys : public DataKeys {
   }
   uint64_t Generation() const override { return generation; }
   void SetChangeListener(std::function<void()>) override {}
+
+  class Check : public StoreCheck {
+   public:
+    explicit Check(TestKeys& keys) : keys_(keys) {}
+    Result<DataKey> Unwrap(ByteView blob, const EncryptionContext& context) override {
+      if (blob.size() >= kKeyIdSize && !keys_.disabled_key.empty() &&
+          AsText(blob.first(kKeyIdSize)) == keys_.disabled_key)
+        return Status(Error::kDisabled, keys_.disabled_key);
+      return keys_.UnwrapDataKey({}, blob, context, "");
+    }
+    Status Record(const std::string& event, const std::string& path, const Details&,
+                  const Status&) override {
+      const std::lock_guard lock(keys_.record_mutex);
+      if (keys_.log_is_full) return Status::FromErrno(ENOSPC, "audit log");
+      keys_.recorded.push_back(event + " " + path);
+      return OkStatus();
+    }
+    Status VerifyRecords() override { return OkStatus(); }
+
+   private:
+    TestKeys& keys_;
+  };
 
  private:
   static Bytes Aad(std::string_view key_id, const EncryptionContext& context) {

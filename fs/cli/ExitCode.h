@@ -19,6 +19,15 @@ enum ExitCode {
   kExitServiceError = 254,  // as `aws kms`
 };
 
+// `keyfold fsck` has those of fsck(8) instead; they add up.
+enum FsckExitCode {
+  kFsckRepaired = 1,
+  kFsckDamaged = 4,
+  kFsckFailed = 8,
+  kFsckUsage = 16,
+  kFsckCancelled = 32,
+};
+
 ExitCode ExitCodeOf(const Status& status);
 // IsServiceError tells a KMS's answer from a failure to get one.
 bool IsServiceError(const Status& status);

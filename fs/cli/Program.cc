@@ -6,6 +6,7 @@
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
+#include "fs/cli/FsckCommand.h"
 #include "fs/cli/Version.h"
 #include "kms/base/Spelling.h"
 
@@ -118,7 +119,7 @@ int UsageError(const CLI::App& app, const std::vector<std::string>& arguments,
   if (reason.empty()) reason = std::string(error.what()) + ".";
   std::fprintf(stderr, "keyfold: %s See: %s --help\n", reason.c_str(),
                Deepest(app).c_str());
-  return kExitUsage;
+  return Deepest(app) == "keyfold fsck" ? static_cast<int>(kFsckUsage) : kExitUsage;
 }
 
 // MarkJsonLists keeps JSON lists among the words of `keyfold kms` whole: the
@@ -151,6 +152,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddIam(app, &run);
     AddKeyBinding(app, &run);
     AddAudit(app, &run);
+    AddFsck(app, &run);
     AddHelp(app, &run);
     app.require_subcommand(1);
     app.footer(

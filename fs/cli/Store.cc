@@ -12,6 +12,7 @@
 #include "fs/cli/RootKeyChange.h"
 #include "fs/vault/Vault.h"
 #include "kms/crypto/Crypto.h"
+#include "kms/service/Catalog.h"
 
 namespace keyfold {
 namespace {
@@ -238,8 +239,22 @@ Result<std::unique_ptr<Kms>> OpenKms(const std::string& path, const StoreConfig&
   return kms;
 }
 
+namespace {
+
+// DamagedPart tells which of the two does not open, when both together do not.
+StorePart DamagedPart(const std::string& path, const RootKey& root) {
+  const RootSecrets secrets(root);
+  auto keys = OpenSqliteKeyStore(path + "/keys.db");
+  return keys.ok() && Catalog::Load(std::move(keys).value(), secrets).ok()
+             ? StorePart::kAuditLog
+             : StorePart::kKeyStore;
+}
+
+}  // namespace
+
 Result<OpenStore> OpenStore::Open(const std::string& path, const std::string& root_key,
-                                  const PassphrasePrompt& prompt) {
+                                  const PassphrasePrompt& prompt, StorePart* damaged) {
+  if (damaged != nullptr) *damaged = StorePart::kConfiguration;
   KF_RETURN_IF_ERROR(ReadStoreConfig(path).status());
   KF_ASSIGN_OR_RETURN(const std::string real, RealPath(path));
   KF_ASSIGN_OR_RETURN(StoreLock lock, StoreLock::Take(real));
@@ -248,7 +263,9 @@ Result<OpenStore> OpenStore::Open(const std::string& path, const std::string& ro
   KF_RETURN_IF_ERROR(FinishRotation(real, config));
   KF_ASSIGN_OR_RETURN(const RootKey root,
                       UnsealRootKey(config.root_key, root_key, prompt));
-  KF_ASSIGN_OR_RETURN(auto kms, OpenKms(real, config, root));
+  auto opened = OpenKms(real, config, root);
+  if (!opened.ok() && damaged != nullptr) *damaged = DamagedPart(real, root);
+  KF_ASSIGN_OR_RETURN(auto kms, std::move(opened));
   return OpenStore(real, std::move(config), std::move(lock), std::move(kms));
 }
 

@@ -25,13 +25,18 @@ struct NewStore {
 // or when SIGINT, SIGTERM or SIGHUP came meanwhile, nothing it made is left.
 Result<StoreConfig> CreateStore(const NewStore& store, const PassphrasePrompt& prompt);
 
+// StorePart is what a store cannot be opened without.
+enum class StorePart { kConfiguration, kKeyStore, kAuditLog };
+
 // OpenStore is a store in use: keep it until everything on it is closed.
 class OpenStore {
  public:
   // Open takes the lock, unseals the root key and authenticates the key store.
-  // `root_key` may name another place of the secret; empty: as configured.
+  // `root_key` may name another place of the secret; empty: as configured. When it is
+  // kCorrupt, `damaged`, if not null, tells what is.
   static Result<OpenStore> Open(const std::string& path, const std::string& root_key,
-                                const PassphrasePrompt& prompt);
+                                const PassphrasePrompt& prompt,
+                                StorePart* damaged = nullptr);
   Kms& kms() { return *kms_; }
   const std::string& path() const { return path_; }
   const StoreConfig& config() const { return config_; }

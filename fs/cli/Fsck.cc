@@ -1,0 +1,274 @@
+#include "fs/cli/Fsck.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <future>
+#include <thread>
+
+#include "fs/cli/ExitCode.h"
+#include "fs/cli/FsckReport.h"
+#include "fs/cli/FsckState.h"
+#include "fs/cli/Process.h"
+#include "fs/cli/Report.h"
+#include "fs/cli/Store.h"
+#include "fs/cli/Terminal.h"
+#include "fs/vault/Checker.h"
+#include "kms/service/StoreCheck.h"
+
+namespace keyfold {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr auto kSaveInterval = std::chrono::minutes(1);
+constexpr timespec kTick{0, 500'000'000};
+constexpr unsigned kMostJobs = 256;
+
+// EndSignals are those that end a program, waited for instead.
+class EndSignals {
+ public:
+  // Threads that are started later do not get them either.
+  EndSignals() {
+    ::sigemptyset(&set_);
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
+  }
+  ~EndSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  EndSignals(const EndSignals&) = delete;
+  EndSignals& operator=(const EndSignals&) = delete;
+  // Wait is true if one came, within half a second.
+  bool Wait() const { return ::sigtimedwait(&set_, nullptr, &kTick) > 0; }
+
+ private:
+  sigset_t set_, before_;
+};
+
+int Failed(const Status& status) {
+  (void)Fail(status);
+  return kFsckFailed;
+}
+
+Finding OfStore(FindingKind kind, const char* part, const Status& status) {
+  return {kind, "", part, {}, status.message(), false, ""};
+}
+
+Finding OfPart(StorePart part, const Status& status) {
+  switch (part) {
+    case StorePart::kConfiguration:
+      return OfStore(FindingKind::kConfiguration, "keyfold.json", status);
+    case StorePart::kKeyStore:
+      return OfStore(FindingKind::kKeyStore, "keys.db", status);
+    case StorePart::kAuditLog:
+      break;
+  }
+  return OfStore(FindingKind::kAuditLog, "audit", status);
+}
+
+// IsStoreWithoutConfiguration: what lost its keyfold.json is a store still.
+bool IsStoreWithoutConfiguration(const std::string& path) {
+  return ::access((path + "/keys.db").c_str(), F_OK) == 0 &&
+         ::access((path + "/tree").c_str(), F_OK) == 0;
+}
+
+Caller WhoeverRunsThis() {
+  Caller caller;
+  caller.uid = ::getuid();
+  caller.gid = ::getgid();
+  caller.pid = ::getpid();
+  return caller;
+}
+
+// Run is one check of an open store.
+class Run {
+ public:
+  Run(const FsckOptions& options, OpenStore& store, const FsckState& before)
+      : options_(options),
+        store_(store),
+        before_(before),
+        report_(options.json, options.progress || ::isatty(STDERR_FILENO) == 1,
+                before.counts) {}
+
+  int Do() {
+    const Status done = Check();
+    if (!done.ok()) (void)Fail(done);
+    const bool complete = done.ok() && complete_;
+    const FsckCounts counts = counts_;
+    int code = (counts.repaired > 0 ? kFsckRepaired : 0) |
+               (counts.damaged > 0 ? kFsckDamaged : 0) |
+               (complete ? 0 : (cancelled_ ? kFsckCancelled : kFsckFailed));
+    report_.Summarize(counts, complete, code);
+    if (!report_.Printed().ok()) code |= kFsckFailed;
+    return code;
+  }
+
+ private:
+  Status Check() {
+    auto key = store_.OpenMetadataKey();
+    if (key.status().error() == Error::kCorrupt) {
+      report_.Add(OfPart(StorePart::kConfiguration, key.status()));
+      counts_ = report_.Found();
+      return {Error::kSystem, "Without the metadata key no file can be checked."};
+    }
+    if (!key.ok()) return key.status();
+    KF_ASSIGN_OR_RETURN(
+        const auto check,
+        BeginStoreCheck(
+            store_.kms(), WhoeverRunsThis(),
+            {{"repair", options_.repair ? "true" : "false"},
+             {"contents", options_.quick ? "false" : "true"},
+             {"resumed", before_.reached.through.empty() ? "false" : "true"}}));
+    const Status log = check->VerifyRecords();
+    if (log.error() == Error::kCorrupt)
+      report_.Add(OfPart(StorePart::kAuditLog, log));
+    else if (!log.ok())
+      return log;
+    KF_ASSIGN_OR_RETURN(auto checkpoints, Checkpoints::OpenToCheck(store_.kms()));
+    Quarantine quarantine(store_.path(), FormatUtc(Clock::System().Now()));
+    Checker checker(OptionsOf(), *key, *check, std::move(checkpoints), quarantine);
+    const Status walked = Walk(checker);
+    counts_ = Counts(checker);
+    complete_ = checker.complete();
+    const Status kept =
+        complete_ ? ClearFsckState(store_.path(), store_.kms()) : Save(checker);
+    const Status told = check->Record("EndCheckStore", "", Summary(), walked);
+    if (!walked.ok()) return walked;
+    return kept.ok() ? told : kept;
+  }
+
+  CheckOptions OptionsOf() {
+    CheckOptions options;
+    options.vault = {store_.path() + "/tree", store_.config().account.store_id};
+    options.repair = options_.repair;
+    options.contents = !options_.quick;
+    options.jobs =
+        options_.jobs != 0 ? options_.jobs : std::thread::hardware_concurrency();
+    options.jobs = std::min(options.jobs, kMostJobs);
+    options.before = before_.reached;
+    options.found = [this](const Finding& finding) { report_.Add(finding); };
+    return options;
+  }
+
+  // Walk checks in threads of their own, while this one shows how far they are, saves
+  // it, and waits for signals.
+  Status Walk(Checker& checker) {
+    const EndSignals signals;
+    std::atomic<bool> stop{false};
+    auto size = std::async(std::launch::async, [&] {
+      return options_.quick ? TreeSize() : MeasureTree(store_.path() + "/tree", stop);
+    });
+    auto walked = std::async(std::launch::async, [&] { return checker.Run(); });
+    TreeSize known;
+    auto saved = steady_clock::now();
+    const auto ready = [](const auto& future) {
+      return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    };
+    while (!ready(walked)) {
+      if (signals.Wait() && !ready(walked)) {
+        cancelled_ = true;
+        checker.Stop();
+        break;
+      }
+      if (size.valid() && ready(size)) known = size.get();
+      report_.Progress(LookedAt(checker), known);
+      if (steady_clock::now() - saved < kSaveInterval) continue;
+      // It only saves work; at the end it is told how that ended.
+      (void)Save(checker);
+      saved = steady_clock::now();
+    }
+    stop = true;
+    const Status status = walked.get();
+    if (size.valid()) known = size.get();
+    report_.Progress(LookedAt(checker), known);
+    return status;
+  }
+
+  Status Save(const Checker& checker) {
+    const FsckState state{checker.Reached(), Counts(checker), !options_.quick};
+    if (state.reached.through.empty()) return OkStatus();
+    return SaveFsckState(store_.path(), store_.kms(), state);
+  }
+
+  // LookedAt counts what the check passed, without findings, of which there may be many
+  // waiting to be printed.
+  FsckCounts LookedAt(const Checker& checker) const {
+    FsckCounts counts = before_.counts;
+    const CheckTally& tally = checker.tally();
+    counts.files += tally.files;
+    counts.folders += tally.folders;
+    counts.links += tally.links;
+    counts.nodes += tally.nodes;
+    counts.bytes += tally.bytes;
+    return counts;
+  }
+
+  FsckCounts Counts(const Checker& checker) const {
+    FsckCounts counts = report_.Found();
+    const FsckCounts passed = LookedAt(checker);
+    counts.files = passed.files;
+    counts.folders = passed.folders;
+    counts.links = passed.links;
+    counts.nodes = passed.nodes;
+    counts.bytes = passed.bytes;
+    return counts;
+  }
+
+  StoreCheck::Details Summary() const {
+    const FsckCounts& counts = counts_;
+    return {{"files", std::to_string(counts.files)},
+            {"damaged", std::to_string(counts.damaged)},
+            {"repaired", std::to_string(counts.repaired)},
+            {"notChecked", std::to_string(counts.not_checked)},
+            {"complete", complete_ ? "true" : "false"}};
+  }
+
+  const FsckOptions& options_;
+  OpenStore& store_;
+  const FsckState before_;
+  FsckReport report_;
+  FsckCounts counts_ = before_.counts;
+  bool complete_ = false;
+  bool cancelled_ = false;
+};
+
+// WhyNotOpen tells of a store that does not open: damage is a finding.
+int WhyNotOpen(const FsckOptions& options, const Status& status, StorePart part) {
+  const bool lost =
+      status.error() == Error::kNotAStore && IsStoreWithoutConfiguration(options.store);
+  if (status.error() == Error::kLocked)
+    return Failed({Error::kLocked,
+                   status.message() +
+                       ". Nothing was checked: unmount it first, or check a snapshot "
+                       "of its disk."});
+  if (!lost && status.error() != Error::kCorrupt) return Failed(status);
+  FsckReport report(options.json, false, {});
+  report.Add(OfPart(part, status));
+  const int code = kFsckDamaged | kFsckFailed;
+  report.Summarize(report.Found(), false, code);
+  return code;
+}
+
+}  // namespace
+
+int Fsck(const FsckOptions& options) {
+  Harden();
+  StorePart part = StorePart::kConfiguration;
+  auto store = OpenStore::Open(options.store, options.root_key, AskPassphrase, &part);
+  if (!store.ok()) return WhyNotOpen(options, store.status(), part);
+  FsckState before;
+  if (options.resume) {
+    auto found = LoadFsckState(store->path(), store->kms());
+    if (!found.ok()) return Failed(found.status());
+    if (!*found || (*found)->contents == options.quick)
+      return Failed({Error::kUsage, "There is no such check of " + store->path() +
+                                        " to go on with. Begin one without --resume."});
+    before = **std::move(found);
+  } else if (const Status cleared = ClearFsckState(store->path(), store->kms());
+             !cleared.ok()) {
+    return Failed(cleared);
+  }
+  return Run(options, *store, before).Do();
+}
+
+}  // namespace keyfold

@@ -1,0 +1,195 @@
+#include "fs/cli/FsckReport.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "fs/cli/Harmless.h"
+#include "fs/cli/Output.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+
+std::string_view GravityName(Gravity gravity) {
+  switch (gravity) {
+    case Gravity::kDamage:
+      return "damage";
+    case Gravity::kLeftover:
+      return "leftover";
+    case Gravity::kNote:
+      return "note";
+    case Gravity::kNotChecked:
+      return "not-checked";
+  }
+  return "";
+}
+
+std::string Amount(double bytes) {
+  constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  size_t unit = 0;
+  for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes,
+                kUnits[unit]);
+  return text;
+}
+
+std::string Duration(double seconds) {
+  const auto whole = static_cast<uint64_t>(std::max(0.0, std::round(seconds)));
+  char text[32];
+  if (whole >= 3600)
+    std::snprintf(text, sizeof text, "%llu:%02u:%02u",
+                  static_cast<unsigned long long>(whole / 3600),
+                  static_cast<unsigned>(whole / 60 % 60),
+                  static_cast<unsigned>(whole % 60));
+  else
+    std::snprintf(text, sizeof text, "%u:%02u", static_cast<unsigned>(whole / 60),
+                  static_cast<unsigned>(whole % 60));
+  return text;
+}
+
+std::string Number(uint64_t count, const char* one, const char* several) {
+  return std::to_string(count) + " " + (count == 1 ? one : several);
+}
+
+std::string Line(const Finding& finding) {
+  std::string text =
+      Harmless(finding.path.empty() ? finding.backing : finding.path) + ": ";
+  if (finding.range)
+    text += "bytes " + std::to_string(finding.range->begin) + " to " +
+            std::to_string(finding.range->end - 1) + ": ";
+  text += Harmless(finding.why);
+  if (!finding.action.empty()) text += "; " + Harmless(finding.action);
+  text += " [" + std::string(TraitsOf(finding.kind).name) + "]\n";
+  if (!finding.path.empty() && !finding.backing.empty())
+    text += "    " + Harmless(finding.backing) + "\n";
+  return text;
+}
+
+std::string JsonLine(const Finding& finding) {
+  const FindingTraits& traits = TraitsOf(finding.kind);
+  json line = {{"kind", traits.name},     {"gravity", GravityName(traits.gravity)},
+               {"path", finding.path},    {"backing", finding.backing},
+               {"why", finding.why},      {"repaired", finding.repaired},
+               {"action", finding.action}};
+  if (finding.range) {
+    line["begin"] = finding.range->begin;
+    line["end"] = finding.range->end;
+  }
+  return line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+void FsckReport::Put(const std::string& text) {
+  const Status status = Print(text);
+  if (printed_.ok()) printed_ = status;
+}
+
+void FsckReport::ClearProgress() {
+  if (shown_ && ::isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
+  shown_ = false;
+}
+
+double FsckReport::Seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_)
+      .count();
+}
+
+void FsckReport::Add(const Finding& finding) {
+  const std::lock_guard lock(mutex_);
+  const Gravity gravity = TraitsOf(finding.kind).gravity;
+  if (finding.repaired)
+    ++found_.repaired;
+  else if (gravity == Gravity::kDamage)
+    ++found_.damaged;
+  else if (gravity == Gravity::kLeftover)
+    ++found_.leftovers;
+  else if (gravity == Gravity::kNote)
+    ++found_.notes;
+  else
+    ++found_.not_checked;
+  ClearProgress();
+  Put(json_ ? JsonLine(finding) : Line(finding));
+}
+
+void FsckReport::Progress(const FsckCounts& looked_at, const TreeSize& size) {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!progress_ || !lock) return;
+  const double done = static_cast<double>(looked_at.bytes);
+  const double rate =
+      (done - static_cast<double>(before_.bytes)) / std::max(Seconds(), 0.001);
+  std::string text = Number(looked_at.files, "file", "files") + ", " + Amount(done);
+  if (size.files > 0) text += " of " + Amount(static_cast<double>(size.bytes));
+  text += ", " + Amount(rate) + "/s";
+  const double left = static_cast<double>(size.bytes) - done;
+  if (size.files > 0 && rate > 0) text += ", " + Duration(left / rate) + " left";
+  // A terminal has one line for it.
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  ClearProgress();
+  std::fputs((terminal ? text : text + "\n").c_str(), stderr);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_code) {
+  const std::lock_guard lock(mutex_);
+  ClearProgress();
+  const FsckCounts& found = found_;
+  if (json_) {
+    return Put(json{{"summary",
+                     {{"files", looked_at.files},
+                      {"folders", looked_at.folders},
+                      {"links", looked_at.links},
+                      {"nodes", looked_at.nodes},
+                      {"bytes", looked_at.bytes},
+                      {"damaged", found.damaged},
+                      {"repaired", found.repaired},
+                      {"leftovers", found.leftovers},
+                      {"notes", found.notes},
+                      {"notChecked", found.not_checked},
+                      {"complete", complete},
+                      {"seconds", Seconds()},
+                      {"exitCode", exit_code}}}}
+                   .dump() +
+               "\n");
+  }
+  std::string text = "Looked at " + Number(looked_at.files, "file", "files") + " (" +
+                     Amount(static_cast<double>(looked_at.bytes)) + "), " +
+                     Number(looked_at.folders, "folder", "folders") + " and " +
+                     Number(looked_at.links, "link", "links") + " in " +
+                     Duration(Seconds()) + ".\n";
+  if (looked_at.nodes > 0)
+    text += Number(looked_at.nodes, "fifo, socket or device holds",
+                   "fifos, sockets and devices hold") +
+            " nothing to be checked.\n";
+  if (found.not_checked > 0)
+    text += Number(found.not_checked, "file was", "files were") +
+            " not checked: their key cannot be used.\n";
+  if (found.repaired > 0) text += "Repaired: " + std::to_string(found.repaired) + ".\n";
+  if (found.leftovers > 0)
+    text += Number(found.leftovers, "leftover does", "leftovers do") +
+            " no harm; --repair tidies what can be.\n";
+  if (found.damaged > 0)
+    text += "Damage left: " + std::to_string(found.damaged) + ".\n";
+  else if (complete)
+    text += "No damage is left.\n";
+  if (!complete) text += "It was cut off. Go on with: keyfold fsck --resume\n";
+  Put(text);
+}
+
+FsckCounts FsckReport::Found() const {
+  const std::lock_guard lock(mutex_);
+  return found_;
+}
+
+Status FsckReport::Printed() const {
+  const std::lock_guard lock(mutex_);
+  return printed_;
+}
+
+}  // namespace keyfold

@@ -1,0 +1,49 @@
+// FsckReport: what keyfold fsck says, as it goes and at its end.
+//
+// Findings and the summary go to standard output, as lines for people or as JSON, one
+// object a line; progress goes to standard error. Safe for concurrent use.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <string>
+
+#include "fs/cli/FsckState.h"
+#include "fs/vault/Finding.h"
+#include "fs/vault/TreeSize.h"
+#include "kms/base/Status.h"
+
+namespace keyfold {
+
+class FsckReport {
+ public:
+  // `before` is what an earlier check counted that this one goes on with.
+  FsckReport(bool as_json, bool progress, const FsckCounts& before)
+      : json_(as_json), progress_(progress), before_(before), found_(before) {}
+
+  void Add(const Finding& finding);
+  // Progress shows how far it is; `size` is all zero while that is not known. It does
+  // not wait for standard output.
+  void Progress(const FsckCounts& looked_at, const TreeSize& size);
+  // Summarize shows the end of it; `complete` unless it was cut off.
+  void Summarize(const FsckCounts& looked_at, bool complete, int exit_code);
+  // Found counts findings, those from before included; what was looked at is not in it.
+  FsckCounts Found() const;
+  // Printed is the first failure to write.
+  Status Printed() const;
+
+ private:
+  void ClearProgress();
+  void Put(const std::string& text);
+  double Seconds() const;
+
+  const bool json_, progress_;
+  const FsckCounts before_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+  mutable std::mutex mutex_;  // guards the rest
+  FsckCounts found_;
+  bool shown_ = false;  // a line of progress on the terminal
+  Status printed_;
+};
+
+}  // namespace keyfold

@@ -60,9 +60,10 @@ class CheckerTest : public testing::Test {
   }
   Status Run(const CheckOptions& options) {
     TestKeys::Check check(keys_);
-    checker_ =
-        std::make_unique<Checker>(options, metadata_, check,
-                                  Checkpoints::OpenToCheck(keys_).value(), quarantine_);
+    quarantine_ = std::make_unique<Quarantine>(store_, "now");
+    checker_ = std::make_unique<Checker>(options, metadata_, check,
+                                         Checkpoints::OpenToCheck(keys_).value(),
+                                         *quarantine_);
     return checker_->Run();
   }
   std::multiset<std::string> Paths() const {
@@ -76,7 +77,7 @@ class CheckerTest : public testing::Test {
   MetadataKey metadata_{RandomSecret(kKeySize)};
   TestKeys keys_;
   User user_;
-  Quarantine quarantine_{store_, "now"};
+  std::unique_ptr<Quarantine> quarantine_;
   std::multiset<std::string> damaged_;
   std::vector<Finding> found_;
   size_t stop_after_ = 0;
@@ -115,12 +116,19 @@ TEST_F(CheckerTest, PartsMakeUpTheWhole) {
 }
 
 TEST_F(CheckerTest, WhatCannotBeRecordedIsNotRepaired) {
-  keys_.log_is_full = true;
+  keys_.refused_record = "RepairStore";
   CheckOptions options = Options(2);
   options.repair = true;
-  EXPECT_EQ(Run(options).sys_errno(), ENOSPC);
-  EXPECT_FALSE(checker_->complete());
+  EXPECT_TRUE(Run(options).ok());
+  EXPECT_EQ(Paths(), damaged_);
+  for (const Finding& finding : found_) EXPECT_FALSE(finding.repaired);
   EXPECT_FALSE(std::filesystem::exists(store_ + "/quarantine"));
+}
+
+TEST_F(CheckerTest, DamageThatCannotBeRecordedEndsTheCheck) {
+  keys_.refused_record = "CheckFile";
+  EXPECT_EQ(Run(Options(2)).sys_errno(), ENOSPC);
+  EXPECT_FALSE(checker_->complete());
 }
 
 TEST_F(CheckerTest, WithoutTheKeyThereIsNoVerdict) {

@@ -26,7 +26,7 @@ class TestKeys : public DataKeys {
   std::string denied_key;                         // to everybody
   std::vector<std::string> authorized, recorded;  // event names
   std::string disabled_key;                       // checks find it so
-  bool log_is_full = false;                       // checks cannot record
+  std::string refused_record;                     // checks cannot record this event
   std::mutex record_mutex;                        // of checks, which use threads
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
@@ -93,7 +93,7 @@ class TestKeys : public DataKeys {
     Status Record(const std::string& event, const std::string& path, const Details&,
                   const Status&) override {
       const std::lock_guard lock(keys_.record_mutex);
-      if (keys_.log_is_full) return Status::FromErrno(ENOSPC, "audit log");
+      if (event == keys_.refused_record) return Status::FromErrno(ENOSPC, "audit log");
       keys_.recorded.push_back(event + " " + path);
       return OkStatus();
     }

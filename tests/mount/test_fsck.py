@@ -13,6 +13,8 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -553,7 +555,14 @@ def cut_off(damaged):
     process = subprocess.Popen([KEYFOLD, 'fsck', damaged.store, '--output', 'json', '--root-key',
                                 damaged.corpus.key], stdout=into, stderr=subprocess.PIPE)
     os.close(into)
-    time.sleep(2)  # it waits for somebody to read on
+    # It waits for somebody to read on.
+    waiting = bytearray(4)
+    for _ in range(300):
+        fcntl.ioctl(out, termios.FIONREAD, waiting)
+        if int.from_bytes(waiting, sys.byteorder) > 3000:
+            break
+        time.sleep(0.1)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     with open(out) as f:

@@ -65,10 +65,29 @@ Result<Spec> ParseSpec(const std::string& text) {
   return spec;
 }
 
+std::string TctiOfEnvironment() {
+  const char* variable = getenv(kTctiVariable);
+  return variable == nullptr ? "" : variable;
+}
+
 std::string TctiOf(const std::string& named) {
   if (!named.empty()) return named;
-  const char* variable = getenv(kTctiVariable);
-  return variable != nullptr && *variable != '\0' ? variable : kUsualTcti;
+  const std::string variable = TctiOfEnvironment();
+  return variable.empty() ? kUsualTcti : variable;
+}
+
+// StoredTcti is what the store may choose. Whoever poses as the TPM is told what proves
+// the passphrase, and could guess it: so a store names devices only.
+Result<std::string> StoredTcti(const std::string& stored) {
+  if (stored.empty() || IsDeviceTcti(stored)) return stored;
+  const std::string variable = TctiOfEnvironment();
+  if (!variable.empty()) return variable;
+  return Status(Error::kUsage,
+                "The store's TPM is reached by " + stored +
+                    ", which is no device of this machine, and a store must not choose "
+                    "whom to trust as the TPM. Name it yourself: --root-key "
+                    "tpm2:tcti=TCTI, or " +
+                    kTctiVariable + "=TCTI.");
 }
 
 // AuthValue makes of a passphrase of any length what a TPM takes. It would drop zeros
@@ -150,8 +169,12 @@ class Device : public RootKeyDevice {
 // With a spec its parts replace what is described, but for the PCRs, which are sealed.
 Result<Described> Source(const UnsealRequest& request) {
   KF_ASSIGN_OR_RETURN(Described described, Parse(request.description));
-  if (request.spec.empty()) return described;
   KF_ASSIGN_OR_RETURN(const Spec spec, ParseSpec(request.spec));
+  if (spec.tcti.empty()) {
+    KF_ASSIGN_OR_RETURN(described.tcti, StoredTcti(described.tcti));
+  } else {
+    described.tcti = spec.tcti;
+  }
   if (!spec.pcrs.empty() && spec.pcrs != described.pcrs)
     return Status(Error::kUsage,
                   "The root key is sealed for other PCRs. Leave out pcrs=.");
@@ -162,7 +185,6 @@ Result<Described> Source(const UnsealRequest& request) {
                                        : "The root key is sealed with auth=.");
     described.auth = spec.auth;
   }
-  if (!spec.tcti.empty()) described.tcti = spec.tcti;
   return described;
 }
 
@@ -209,7 +231,8 @@ Result<std::string> Tpm2Spec(const json& description) {
   KF_ASSIGN_OR_RETURN(const Described described, Parse(description));
   std::string spec = "tpm2:auth=" + described.auth;
   if (!described.pcrs.empty()) spec += ",pcrs=" + described.pcrs;
-  if (!described.tcti.empty()) spec += ",tcti=" + described.tcti;
+  // Another is for whoever runs this to name again.
+  if (IsDeviceTcti(described.tcti)) spec += ",tcti=" + described.tcti;
   return spec;
 }
 

@@ -346,15 +346,18 @@ Result<SecretBytes> Tpm::Unseal(const PcrValues& pcrs, const SecretBytes& auth) 
 
 }  // namespace
 
+bool IsDeviceTcti(const std::string& tcti) {
+  // A device is written to before it is known to be a TPM.
+  constexpr std::string_view kDevice = "device:/dev/tpm";
+  return tcti.starts_with(kDevice) &&
+         tcti.find_first_not_of("rm0123456789", kDevice.size()) == std::string::npos;
+}
+
 Status CheckTcti(const std::string& tcti) {
   const std::string name = tcti.substr(0, tcti.find(':'));
   for (const char* known : {"swtpm", "mssim", "tabrmd"})
     if (name == known) return OkStatus();
-  // A device is written to before it is known to be a TPM.
-  constexpr std::string_view kDevice = "device:/dev/tpm";
-  if (tcti.starts_with(kDevice) &&
-      tcti.find_first_not_of("rm0123456789", kDevice.size()) == std::string::npos)
-    return OkStatus();
+  if (IsDeviceTcti(tcti)) return OkStatus();
   return {Error::kUsage,
           "tcti= expects device:/dev/tpmrm0, swtpm:path=/SOCKET, mssim:host=HOST or "
           "tabrmd."};

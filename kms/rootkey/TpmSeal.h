@@ -30,6 +30,9 @@ struct TpmBlob {
 // `tcti` names how to reach the TPM: "device:/dev/tpmrm0", "swtpm:path=/run/sock".
 // kUsage unless it begins with device, swtpm, mssim or tabrmd: others name programs.
 Status CheckTcti(const std::string& tcti);
+// IsDeviceTcti tells whether it is a device of this machine, behind which only the
+// kernel stands.
+bool IsDeviceTcti(const std::string& tcti);
 
 // SealInTpm seals 32 bytes. With `auth` (32 bytes, or empty) the TPM also wants that,
 // and counts wrong tries. `pcrs` may be empty. kUnavailable without a TPM.

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "fs/backend/Backend.h"
@@ -19,6 +20,7 @@ namespace files = std::filesystem;
 
 constexpr char kStoreFile[] = "keys.db";
 constexpr std::string_view kFreshPrefix = "keys.db.rekeyed-";
+constexpr std::string_view kFormerPrefix = "keys.db.before-";
 
 Status SyncOf(const std::string& folder) {
   const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -150,6 +152,16 @@ Status RotateRootKey(const RootKeyRequest& request, const PassphrasePrompt& prom
   KF_RETURN_IF_ERROR(FinishRotation(store.path, config));
   request.after_step();
   return OkStatus();
+}
+
+std::vector<std::string> FormerKeyStores(const std::string& store) {
+  std::vector<std::string> found;
+  std::error_code ignored;
+  for (const auto& entry : files::directory_iterator(store, ignored))
+    if (entry.path().filename().string().starts_with(kFormerPrefix))
+      found.push_back(entry.path().string());
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 Status ChangeRootKeyProvider(const RootKeyRequest& request,

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "fs/cli/StoreConfig.h"
 #include "kms/rootkey/RootKeyProvider.h"
@@ -26,6 +27,9 @@ struct RootKeyRequest {
 // when the store is mounted. On failure the store opens with the former root key.
 Status RotateRootKey(const RootKeyRequest& request, const PassphrasePrompt& prompt);
 // ChangeRootKeyProvider seals the same root key by `to`.
+// FormerKeyStores are the files in the store that a former root key may open: key
+// stores of before a restore.
+std::vector<std::string> FormerKeyStores(const std::string& store);
 Status ChangeRootKeyProvider(const RootKeyRequest& request,
                              const PassphrasePrompt& prompt);
 

@@ -19,11 +19,20 @@ int Tell(const Status& status, const std::string& text) {
 
 int Rotate(const RootKeyRequest& request) {
   Harden();
-  return Tell(
-      RotateRootKey(request, AskPassphrase),
-      "The store has a new root key. Import tokens and sessions of assumed roles "
-      "have ended.\nBackups made before open only with the former root key: "
-      "make a new one with keyfold kms backup.\n");
+  const Status status = RotateRootKey(request, AskPassphrase);
+  std::string text =
+      "The store has a new root key. Import tokens and sessions of assumed roles have "
+      "ended.\nBackups made before open only with the former root key: make a new one "
+      "with keyfold kms backup.\nFrom the next mount on the audit log's digests are "
+      "signed by a new key: keep what keyfold audit public-key shows, beside the "
+      "former "
+      "one.\n";
+  for (const std::string& file : FormerKeyStores(request.store))
+    text += "A former root key still opens " + file +
+            ". If it may be known to others, or you need that key store no more, "
+            "remove it: shred -u '" +
+            file + "'\n";
+  return Tell(status, text);
 }
 
 int ChangeProvider(const RootKeyRequest& request) {

@@ -16,7 +16,6 @@ struct Rekeying {
 
   Result<json> Version(const std::string& row) const;
   Result<json> AccessKey(const std::string& id) const;
-  Result<json> DigestKey() const;
   // Body is the row as it will be; null for one that ends.
   Result<json> Body(Table table, const Row& row) const;
   Result<json> Setting(const Row& row) const;
@@ -46,21 +45,12 @@ Result<json> Rekeying::AccessKey(const std::string& id) const {
   return ToJson(key);
 }
 
-Result<json> Rekeying::DigestKey() const {
-  const auto state = former.state();
-  if (!state->digest_key)
-    return Status(Error::kCorrupt, "The key store has an unreadable digest key.");
-  DigestKeyRecord record = *state->digest_key;
-  KF_ASSIGN_OR_RETURN(const SigningKey key, OpenDigestKey(from, record));
-  record.sealed_seed = SealDigestKey(to, record, key);
-  return ToJson(record);
-}
-
 // A setting that is not known here could be lost for good with the former root key.
 Result<json> Rekeying::Setting(const Row& row) const {
   if (row.id.starts_with(kAccessKeyRow))
     return AccessKey(row.id.substr(kAccessKeyRow.size()));
-  if (row.id == kDigestKeyRow) return DigestKey();
+  // Who has the former root key has this one too: another is made when it opens.
+  if (row.id == kDigestKeyRow) return json();
   if (row.id.starts_with(kNoteRow)) return json::parse(row.body);
   for (const std::string_view plain : kPlainSettings)
     if (row.id == plain) return json::parse(row.body);

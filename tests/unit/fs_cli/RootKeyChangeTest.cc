@@ -140,6 +140,27 @@ TEST_F(RootKeyChangeTest, TheFormerRootKeyOpensNothingAfterwards) {
   EXPECT_EQ(OpenStore::Open(store_, "", nullptr).status().error(), Error::kCorrupt);
 }
 
+TEST_F(RootKeyChangeTest, ARotationEndsTheKeyThatSignsDigests) {
+  const auto signer = [this]() -> std::string {
+    auto store = OpenStore::Open(store_, "", nullptr);
+    EXPECT_TRUE(store.ok()) << store.status().ToString();
+    const json list = Must(*store, "audit", "ListPublicKeys", json::object());
+    EXPECT_EQ(list["PublicKeyList"].size(), 1u);
+    return list["PublicKeyList"].at(0).value("Value", "");
+  };
+  const std::string before = signer();
+  EXPECT_EQ(signer(), before);
+  ASSERT_TRUE(RotateRootKey({store_, "", ""}, nullptr).ok());
+  const std::string after = signer();
+  EXPECT_NE(after, before);
+  EXPECT_EQ(signer(), after);
+  EXPECT_TRUE(FormerKeyStores(store_).empty());
+  std::ofstream(store_ + "/keys.db.before-restore-1") << "x";
+  EXPECT_EQ(FormerKeyStores(store_),
+            std::vector<std::string>{store_ + "/keys.db.before-restore-1"});
+  ExpectWhole("after the rotation");
+}
+
 TEST_F(RootKeyChangeTest, AChangeOfProviderKilledAfterAnyStepLeavesAStoreThatOpens) {
   int steps = 0;
   while (KilledAfter(++steps, ChangeRootKeyProvider, Key("b"))) {

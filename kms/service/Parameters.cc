@@ -69,11 +69,11 @@ const Parameter* Find(const Operation& operation, std::string_view name) {
   return nullptr;
 }
 
-json Shortened(const json& value) {
+json Shortened(const json& value, bool confidential) {
   const std::string text =
       value.is_string() ? value.get<std::string>()
                         : value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() <= kLongestRecordedText) return value;
+  if (text.size() <= kLongestRecordedText && !confidential) return value;
   return {{"size", text.size()}, {"sha256", ToHex(Sha256(AsBytes(text)))}};
 }
 
@@ -167,7 +167,7 @@ json Parameters::ForAudit(const Operation& operation) const {
   for (const auto& [name, value] : request_.items()) {
     const Parameter* parameter = Find(operation, name);
     if (parameter != nullptr && parameter->kind != Kind::kBlob)
-      out[LowerCamel(name)] = Shortened(value);
+      out[LowerCamel(name)] = Shortened(value, parameter->confidential);
   }
   return out;
 }

@@ -66,6 +66,10 @@ constexpr Limits kRandomLimits{1, 1024};
 
 Limits OneOf(std::span<const std::string_view> values) { return {0, 0, {}, values}; }
 
+// The addresses of webhooks may hold secrets.
+Parameter AlertDocument(bool required, std::string_view help) {
+  return {"Document", Kind::kString, required, help, {}, {}, true};
+}
 Parameter KeyId(std::string_view help = "Key id, ARN, alias name or alias ARN") {
   return {"KeyId", Kind::kString, kRequired, help, kKeyIdLimits};
 }
@@ -533,14 +537,14 @@ std::vector<Operation> KeyfoldOperations() {
        "ApplyAlertRules",
        kChanges,
        "Replaces the rules of alerts.",
-       {{"Document", Kind::kString, kRequired, "YAML"},
+       {AlertDocument(kRequired, "YAML"),
         {"DocumentName", Kind::kString, false, "Its name, for messages"},
         DryRun()}},
       {"audit",
        "TestAlertRules",
        kReadOnly,
        "Shows which alerts the records there are would have raised.",
-       {{"Document", Kind::kString, false, "YAML; else the rules in force"},
+       {AlertDocument(false, "YAML; else the rules in force"),
         {"DocumentName", Kind::kString, false, "Its name, for messages"},
         {"Since", Kind::kString, false, "ISO 8601, inclusive"}}},
       {"audit",

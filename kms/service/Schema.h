@@ -40,7 +40,8 @@ struct Parameter {
   bool required = false;
   std::string_view help;  // one line, without a full stop
   Limits limits = {};
-  Limits item = {};  // of each text in a list
+  Limits item = {};           // of each text in a list
+  bool confidential = false;  // on record by size and hash alone
 };
 
 struct Operation {

@@ -1,5 +1,6 @@
 #include "kms/api/AlertCommand.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -62,7 +64,7 @@ struct Prepared {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   for (int signal : {SIGPIPE, SIGCHLD, SIGUSR1, SIGHUP, SIGINT, SIGTERM})
     ::signal(signal, SIG_DFL);
-  if (setpgid(0, 0) != 0 || dup2(prepared.input, 0) < 0 || dup2(prepared.null, 1) < 0 ||
+  if (setsid() < 0 || dup2(prepared.input, 0) < 0 || dup2(prepared.null, 1) < 0 ||
       dup2(prepared.null, 2) < 0 || close_range(3, ~0U, 0) != 0 || chdir("/") != 0)
     _exit(kCannotBecome);
   umask(022);
@@ -92,6 +94,25 @@ int InputOf(const std::string& record) {
   return fd;
 }
 
+// KillSession ends what the program left behind, whatever process groups it made. Its
+// number is nobody else's until it is waited for. Who forks meanwhile is found when it
+// is looked for again.
+void KillSession(pid_t leader) {
+  constexpr int kMostRounds = 100;
+  bool found = true;
+  for (int round = 0; found && round < kMostRounds; ++round) {
+    found = false;
+    DIR* processes = opendir("/proc");
+    if (processes == nullptr) return;
+    while (const dirent* entry = readdir(processes)) {
+      const pid_t pid = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
+      if (pid <= 0 || pid == leader || getsid(pid) != leader) continue;
+      found = kill(pid, SIGKILL) == 0 || found;
+    }
+    closedir(processes);
+  }
+}
+
 // Await returns the exit status; nothing when the time was over and it was killed.
 std::optional<int> Await(pid_t child, std::chrono::seconds timeout,
                          const std::atomic<bool>& ending) {
@@ -111,9 +132,8 @@ std::optional<int> Await(pid_t child, std::chrono::seconds timeout,
       break;
   }
   if (fd >= 0) close(fd);
-  // What it left behind goes too.
-  kill(-child, SIGKILL);
   if (over) kill(child, SIGKILL);
+  KillSession(child);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (over) return std::nullopt;
@@ -167,7 +187,6 @@ Status RunAlertCommand(const policy::AlertAction& action, const std::string& ale
   if (prepared.input >= 0) close(prepared.input);
   if (prepared.null >= 0) close(prepared.null);
   if (child < 0) return Status::FromErrno(failed, action.command.front());
-  setpgid(child, child);  // whoever comes first
   return Verdict(Await(child, action.timeout, ending), action);
 }
 

@@ -16,6 +16,8 @@ struct MountFlags {
   std::string tls_certificate;    // kms-tls-certificate=FILE
   std::string tls_key;            // kms-tls-key=FILE
   std::string audit_log_size;     // audit-log-size=SIZE
+  std::string alert_commands;     // alert-commands=no|applied|stored
+  std::string root_key_grace;     // root-key-grace=SECONDS
   bool nonempty = false;
   bool debug = false;
 };

@@ -16,7 +16,9 @@
 
 #include "fs/cli/MountTable.h"
 #include "fs/cli/Process.h"
+#include "fs/cli/Remembered.h"
 #include "fs/cli/Report.h"
+#include "fs/cli/RootKeyWatch.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/Terminal.h"
 #include "fs/cli/Unmount.h"
@@ -69,16 +71,18 @@ class Keeper {
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  void Start(Kms& kms, FuseMount& mount, const std::string& mountpoint) {
+  // `watch` may be null.
+  void Start(Kms& kms, RootKeyWatch* watch, FuseMount& mount,
+             const std::string& mountpoint) {
     main_ = ::pthread_self();
-    thread_ = std::thread([this, &kms, &mount, mountpoint] {
+    thread_ = std::thread([this, &kms, watch, &mount, mountpoint] {
       while (!done_) {
         const timespec second{1, 0};
         if (::sigtimedwait(&signals_, nullptr, &second) > 0) {
           End(mount, mountpoint);
           return;
         }
-        Tick(kms);
+        Tick(kms, watch);
       }
     });
   }
@@ -91,9 +95,10 @@ class Keeper {
   }
 
  private:
-  void Tick(Kms& kms) {
+  void Tick(Kms& kms, RootKeyWatch* watch) {
     if (!HasMemory()) return;
     try {
+      if (watch != nullptr) watch->Tick();
       const Status status = kms.Tick();
       if (!status.ok() && status.message() != last_failure_)
         spdlog::error("{}", status.ToString());
@@ -163,9 +168,10 @@ class Listening {
 };
 
 Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
-  KF_ASSIGN_OR_RETURN(
-      OpenStore store,
-      OpenStore::Open(options.store, options.flags.root_key, AskPassphrase));
+  Remembered answer;
+  KF_ASSIGN_OR_RETURN(OpenStore store,
+                      OpenStore::Open(options.store, options.flags.root_key,
+                                      answer.Asking(AskPassphrase)));
   LogTo(options.foreground, options.flags.debug);
   store.kms().SetAuditLogLimit(options.audit_log_size);
   KF_ASSIGN_OR_RETURN(const MetadataKey metadata_key, store.OpenMetadataKey());
@@ -198,7 +204,8 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
   ready();
   spdlog::info("{} is mounted on {}", store.path(), options.mountpoint);
-  keeper.Start(store.kms(), *mount, options.mountpoint);
+  if (watch != nullptr) watch->Start();
+  keeper.Start(store.kms(), watch.get(), *mount, options.mountpoint);
   const Status status = mount->Run();
   keeper.Join();
   spdlog::info("{} is unmounted", options.mountpoint);

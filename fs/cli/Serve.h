@@ -4,6 +4,7 @@
 // and the clock of the KMS. Must not know: option syntax.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>

@@ -97,6 +97,11 @@ void FuseMount::Impl::Drop(ino_t ino) {
   (void)fuse_lowlevel_notify_inval_inode(session, inode->node, 0, 0);
 }
 
+void FuseMount::Impl::DropAll() {
+  for (const uint64_t node : inodes.Files())
+    (void)fuse_lowlevel_notify_inval_inode(session, node, 0, 0);
+}
+
 void FuseMount::Impl::Changed() {
   std::lock_guard lock(mutex_);
   changed_ = true;

@@ -34,6 +34,14 @@ InodeRef InodeTable::Known(ino_t ino) const {
   return it == by_ino_.end() ? nullptr : it->second;
 }
 
+std::vector<uint64_t> InodeTable::Files() const {
+  std::vector<uint64_t> files;
+  std::lock_guard lock(mutex_);
+  for (const auto& [node, inode] : by_node_)
+    if (S_ISREG(inode->type)) files.push_back(node);
+  return files;
+}
+
 InodeRef InodeTable::Add(InodeRef fresh, const InodeRef& parent,
                          const std::string& name) {
   InodeRef added, former;

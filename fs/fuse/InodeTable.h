@@ -12,6 +12,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "fs/backend/Anchor.h"
 #include "fs/vault/Vault.h"
@@ -46,6 +47,8 @@ class InodeTable {
   InodeRef Get(uint64_t node) const;
   // Known returns the inode of a backing object, or null.
   InodeRef Known(ino_t ino) const;
+  // Files are the nodes of all regular files.
+  std::vector<uint64_t> Files() const;
   // Add counts one lookup of `fresh`, or of the inode already known for the
   // same object, whose name becomes `parent`/`name`.
   InodeRef Add(InodeRef fresh, const InodeRef& parent, const std::string& name);

@@ -71,6 +71,7 @@ struct FuseMount::Impl final : PageCache {
   bool HasMemoryFor(Action&& action);
   void Detach(ino_t ino) override;
   void Drop(ino_t ino) override;
+  void DropAll() override;
   void WriteBack();
 
   std::atomic<bool> writing_back_{false};

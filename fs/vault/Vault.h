@@ -56,6 +56,8 @@ class PageCache {
   virtual void Detach(ino_t ino) = 0;
   // Drop hands back what was written and forgets the rest; may wait for writes.
   virtual void Drop(ino_t ino) = 0;
+  // DropAll does so with every file, also those that nobody has open.
+  virtual void DropAll() = 0;
 };
 
 class Vault {
@@ -167,7 +169,8 @@ class Vault {
 
   // Revoke re-examines every open handle. A file of which any handle lost its
   // right is dropped from `cache`, its other handles go stale, and its keys are
-  // wiped. Called from one thread.
+  // wiped. When the KMS forgot every key, the pages of closed files go too. Called
+  // from one thread.
   void Revoke(PageCache& cache);
   // FlushAll writes back what lags behind, and SettleAll what is left when nothing
   // will be written any more. They wait for the disk.
@@ -197,7 +200,8 @@ class Vault {
   dev_t device_ = 0;  // of the store's filesystem
   OpenFiles files_;
   std::function<void(std::shared_ptr<File>)> settle_later_;
-  std::mutex names_mutex_;  // held while bindings are read, changed and written
+  uint64_t times_wiped_ = 0;  // as Revoke saw it last
+  std::mutex names_mutex_;    // held while bindings are read, changed and written
 };
 
 // Closing closes a handle at its end, unless it is kept.

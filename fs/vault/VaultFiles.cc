@@ -223,6 +223,7 @@ bool Vault::LoseRights(const std::shared_ptr<File>& file) {
 }
 
 void Vault::Revoke(PageCache& cache) {
+  const uint64_t times_wiped = keys_.TimesWiped();
   std::vector<std::shared_ptr<File>> affected;
   // All are told before the first file's pages are dropped, which waits for writes.
   // One that is being revoked was left half-way for want of memory.
@@ -244,6 +245,7 @@ void Vault::Revoke(PageCache& cache) {
     file->Wipe();
     files_.EndRevoke(file);
   }
+  if (std::exchange(times_wiped_, times_wiped) != times_wiped) cache.DropAll();
 }
 
 void Vault::Settle(const std::shared_ptr<File>& file) noexcept {

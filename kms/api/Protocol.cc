@@ -74,9 +74,9 @@ std::string TargetHeader(std::string_view service, std::string_view operation) {
 Reply SuccessReply(const json& answer) { return {200, Dump(answer), {}}; }
 
 Reply ErrorReply(const Status& status) {
-  const bool ours = status.error() == Error::kInternal ||
-                    status.error() == Error::kSystem ||
-                    status.error() == Error::kCorrupt;
+  const bool ours =
+      status.error() == Error::kInternal || status.error() == Error::kSystem ||
+      status.error() == Error::kCorrupt || status.error() == Error::kUnavailable;
   return ErrorReply(ErrorName(status.error()), status.message(), ours ? 500 : 400);
 }
 

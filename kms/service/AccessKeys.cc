@@ -62,7 +62,8 @@ Answer CreateAccessKey(Invocation& call) {
   key.id = "AKIA" + ToBase32(RandomBytes(kIdBytes));
   key.created = call.now;
   const SecretBytes secret = SecretText(RandomSecret(kSecretBytes));
-  key.sealed_secret = SealAccessKey(call.secrets, key, secret);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  key.sealed_secret = SealAccessKey(*secrets, key, secret);
   // It crosses once, in this answer.
   Bytes text = RevealSecret(secret);
   json answer = {{"AccessKey",

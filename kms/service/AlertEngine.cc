@@ -45,6 +45,9 @@ constexpr std::string_view kBuiltIn = R"(rules:
   - name: RootKeyProviderChanged
     when: {event: ChangeRootKeyProvider, error: none, change: true}
     message: "{user} changed who seals the root key"
+  - name: RootKeyLost
+    when: {event: RootKeyUnavailable}
+    message: "{message}"
   - name: KeyDestroyed
     when: {event: DeleteKey, error: none, change: true}
     message: "{user} destroyed a key whose waiting period was over"

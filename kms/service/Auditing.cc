@@ -147,17 +147,19 @@ Answer GetStatus(Invocation& call) {
               {"Keys", states},
               {"Aliases", call.state->aliases.size()},
               {"Grants", call.state->GrantCount()},
+              {"RootKey", call.root_keys.Describe()},
               {"AuditRecords", call.audit.head().sequence}};
 }
 
 // Counts as a change only to have no commit beside it.
 Answer BackupKeyStore(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const std::string configuration, call.catalog.Configuration());
   KF_ASSIGN_OR_RETURN(const std::vector<Change> rows, call.catalog.Rows());
   const BackupDescription description{call.account.store_id, FormatUtc(call.now),
                                       call.state->sequence, configuration};
-  return json{{"Backup", ToBase64(SealBackup(call.secrets.backup, description, rows))},
+  return json{{"Backup", ToBase64(SealBackup(secrets->backup, description, rows))},
               {"KeyStoreSequence", call.state->sequence},
               {"Keys", call.state->keys.size()}};
 }

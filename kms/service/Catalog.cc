@@ -18,14 +18,14 @@ constexpr char kAuditKey[] = "audit-key";
 
 Bytes ToBytes(const Sha256Digest& digest) { return {digest.begin(), digest.end()}; }
 
-Bytes RowMac(const RootSecrets& secrets, Table table, const Row& row) {
+Bytes RowMac(const SecretBytes& rows_key, Table table, const Row& row) {
   ByteWriter out;
   out.Prefixed(std::string_view("keyfold row v1"));
   out.Prefixed(TableName(table));
   out.Prefixed(row.id);
   out.Integer(static_cast<uint64_t>(row.body.size()));
   out.Append(row.body);
-  return ToBytes(HmacSha256(secrets.rows, out.bytes()));
+  return ToBytes(HmacSha256(rows_key, out.bytes()));
 }
 
 // ManifestDigest covers every row but the manifest itself.
@@ -142,7 +142,7 @@ AuditSeal SealOf(const json& body) {
 
 }  // namespace
 
-std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
+std::vector<Change> Catalog::Authenticated(const SecretBytes& rows_key,
                                            const std::vector<Change>& changes,
                                            uint64_t sequence, RowMacs& macs) {
   std::vector<Change> out = changes;
@@ -151,13 +151,13 @@ std::vector<Change> Catalog::Authenticated(const RootSecrets& secrets,
     if (change.remove) {
       macs.erase(where);
     } else {
-      change.row.mac = RowMac(secrets, change.table, change.row);
+      change.row.mac = RowMac(rows_key, change.table, change.row);
       macs[where] = change.row.mac;
     }
   }
   Change manifest{Table::kSettings, {kManifest, {}, {}}, false};
   manifest.row.body = ManifestBody(sequence, macs);
-  manifest.row.mac = RowMac(secrets, Table::kSettings, manifest.row);
+  manifest.row.mac = RowMac(rows_key, Table::kSettings, manifest.row);
   out.push_back(std::move(manifest));
   return out;
 }
@@ -167,35 +167,35 @@ Status Catalog::Fill(KeyStore& store, const RootSecrets& secrets,
   transaction.PutSetting(kAccount, ToJson(account));
   transaction.PutSetting(kAuditHead, ToJson(AuditSeal{{0, std::string(64, '0')}, {}}));
   RowMacs macs;
-  return store.Commit(
-      Authenticated(secrets, transaction.changes(), transaction.next().sequence, macs));
+  return store.Commit(Authenticated(secrets.rows, transaction.changes(),
+                                    transaction.next().sequence, macs));
 }
 
 Result<std::unique_ptr<Catalog>> Catalog::Load(std::unique_ptr<KeyStore> store,
                                                const RootSecrets& secrets) {
   std::unique_ptr<Catalog> catalog(new Catalog(std::move(store), secrets));
   try {
-    KF_RETURN_IF_ERROR(catalog->LoadRows());
+    KF_RETURN_IF_ERROR(catalog->LoadRows(secrets));
   } catch (const std::exception&) {
     return Damaged("has rows that cannot be read");
   }
   return catalog;
 }
 
-Status Catalog::LoadRows() {
+Status Catalog::LoadRows(const RootSecrets& secrets) {
   State state;
   std::map<Table, std::vector<Row>> tables;
   for (Table table : kAllTables) {
     KF_ASSIGN_OR_RETURN(tables[table], store_->ReadAll(table));
     for (const Row& row : tables[table]) {
-      if (!ConstantTimeEqual(RowMac(secrets_, table, row), row.mac))
+      if (!ConstantTimeEqual(RowMac(rows_key_, table, row), row.mac))
         return Damaged("was altered at row \"" + row.id + "\" of " +
                        std::string(TableName(table)));
       if (row.id != kManifest || table != Table::kSettings)
         macs_[{table, row.id}] = row.mac;
     }
   }
-  KF_RETURN_IF_ERROR(ReadSettings(tables[Table::kSettings], state));
+  KF_RETURN_IF_ERROR(ReadSettings(secrets, tables[Table::kSettings], state));
   for (Table table : kAllTables)
     for (const Row& row : tables[table])
       KF_RETURN_IF_ERROR(AddRow(state, table, row, account_.id));
@@ -204,7 +204,8 @@ Status Catalog::LoadRows() {
   return OkStatus();
 }
 
-Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
+Status Catalog::ReadSettings(const RootSecrets& secrets, const std::vector<Row>& rows,
+                             State& state) {
   std::map<std::string, json> settings;
   for (const Row& row : rows) {
     KF_ASSIGN_OR_RETURN(settings[row.id], ParseBody(row));
@@ -240,11 +241,11 @@ Status Catalog::ReadSettings(const std::vector<Row>& rows, State& state) {
   }
   if (const auto released = settings.find(kReleasedRow); released != settings.end())
     state.released = HeadOf(released->second);
-  audit_key_ = CopySecret(secrets_.audit);
+  audit_key_ = CopySecret(secrets.audit);
   if (const auto it = settings.find(kAuditKey); it != settings.end()) {
     const auto sealed = FromBase64(it->second.at("sealed").get<std::string>());
     if (!sealed) return Damaged("has an unreadable audit key");
-    KF_ASSIGN_OR_RETURN(audit_key_, OpenAuditKey(secrets_, account_.store_id, *sealed));
+    KF_ASSIGN_OR_RETURN(audit_key_, OpenAuditKey(secrets, account_.store_id, *sealed));
   }
   state.iam_text = settings[kIam].at("document").get<std::string>();
   KF_ASSIGN_OR_RETURN(
@@ -261,7 +262,7 @@ Result<std::vector<Change>> Catalog::Rows() const {
   for (Table table : kAllTables) {
     KF_ASSIGN_OR_RETURN(std::vector<Row> read, store_->ReadAll(table));
     for (Row& row : read) {
-      if (!ConstantTimeEqual(RowMac(secrets_, table, row), row.mac))
+      if (!ConstantTimeEqual(RowMac(rows_key_, table, row), row.mac))
         return Damaged("was altered at row \"" + row.id + "\" of " +
                        std::string(TableName(table)));
       if (row.id == kManifest && table == Table::kSettings)
@@ -293,13 +294,13 @@ Status Catalog::CopyTo(
   copies.push_back(
       {Table::kSettings, {kAuditKey, json{{"sealed", ToBase64(sealed)}}.dump(), {}}});
   RowMacs macs;
-  return store.Commit(Authenticated(secrets, copies, state()->sequence, macs));
+  return store.Commit(Authenticated(secrets.rows, copies, state()->sequence, macs));
 }
 
 Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
   transaction.PutSetting(kAuditHead, ToJson(seal));
   RowMacs macs = macs_;
-  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(secrets_, transaction.changes(),
+  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(rows_key_, transaction.changes(),
                                                   transaction.next().sequence, macs)));
   macs_ = std::move(macs);
   auto next = std::make_shared<const State>(transaction.TakeNext());

@@ -69,6 +69,10 @@ class Catalog {
   // AuditKey authenticates the audit log: derived from the root key that the store was
   // made with, and kept sealed when that gave way to another.
   SecretBytes AuditKey() const { return CopySecret(audit_key_); }
+  // IsUnder tells whether `secrets` are those that the key store is authenticated by.
+  bool IsUnder(const RootSecrets& secrets) const {
+    return ConstantTimeEqual(rows_key_, secrets.rows);
+  }
   // CopyTo commits all rows to the empty `store` as `secrets` authenticate them, with
   // the same number of commits. `body_of` says what a row will be, null for one that is
   // left out; the audit key is added.
@@ -83,15 +87,16 @@ class Catalog {
   using RowMacs = std::map<std::pair<Table, std::string>, Bytes>;
 
   Catalog(std::unique_ptr<KeyStore> store, const RootSecrets& secrets)
-      : store_(std::move(store)), secrets_(secrets) {}
-  Status LoadRows();
-  Status ReadSettings(const std::vector<Row>& rows, State& state);
-  static std::vector<Change> Authenticated(const RootSecrets& secrets,
+      : store_(std::move(store)), rows_key_(CopySecret(secrets.rows)) {}
+  Status LoadRows(const RootSecrets& secrets);
+  Status ReadSettings(const RootSecrets& secrets, const std::vector<Row>& rows,
+                      State& state);
+  static std::vector<Change> Authenticated(const SecretBytes& rows_key,
                                            const std::vector<Change>& changes,
                                            uint64_t sequence, RowMacs& macs);
 
   const std::unique_ptr<KeyStore> store_;
-  const RootSecrets& secrets_;
+  const SecretBytes rows_key_;
   Account account_;
   SecretBytes audit_key_;
   RowMacs macs_;

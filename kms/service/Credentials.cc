@@ -12,6 +12,7 @@ constexpr size_t kMostRefusedTold = 4096;
 
 Result<Credential> Service::FindCredential(const std::string& access_key_id,
                                            const std::string& session_token) {
+  KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
   Credential out;
   std::string user;
   uid_t uid = 0;
@@ -20,16 +21,16 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
     const auto it = state->access_keys.find(access_key_id);
     if (it == state->access_keys.end() || !it->second.active)
       return UnrecognizedClient();
-    KF_ASSIGN_OR_RETURN(out.secret, OpenAccessKey(secrets_, it->second));
+    KF_ASSIGN_OR_RETURN(out.secret, OpenAccessKey(*secrets, it->second));
     user = it->second.user;
     uid = it->second.uid;
   } else {
     KF_ASSIGN_OR_RETURN(const Session session,
-                        OpenSession(secrets_, access_key_id, session_token));
+                        OpenSession(*secrets, access_key_id, session_token));
     if (session.expires <= clock_.Now())
       return Status(Error::kExpiredToken,
                     "The security token included in the request is expired");
-    out.secret = SessionSecret(secrets_, access_key_id);
+    out.secret = SessionSecret(*secrets, access_key_id);
     out.caller.role = session.role;
     out.caller.session_name = session.name;
     user = session.user;

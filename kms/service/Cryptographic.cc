@@ -65,7 +65,8 @@ Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
     return Status(Error::kIncorrectKey,
                   "The key ID in the request does not identify a CMK that can perform "
                   "this operation.");
-  return DecryptUnder(call.secrets, *key, blob, context);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  return DecryptUnder(*secrets, *key, blob, context);
 }
 
 Result<int64_t> DataKeySize(const Parameters& p) {
@@ -90,10 +91,11 @@ Answer MakeDataKey(Invocation& call, bool reveal) {
   KF_ASSIGN_OR_RETURN(const int64_t size, DataKeySize(call.parameters));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
                       ContextToSeal(call.parameters, "EncryptionContext"));
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_RETURN_IF_ERROR(call.DryRunDone());
   const SecretBytes key = RandomSecret(static_cast<size_t>(size));
   KF_ASSIGN_OR_RETURN(const Bytes blob,
-                      EncryptUnder(call.secrets, *call.key, context, key));
+                      EncryptUnder(*secrets, *call.key, context, key));
   json answer = {{"CiphertextBlob", ToBase64(blob)},
                  {"KeyId", KeyArn(call.account, call.key->id)}};
   if (reveal) answer["Plaintext"] = Reveal(key);
@@ -132,9 +134,10 @@ Answer Encrypt(Invocation& call) {
                       ContextToSeal(call.parameters, "EncryptionContext"));
   Bytes plain = call.parameters.Blob("Plaintext");
   const SecretBytes secret = SecretFrom(plain);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const Bytes blob,
-                      EncryptUnder(call.secrets, *call.key, context, secret));
+                      EncryptUnder(*secrets, *call.key, context, secret));
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"KeyId", KeyArn(call.account, call.key->id)},
               {"EncryptionAlgorithm", kSymmetricDefault}};
@@ -169,6 +172,7 @@ Answer ReEncrypt(Invocation& call) {
                       OpenForCaller(call, "SourceKeyId", "SourceEncryptionContext",
                                     "kms:ReEncryptFrom", from));
   KF_RETURN_IF_ERROR(call.DryRunDone());
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const Bytes blob,
                       EncryptUnder(call.secrets, *to, context, plain));
   return json{{"CiphertextBlob", ToBase64(blob)},

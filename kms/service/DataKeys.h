@@ -69,8 +69,8 @@ class DataKeys {
 
   // Authorize decides whether `caller` may use `key_id` and records the
   // decision as an fs.keyfold event. kAccessDenied: no right. kDisabled,
-  // kInvalidState, kNotFound: no key (ENOKEY). kSystem: the record could not
-  // be written, so the use is refused.
+  // kInvalidState, kNotFound, kUnavailable: no key (ENOKEY). kSystem: the record could
+  // not be written, so the use is refused.
   virtual Status Authorize(const Caller& caller, const std::string& key_id,
                            const EncryptionContext& context,
                            const FileEvent& event) = 0;
@@ -107,6 +107,11 @@ class DataKeys {
   // one that was never kept.
   virtual Result<Bytes> ReadNote(const std::string& name) = 0;
   virtual Status KeepNote(const std::string& name, ByteView value) = 0;
+
+  // TimesWiped is how often the KMS forgot every key, because what unseals its root key
+  // was gone: each time nothing that was decrypted may be kept. It grows before the
+  // generation does.
+  virtual uint64_t TimesWiped() const = 0;
 
   // Generation grows with every change of a policy, grant, key state or IAM.
   virtual uint64_t Generation() const = 0;

@@ -114,7 +114,8 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
 
 Status Service::Authorize(const Caller& caller, const std::string& key_id,
                           const EncryptionContext& context, const FileEvent& event) {
-  const FileUse use = DecideFileUse(caller, key_id, context, ActionsOf(event.use));
+  FileUse use = DecideFileUse(caller, key_id, context, ActionsOf(event.use));
+  if (use.outcome.ok()) use.outcome = root_keys_.Check();
   if (use.key && use.outcome.error() != Error::kAccessDenied) {
     activity_->NoteFile(key_id, clock_.Now());
     if (use.outcome.ok())
@@ -128,7 +129,8 @@ Status Service::Authorize(const Caller& caller, const std::string& key_id,
 
 Status Service::StillAllowed(const Caller& caller, const std::string& key_id,
                              const EncryptionContext& context, KeyUse use) {
-  return DecideFileUse(caller, key_id, context, ActionsOf(use)).outcome;
+  KF_RETURN_IF_ERROR(DecideFileUse(caller, key_id, context, ActionsOf(use)).outcome);
+  return root_keys_.CheckHeld();
 }
 
 Status Service::RecordFileEvent(const Caller& caller, const std::string& key_id,
@@ -170,9 +172,12 @@ Result<WrappedDataKey> Service::WrapDataKey(const Caller& caller, DataKey key,
                                             const EncryptionContext& context,
                                             const std::string& path) {
   const FileUse use = DecideFileUse(caller, key_id, context, {kGenerate});
-  Result<Bytes> blob = use.outcome.ok()
-                           ? EncryptUnder(secrets_, *use.key, context, key.bytes())
-                           : Result<Bytes>(use.outcome);
+  const auto wrap = [&]() -> Result<Bytes> {
+    KF_RETURN_IF_ERROR(use.outcome);
+    KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
+    return EncryptUnder(*secrets, *use.key, context, key.bytes());
+  };
+  Result<Bytes> blob = wrap();
   KF_RETURN_IF_ERROR(
       RecordKeyUse(caller, use, event, key_id, context, path, blob.status()));
   if (!blob.ok()) return blob.status();
@@ -194,9 +199,12 @@ Result<DataKey> Service::UnwrapDataKey(const Caller& caller, ByteView blob,
   if (!header)
     return Status(Error::kInvalidCiphertext, "The wrapped data key is not valid.");
   const FileUse use = DecideFileUse(caller, header->key_id, context, {kDecrypt});
-  Result<SecretBytes> plain = use.outcome.ok()
-                                  ? DecryptUnder(secrets_, *use.key, blob, context)
-                                  : Result<SecretBytes>(use.outcome);
+  const auto unwrap = [&]() -> Result<SecretBytes> {
+    KF_RETURN_IF_ERROR(use.outcome);
+    KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
+    return DecryptUnder(*secrets, *use.key, blob, context);
+  };
+  Result<SecretBytes> plain = unwrap();
   KF_RETURN_IF_ERROR(RecordKeyUse(caller, use, "Decrypt", header->key_id, context, path,
                                   plain.status()));
   if (!plain.ok()) return plain.status();

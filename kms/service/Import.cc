@@ -50,11 +50,11 @@ Status InvalidToken() {
 }
 
 // FindImport authenticates the token and finds its record.
-Result<ImportRecord> FindImport(const Invocation& call) {
+Result<ImportRecord> FindImport(const Invocation& call, const RootSecrets& secrets) {
   const Bytes token = call.parameters.Blob("ImportToken");
   if (token.size() != kTokenIdSize + kSha256Size) return InvalidToken();
   const ByteView id = ByteView(token).first(kTokenIdSize);
-  if (!ConstantTimeEqual(TokenMac(call.secrets, id, call.key->id),
+  if (!ConstantTimeEqual(TokenMac(secrets, id, call.key->id),
                          ByteView(token).last(kSha256Size)))
     return InvalidToken();
   const auto it = call.state->imports.find(ToHex(id));
@@ -67,10 +67,11 @@ Result<ImportRecord> FindImport(const Invocation& call) {
   return it->second;
 }
 
-Result<CmkMaterial> Unwrap(const Invocation& call, const ImportRecord& import) {
+Result<CmkMaterial> Unwrap(const Invocation& call, const RootSecrets& secrets,
+                           const ImportRecord& import) {
   const Algorithm* algorithm = FindAlgorithm(import.algorithm);
   if (algorithm == nullptr) return InvalidToken();
-  KF_ASSIGN_OR_RETURN(const RsaPrivateKey key, OpenImportKey(call.secrets, import));
+  KF_ASSIGN_OR_RETURN(const RsaPrivateKey key, OpenImportKey(secrets, import));
   const Bytes wrapped = call.parameters.Blob("EncryptedKeyMaterial");
   const size_t size = TraitsOf(call.key->spec).material_size;
   auto material = algorithm->aes_wrap ? key.UnwrapRsaAes(wrapped, algorithm->padding)
@@ -132,9 +133,10 @@ Answer GetParametersForImport(Invocation& call) {
                       call.parameters.String("WrappingAlgorithm"),
                       call.now + kValidity,
                       {}};
-  import.sealed_private_key = SealImportKey(call.secrets, import, *call.import_key);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  import.sealed_private_key = SealImportKey(*secrets, import, *call.import_key);
   Bytes token = id;
-  const Bytes mac = TokenMac(call.secrets, id, call.key->id);
+  const Bytes mac = TokenMac(*secrets, id, call.key->id);
   token.insert(token.end(), mac.begin(), mac.end());
   json answer = {{"KeyId", KeyArn(call.account, call.key->id)},
                  {"ImportToken", ToBase64(token)},
@@ -146,8 +148,9 @@ Answer GetParametersForImport(Invocation& call) {
 
 Answer ImportKeyMaterial(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const auto valid_to, Expiry(call));
-  KF_ASSIGN_OR_RETURN(const ImportRecord import, FindImport(call));
-  KF_ASSIGN_OR_RETURN(const CmkMaterial material, Unwrap(call, import));
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  KF_ASSIGN_OR_RETURN(const ImportRecord import, FindImport(call, *secrets));
+  KF_ASSIGN_OR_RETURN(const CmkMaterial material, Unwrap(call, *secrets, import));
   KeyRecord key = *call.key;
   const Bytes identity = MaterialIdentity(material);
   if (!key.material_identity.empty() &&
@@ -159,8 +162,7 @@ Answer ImportKeyMaterial(Invocation& call) {
   if (!key.HasMaterial(call.now)) key.enabled = true;
   key.material_identity = identity;
   key.valid_to = valid_to;
-  MaterialVersion version{1, call.now, SealMaterial(call.secrets, key, 1, material),
-                          ""};
+  MaterialVersion version{1, call.now, SealMaterial(*secrets, key, 1, material), ""};
   key.versions = {std::move(version)};
   call.Change().PutKey(std::move(key));
   call.Change().RemoveImport(import.id);

@@ -22,6 +22,7 @@
 #include "kms/service/LogKeeper.h"
 #include "kms/service/Material.h"
 #include "kms/service/Parameters.h"
+#include "kms/service/RootKeyring.h"
 #include "kms/service/State.h"
 
 namespace keyfold {
@@ -31,7 +32,7 @@ using KeyRef = std::shared_ptr<const KeyRecord>;
 struct Invocation {
   const Operation& operation;
   const Account& account;
-  const RootSecrets& secrets;
+  const RootKeyring& root_keys;
   AuditLog& audit;
   LogKeeper& log_keeper;
   const ActivityLog& activity;

@@ -34,10 +34,11 @@ Answer MakeKeyPair(Invocation& call, bool reveal) {
   KF_ASSIGN_OR_RETURN(const KeyPairKind kind, RequestedKind(spec));
   KF_ASSIGN_OR_RETURN(const EncryptionContext context,
                       ContextToSeal(call.parameters, "EncryptionContext"));
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const GeneratedKeyPair pair, GenerateKeyPair(kind));
   KF_ASSIGN_OR_RETURN(const Bytes blob,
-                      EncryptUnder(call.secrets, *call.key, context, pair.private_key));
+                      EncryptUnder(*secrets, *call.key, context, pair.private_key));
   json answer = {{"PrivateKeyCiphertextBlob", ToBase64(blob)},
                  {"PublicKey", ToBase64(pair.public_key)},
                  {"KeyId", KeyArn(call.account, call.key->id)},

@@ -8,18 +8,21 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxTags = 50;
+constexpr std::string_view kUnavailableState = "Unavailable";
 
-json Metadata(const Account& account, const KeyRecord& key, TimePoint now) {
-  const KeyState state = key.StateAt(now);
+json Metadata(const Invocation& call, const KeyRecord& key) {
+  const KeyState state = key.StateAt(call.now);
+  // As AWS says it of a key whose key store is not connected.
+  const bool away = state == KeyState::kEnabled && !call.root_keys.Check().ok();
   const KeySpecTraits& spec = TraitsOf(key.spec);
-  json out = {{"AWSAccountId", account.id},
+  json out = {{"AWSAccountId", call.account.id},
               {"KeyId", key.id},
-              {"Arn", KeyArn(account, key.id)},
+              {"Arn", KeyArn(call.account, key.id)},
               {"CreationDate", WireTime(key.created)},
-              {"Enabled", state == KeyState::kEnabled},
+              {"Enabled", state == KeyState::kEnabled && !away},
               {"Description", key.description},
               {"KeyUsage", UsageName(key.usage())},
-              {"KeyState", StateName(state)},
+              {"KeyState", away ? kUnavailableState : StateName(state)},
               {"Origin", OriginName(key.origin)},
               {"KeyManager", ManagerName(key.manager)},
               {"CustomerMasterKeySpec", spec.name},
@@ -29,7 +32,7 @@ json Metadata(const Account& account, const KeyRecord& key, TimePoint now) {
                {spec.algorithm}},
               {"MultiRegion", false}};
   if (key.deletion_date) out["DeletionDate"] = WireTime(*key.deletion_date);
-  if (key.origin == Origin::kExternal && key.HasMaterial(now)) {
+  if (key.origin == Origin::kExternal && key.HasMaterial(call.now)) {
     out["ExpirationModel"] =
         key.valid_to ? "KEY_MATERIAL_EXPIRES" : "KEY_MATERIAL_DOES_NOT_EXPIRE";
     if (key.valid_to) out["ValidTo"] = WireTime(*key.valid_to);
@@ -98,15 +101,13 @@ Status CheckCreation(const Parameters& p) {
 
 }  // namespace
 
-KeyRecord MakeKey(const RootSecrets& secrets, KeySpec spec, Origin origin,
-                  KeyManager manager, TimePoint now) {
+KeyRecord MakeKey(KeySpec spec, Origin origin, KeyManager manager, TimePoint now) {
   KeyRecord key;
   key.id = RandomUuid();
   key.created = now;
   key.origin = origin;
   key.spec = spec;
   key.manager = manager;
-  if (origin == Origin::kAwsKms) AddVersion(secrets, key, "", now);
   return key;
 }
 
@@ -116,20 +117,24 @@ Answer CreateKey(Invocation& call) {
   KF_RETURN_IF_ERROR(CheckCreation(p));
   KF_ASSIGN_OR_RETURN(const KeySpec spec, RequestedSpec(p));
   KF_ASSIGN_OR_RETURN(const Origin origin, RequestedOrigin(p));
-  KeyRecord key = MakeKey(call.secrets, spec, origin, KeyManager::kCustomer, call.now);
+  KeyRecord key = MakeKey(spec, origin, KeyManager::kCustomer, call.now);
+  if (origin == Origin::kAwsKms) {
+    KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+    AddVersion(*secrets, key, "", call.now);
+  }
   key.description = p.String("Description");
   KF_RETURN_IF_ERROR(AddTags(p.Structure("Tags"), key.tags));
   KF_RETURN_IF_ERROR(ApplyPolicy(
       call, key,
       p.String("Policy", DefaultPolicy(call.account.id, call.principal.arn))));
   call.resources.push_back(KeyArn(call.account, key.id));
-  json answer = {{"KeyMetadata", Metadata(call.account, key, call.now)}};
+  json answer = {{"KeyMetadata", Metadata(call, key)}};
   call.Change().PutKey(std::move(key));
   return answer;
 }
 
 Answer DescribeKey(Invocation& call) {
-  return json{{"KeyMetadata", Metadata(call.account, *call.key, call.now)}};
+  return json{{"KeyMetadata", Metadata(call, *call.key)}};
 }
 
 Answer ListKeys(Invocation& call) {

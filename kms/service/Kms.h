@@ -86,6 +86,18 @@ class Kms : public DataKeys {
   // Tick does what time brings: keys whose waiting period is over are destroyed,
   // expired material is deleted, due rotations happen, the audit log is synced.
   // Called every second, and by Open.
+  // WithholdRootKey is for when the device that unseals the root key is gone: until it
+  // is back nothing more is unsealed or sealed, and calls that need that are
+  // kUnavailable with `why`. What is open goes on. On record, as the next two are.
+  virtual void WithholdRootKey(const Status& why) = 0;
+  // WipeRootKey also forgets what was derived from the root key, but for what
+  // authenticates the audit log and the key store's rows, and ends the rights to what
+  // is open. Nothing happens unless the root key is withheld.
+  virtual void WipeRootKey() = 0;
+  // RestoreRootKey undoes both. kWrongCredential for another root key than the store
+  // was opened with; when it can't be recorded, nothing changes.
+  virtual Status RestoreRootKey(const RootKey& root) = 0;
+
   virtual Status Tick() = 0;
 };
 

@@ -99,7 +99,8 @@ Answer ListKeyRotations(Invocation& call) {
 
 Answer RotateKeyOnDemand(Invocation& call) {
   KeyRecord key = *call.key;
-  AddVersion(call.secrets, key, "ON_DEMAND", call.now);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  AddVersion(*secrets, key, "ON_DEMAND", call.now);
   call.Change().PutKey(std::move(key));
   return json{{"KeyId", KeyArn(call.account, call.key->id)}};
 }

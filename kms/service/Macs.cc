@@ -17,8 +17,9 @@ Result<Bytes> MacOf(const Invocation& call) {
                                                std::string(spec.name) + ".");
   if (key.versions.empty())
     return Status(Error::kInvalidState, "The key has no material.");
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const CmkMaterial material,
-                      OpenMaterial(call.secrets, key, key.versions.back()));
+                      OpenMaterial(*secrets, key, key.versions.back()));
   return Hmac(spec.hash, material.bytes(), call.parameters.Blob("Message"));
 }
 

@@ -22,8 +22,7 @@ Answer TagResource(Invocation& call);
 Answer UntagResource(Invocation& call);
 Answer ListResourceTags(Invocation& call);
 // MakeKey is a new key with a first version of random material, unless EXTERNAL.
-KeyRecord MakeKey(const RootSecrets& secrets, KeySpec spec, Origin origin,
-                  KeyManager manager, TimePoint now);
+KeyRecord MakeKey(KeySpec spec, Origin origin, KeyManager manager, TimePoint now);
 
 // Aliases.cc
 Answer CreateAlias(Invocation& call);

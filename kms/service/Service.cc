@@ -28,8 +28,9 @@ Caller ServiceCaller() {
 Status Kms::Create(KeyStore& store, const RootKey& root, const Account& account,
                    const Clock& clock) {
   const RootSecrets secrets(root);
-  KeyRecord key = MakeKey(secrets, KeySpec::kSymmetricDefault, Origin::kAwsKms,
-                          KeyManager::kAws, clock.Now());
+  KeyRecord key = MakeKey(KeySpec::kSymmetricDefault, Origin::kAwsKms, KeyManager::kAws,
+                          clock.Now());
+  AddVersion(secrets, key, "", clock.Now());
   key.description = "Default key that protects files when no other key is chosen";
   key.policy_text = ServiceKeyPolicy(account.id);
   Transaction transaction{State{}};
@@ -54,8 +55,8 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
                                                const std::string& audit_folder,
                                                const Clock& clock) {
   std::unique_ptr<Service> service(new Service(root, clock));
-  KF_ASSIGN_OR_RETURN(service->catalog_,
-                      Catalog::Load(std::move(store), service->secrets_));
+  KF_ASSIGN_OR_RETURN(const auto secrets, service->root_keys_.Use());
+  KF_ASSIGN_OR_RETURN(service->catalog_, Catalog::Load(std::move(store), *secrets));
   service->identity_.set_root_uid(service->account().root_uid);
   KF_ASSIGN_OR_RETURN(
       service->audit_,
@@ -73,7 +74,7 @@ Result<std::unique_ptr<Service>> Service::Open(std::unique_ptr<KeyStore> store,
       *service->audit_, service->account(), clock,
       [raw](std::string_view event) { return raw->OwnRecord("audit.keyfold", event); });
   KF_RETURN_IF_ERROR(service->CheckAgainstLog());
-  KF_RETURN_IF_ERROR(service->BeginDigests());
+  KF_RETURN_IF_ERROR(service->BeginDigests(*secrets));
   service->accepted_ = true;
   KF_RETURN_IF_ERROR(service->Tick());
   return service;
@@ -132,13 +133,13 @@ Status Service::CheckAgainstLog() {
 
 // A run that was killed left records that no digest signs; a store of old has no key to
 // sign with.
-Status Service::BeginDigests() {
+Status Service::BeginDigests(const RootSecrets& secrets) {
   std::lock_guard lock(write_mutex_);
   Transaction transaction(*catalog_->state());
   const bool fresh = !transaction.next().digest_key;
-  if (fresh) transaction.PutDigestKey(MakeDigestKey(secrets_, clock_.Now()));
+  if (fresh) transaction.PutDigestKey(MakeDigestKey(secrets, clock_.Now()));
   KF_RETURN_IF_ERROR(
-      log_keeper_->Begin(secrets_, *transaction.next().digest_key, last_digest_));
+      log_keeper_->Begin(secrets, *transaction.next().digest_key, last_digest_));
   if (!fresh && !log_keeper_->IsUnsigned()) return OkStatus();
   KF_RETURN_IF_ERROR(
       CommitSigned(OwnRecord("audit.keyfold", fresh ? "CreateDigestKey" : "SignDigest"),
@@ -252,9 +253,9 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                                        : Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,     account(), secrets_,  *audit_, *log_keeper_,
-                    *activity_, *catalog_, identity_, caller,  clock_.Now(),
-                    {},         {},        state,     nullptr, {},
+    Invocation call{*known,     account(), root_keys_, *audit_, *log_keeper_,
+                    *activity_, *catalog_, identity_,  caller,  clock_.Now(),
+                    {},         {},        state,      nullptr, {},
                     {},         {}};
     if (principal.ok()) {
       call.principal = *principal;
@@ -392,7 +393,9 @@ Status Service::CommitAppended(json record, Transaction transaction) {
 
 Status Service::TickKey(const KeyRecord& key, TimePoint now) {
   const bool expired = key.valid_to && !key.versions.empty() && *key.valid_to <= now;
-  const bool rotates = key.next_rotation && *key.next_rotation <= now &&
+  // Due until the root key is back.
+  const auto secrets = root_keys_.Use();
+  const bool rotates = secrets.ok() && key.next_rotation && *key.next_rotation <= now &&
                        key.StateAt(now) == KeyState::kEnabled;
   if (!key.DueForDestruction(now) && !expired && !rotates) return OkStatus();
   const char* event = nullptr;
@@ -408,7 +411,7 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
   } else {
     event = "RotateKey";
     KeyRecord rotated = key;
-    AddVersion(secrets_, rotated, "AUTOMATIC", now);
+    AddVersion(**secrets, rotated, "AUTOMATIC", now);
     rotated.next_rotation = now + std::chrono::days(*key.rotation_period_days);
     transaction.PutKey(std::move(rotated));
   }

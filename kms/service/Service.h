@@ -18,6 +18,7 @@
 #include "kms/service/Kms.h"
 #include "kms/service/LogKeeper.h"
 #include "kms/service/Recorder.h"
+#include "kms/service/RootKeyring.h"
 
 namespace keyfold {
 
@@ -51,6 +52,12 @@ class Service final : public Kms {
   // DataKeys; FileKeys.cc.
   Result<std::string> ResolveKey(const std::string& key) override;
   std::string KeyLabel(const std::string& key_id) override;
+  // RootKeys.cc.
+  void WithholdRootKey(const Status& why) override;
+  void WipeRootKey() override;
+  Status RestoreRootKey(const RootKey& root) override;
+  uint64_t TimesWiped() const override { return times_wiped_; }
+
   Status Authorize(const Caller& caller, const std::string& key_id,
                    const EncryptionContext& context, const FileEvent& event) override;
   Caller Pin(const Caller& caller) override { return identity_.Pin(caller); }
@@ -78,7 +85,7 @@ class Service final : public Kms {
  private:
   friend class KeyedCheck;  // StoreCheck.cc
 
-  Service(const RootKey& root, const Clock& clock) : secrets_(root), clock_(clock) {}
+  Service(const RootKey& root, const Clock& clock) : root_keys_(root), clock_(clock) {}
 
   // FileUse is the use of a key through the filesystem, half decided.
   struct FileUse {
@@ -117,7 +124,7 @@ class Service final : public Kms {
   // Advance makes the new state count for decisions.
   void Advance();
   // BeginDigests signs what an earlier run left unsigned.
-  Status BeginDigests();
+  Status BeginDigests(const RootSecrets& secrets);
   Status RotateIfDue();
   // CheckComplianceIfDue records what became compliant, and what no longer is.
   Status CheckComplianceIfDue();
@@ -135,7 +142,7 @@ class Service final : public Kms {
   void Notify();
   bool DependsOnTime();
 
-  const RootSecrets secrets_;
+  RootKeyring root_keys_;
   const Clock& clock_;
   Identity identity_;
   std::unique_ptr<Catalog> catalog_;
@@ -154,7 +161,7 @@ class Service final : public Kms {
   std::shared_ptr<const policy::AlertRules> used_rules_;
   uint64_t time_checked_ = 0;  // the state for which depends_on_time_ holds
   bool depends_on_time_ = false;
-  std::atomic<uint64_t> generation_{1};
+  std::atomic<uint64_t> generation_{1}, times_wiped_{0};
   std::mutex followers_mutex_;                 // guards followers_
   std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
   struct Refusals {

@@ -52,12 +52,13 @@ Answer AssumeRole(Invocation& call) {
     return AccessDenied(call.principal, "sts:AssumeRole", arn);
   session.access_key_id = "ASIA" + ToBase32(RandomBytes(kIdBytes));
   session.expires = call.now + std::chrono::seconds(seconds);
-  const SecretBytes secret = SessionSecret(call.secrets, session.access_key_id);
+  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
+  const SecretBytes secret = SessionSecret(*secrets, session.access_key_id);
   Bytes text = RevealSecret(secret);
   json answer = {{"Credentials",
                   {{"AccessKeyId", session.access_key_id},
                    {"SecretAccessKey", std::string(text.begin(), text.end())},
-                   {"SessionToken", SealSession(call.secrets, session)},
+                   {"SessionToken", SealSession(*secrets, session)},
                    {"Expiration", WireTime(session.expires)}}},
                  {"AssumedRoleUser",
                   {{"AssumedRoleId", session.access_key_id + ":" + session.name},

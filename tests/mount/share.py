@@ -213,6 +213,7 @@ def map():
 def link_and_read():
     os.link(path, args[0])
     with open(args[0], 'rb') as f: f.read()
+def open_only(): os.close(os.open(path, os.O_RDONLY))
 def list(): os.listdir(path)
 def stat(): os.stat(path)
 try:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from share import KEYFOLD, Failed, Share, new_share
+from share import KEYFOLD, Failed, Share, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -42,6 +42,43 @@ class Token:
 
     def put_back(self):
         (self.folder / 'away').rename(self.tokens)
+
+
+class Tpm:
+    """A software TPM that keeps its state in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder, self.path = folder, folder / 'sock'
+        self.tcti = f'swtpm:path={self.path}'
+        self.process = None
+
+    def start(self, state='one'):
+        (self.folder / state).mkdir(exist_ok=True)
+        self.process = subprocess.Popen(
+            ['swtpm', 'socket', '--tpm2', '--tpmstate', f'dir={self.folder / state}', '--server',
+             f'type=unixio,path={self.path}', '--ctrl', f'type=unixio,path={self.path}.ctrl',
+             '--flags', 'not-need-init,startup-clear'], stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            if self.path.exists() and os.path.exists(f'{self.path}.ctrl'):
+                return
+            time.sleep(0.05)
+        raise AssertionError('swtpm does not start')
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        for left in (self.path, self.folder / 'sock.ctrl'):
+            left.unlink(missing_ok=True)
+
+    take_away, put_back = stop, start
+
+
+@pytest.fixture
+def tpm(tmp_path):
+    made = Tpm(tmp_path)
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -97,12 +134,27 @@ def test_a_store_hangs_on_its_token(share, token):
     fails(USAGE, share, 'mount', share.store, share.mnt, '--root-key', 'passphrase', says='pkcs11')
     share.mount()
     assert read(share) == 'quarterly'
+    signers = share.folder / 'signers.pem'
+    signers.write_text(share.run(None, 'audit', 'public-key'))
+    backup = share.folder / 'a.keys'
+    share.run(None, 'kms', 'backup', backup)
     share.unmount()
-    share.run(None, 'kms', 'root-key', 'rotate', '--store', share.store)
+    share.run(None, 'kms', 'restore', backup, share.store)
+    told = share.run(None, 'kms', 'root-key', 'rotate', '--store', share.store)
+    assert f'{share.store}/keys.db.before-restore-1' in told
     share.mount()
     assert read(share) == 'quarterly'
     assert share.events(eventName='RotateRootKey') and share.events(eventName='RootKeyRotated')
     share.run('kfcfo', 'audit', 'verify')
+    # Digests are signed by another key from then on; a copy is verified with both.
+    signer = share.run(None, 'audit', 'public-key')
+    assert signer != signers.read_text()
+    share.unmount()
+    copy = ('audit', 'verify', '--copy', share.store / 'audit' / 'audit.log', '--public-key', signers)
+    with pytest.raises(Failed):
+        share.run(None, *copy)
+    signers.write_text(signers.read_text() + signer)
+    share.run(None, *copy)
 
 
 def test_init_makes_the_key_in_the_token(token, tmp_path):
@@ -123,48 +175,158 @@ def test_init_makes_the_key_in_the_token(token, tmp_path):
     assert 'alias/aws/fs' in share.run(None, 'kms', '--store', store, 'list-aliases')
 
 
-def test_a_store_hangs_on_its_tpm(share, tmp_path):
-    path = tmp_path / 'sock'
+def test_a_store_hangs_on_its_tpm(share, tpm, monkeypatch):
+    share.unmount()
+    change(share, f'tpm2:pcrs=sha256:7,tcti={tpm.tcti}')
+    # A store may not choose whom to trust as the TPM, whoever mounts it may.
+    mount = ('mount', share.store, share.mnt)
+    fails(USAGE, share, *mount, says='--root-key')
+    assert '--root-key' in share.run(None, 'kms', 'root-key', 'status', '--store', share.store)
+    named = ('--root-key', f'tpm2:tcti={tpm.tcti}')
+    share.mount(*named)
+    assert read(share) == 'quarterly'
+    share.unmount()
+    tpm.stop()
+    tpm.start('two')
+    fails(WRONG_CREDENTIAL, share, *mount, *named, says='another TPM')
+    tpm.stop()
+    fails(UNAVAILABLE, share, *mount, *named, says='No TPM answers')
+    tpm.start()
+    monkeypatch.setenv('KEYFOLD_TPM2_TCTI', tpm.tcti)
+    share.mount()
+    assert read(share) == 'quarterly'
+    share.unmount()
+    subprocess.run(['tpm2_pcrextend', '-T', tpm.tcti, '7:sha256=' + 'a' * 64], check=True)
+    fails(WRONG_CREDENTIAL, share, *mount, *named, says='PCR 7 ')
 
-    def start(state):
-        state.mkdir(exist_ok=True)
-        tpm = subprocess.Popen(
-            ['swtpm', 'socket', '--tpm2', '--tpmstate', f'dir={state}', '--server',
-             f'type=unixio,path={path}', '--ctrl', f'type=unixio,path={path}.ctrl', '--flags',
-             'not-need-init,startup-clear'], stderr=subprocess.DEVNULL)
-        for _ in range(100):
-            if path.exists() and os.path.exists(f'{path}.ctrl'):
-                return tpm
-            time.sleep(0.05)
-        raise AssertionError('swtpm does not start')
 
-    def stop(tpm):
-        tpm.terminate()
-        tpm.wait()
-        for left in (path, tmp_path / 'sock.ctrl'):
-            left.unlink(missing_ok=True)
-
-    tpm = start(tmp_path / 'one')
+HOLDER = r'''
+import errno, mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+print('open', flush=True)
+for line in sys.stdin:
     try:
-        share.unmount()
-        change(share, f'tpm2:pcrs=sha256:7,tcti=swtpm:path={path}')
-        share.mount()
-        assert read(share) == 'quarterly'
-        share.unmount()
-        stop(tpm)
-        tpm = start(tmp_path / 'two')
-        fails(WRONG_CREDENTIAL, share, 'mount', share.store, share.mnt, says='another TPM')
-        stop(tpm)
-        fails(UNAVAILABLE, share, 'mount', share.store, share.mnt, says='No TPM answers')
-        tpm = start(tmp_path / 'one')
-        share.mount()
-        assert read(share) == 'quarterly'
-        share.unmount()
-        subprocess.run(['tpm2_pcrextend', '-T', f'swtpm:path={path}', '7:sha256=' + 'a' * 64],
-                       check=True)
-        fails(WRONG_CREDENTIAL, share, 'mount', share.store, share.mnt, says='PCR 7 ')
-    finally:
-        stop(tpm)
+        if line == 'read\n':
+            os.pread(fd, 1, 0)
+        else:
+            os.pwrite(fd, line.strip().encode(), 0)
+        print('ok', flush=True)
+    except OSError as e:
+        print(errno.errorcode[e.errno], flush=True)
+'''
+
+
+class Holder:
+    """A program of kfcfo's that has a file open, and reads it or writes to it."""
+
+    def __init__(self, path):
+        self.program = subprocess.Popen(
+            [*as_user('kfcfo'), '/usr/bin/python3', '-c', HOLDER, path], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, cwd='/')
+        assert self.program.stdout.readline() == 'open\n'
+
+    def does(self, what):
+        """'ok' or the errno's name of 'read', or of writing anything else."""
+        print(what, file=self.program.stdin, flush=True)
+        return self.program.stdout.readline().strip()
+
+    def close(self):
+        self.program.stdin.close()
+        self.program.wait()
+
+
+def within(seconds, wanted, ask):
+    end = time.monotonic() + seconds
+    while (answer := ask()) != wanted:
+        assert time.monotonic() < end, f'{answer} instead of {wanted} after {seconds} s'
+        time.sleep(0.2)
+
+
+def cached(path):
+    """How many bytes of the file are in the kernel's cache."""
+    return int(subprocess.run([*as_user('kfcfo'), 'fincore', '-b', '-n', '-o', 'RES', path],
+                              stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
+GRACE = 10  # seconds
+
+
+def lose_and_recover(share, device, *named):
+    """The device goes while a file is open and comes back, twice: into the running daemon,
+    and into the next one."""
+    file, other = share.mnt / 'reports' / 'file', share.mnt / 'reports' / 'other'
+    share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write("x" * 9000)', other)
+    share.attempt('kfcfo', 'read', other)
+    assert cached(other) > 0
+    holder = Holder(file)
+    assert holder.does('before---') == 'ok'
+    encrypt = ('encrypt', '--key-id', 'alias/reports', '--plaintext', 'AAAA')
+    describe = ('describe-key', '--key-id', 'alias/reports')
+
+    device.take_away()
+    gone = time.monotonic()
+    within(15, 'ENOKEY', lambda: share.attempt('kfcfo', 'read', other))
+    # What is open goes on for its time; what needs no key goes on.
+    assert holder.does('read') == 'ok' and holder.does('during---') == 'ok'
+    assert share.attempt('kfcfo', 'create', share.mnt / 'reports' / 'new') == 'ENOKEY'
+    assert share.attempt('kfcfo', 'truncate', other) == 'ENOKEY'
+    assert share.attempt('kfcfo', 'list', share.mnt / 'reports') == 'ok'
+    assert share.attempt('kfcfo', 'stat', file) == 'ok'
+    assert share.attempt('kfaccounts', 'read', other) == 'EACCES'
+    assert share.refused('kfcfo', *encrypt) == 'KeyUnavailableException'
+    assert share.kms('kfcfo', *describe)['KeyMetadata']['KeyState'] == 'Unavailable'
+    assert 'still in memory' in share.run(None, 'status', share.mnt)
+    assert holder.does('read') == 'ok'
+    # Then it ends.
+    within(GRACE + 15, 'ENOKEY', lambda: holder.does('read'))
+    assert time.monotonic() - gone > GRACE
+    assert holder.does('after----') in ('ENOKEY', 'ESTALE')
+    assert 'wiped from memory' in share.run(None, 'status', share.mnt)
+    assert share.kms('kfcfo', *describe)['KeyMetadata']['KeyState'] == 'Unavailable'
+    share.kms('kfcfo', 'update-key-description', '--key-id', 'alias/reports', '--description', 'x')
+
+    device.put_back()
+    within(15, 'ok', lambda: share.attempt('kfcfo', 'open_only', other))
+    assert cached(other) == 0  # pages of files that nobody had open went too
+    assert read(share) == 'during---'
+    assert share.attempt('kfcfo', 'read', other) == 'ok'
+    share.kms('kfcfo', *encrypt)
+    assert share.kms('kfcfo', *describe)['KeyMetadata']['KeyState'] == 'Enabled'
+    assert 'Available' in share.run(None, 'status', share.mnt)
+    assert holder.does('read') == 'ENOKEY'  # it has to open the file again
+    holder.close()
+    for event in ('RootKeyUnavailable', 'WipeRootKey', 'RootKeyAvailable', 'RootKeyLost'):
+        assert len(share.events(eventName=event)) == 1, event
+    share.run('kfcfo', 'audit', 'verify')
+
+    # A store is unmounted without its device, and nothing that was written is lost.
+    holder = Holder(file)
+    device.take_away()
+    within(15, 'ENOKEY', lambda: share.attempt('kfcfo', 'read', other))
+    assert holder.does('without--') == 'ok'
+    holder.close()
+    share.unmount()
+    fails(UNAVAILABLE, share, 'mount', share.store, share.mnt, *named,
+          says='KeyUnavailableException')
+    device.put_back()
+    share.mount(*named)
+    assert read(share) == 'without--'
+    share.run('kfcfo', 'audit', 'verify')
+
+
+def test_losing_the_token_of_a_mounted_store(share, token):
+    share.unmount()
+    change(share, token.spec)
+    share.mount('-o', f'root-key-grace={GRACE}')
+    lose_and_recover(share, token)
+
+
+def test_losing_the_tpm_of_a_mounted_store(share, tpm):
+    share.unmount()
+    named = ('--root-key', f'tpm2:tcti={tpm.tcti}')
+    change(share, named[1])
+    share.mount('-o', f'root-key-grace={GRACE}', *named)
+    lose_and_recover(share, tpm, *named)
 
 
 def test_who_may_change_the_root_key(share):

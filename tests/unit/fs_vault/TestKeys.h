@@ -30,6 +30,7 @@ class TestKeys : public DataKeys {
   std::mutex record_mutex;                        // of checks, which use threads
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
+  uint64_t times_wiped = 0;
 
   Result<std::string> ResolveKey(const std::string& key) override {
     if (key == kKeyOne || key == kKeyTwo) return key;
@@ -78,6 +79,7 @@ class TestKeys : public DataKeys {
     notes[name] = Bytes(value.begin(), value.end());
     return OkStatus();
   }
+  uint64_t TimesWiped() const override { return times_wiped; }
   uint64_t Generation() const override { return generation; }
   void SetChangeListener(std::function<void()>) override {}
 

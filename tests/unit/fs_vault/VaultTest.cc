@@ -105,6 +105,7 @@ class VaultTest : public testing::Test, public PageCache {
   void Drop(ino_t) override {
     if (on_drop_) on_drop_();
   }
+  void DropAll() override { ++dropped_all_; }
 
   std::string base_;
   VaultOptions options_;
@@ -113,7 +114,7 @@ class VaultTest : public testing::Test, public PageCache {
   User user_;
   std::unique_ptr<Vault> vault_;
   std::shared_ptr<Folder> root_;
-  int detached_ = 0;
+  int detached_ = 0, dropped_all_ = 0;
   std::function<void()> on_drop_;
 };
 

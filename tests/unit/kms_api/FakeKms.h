@@ -44,6 +44,10 @@ class FakeKms : public Kms {
   std::atomic<int> refusals{0};
 
   Status Tick() override { return OkStatus(); }
+  void WithholdRootKey(const Status&) override {}
+  void WipeRootKey() override {}
+  Status RestoreRootKey(const RootKey&) override { return OkStatus(); }
+  uint64_t TimesWiped() const override { return 0; }
   void SetAlertSink(std::function<void(const Alert&)>) override {}
   void RecordUndelivered(const std::string&, const std::string&,
                          const Status&) override {}

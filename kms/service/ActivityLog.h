@@ -5,8 +5,10 @@
 #pragma once
 
 #include <mutex>
+#include <set>
+#include <string_view>
 
-#include "kms/service/Records.h"
+#include "kms/service/State.h"
 
 namespace keyfold {
 
@@ -21,6 +23,20 @@ class ActivityLog {
   void NoteGrant(const std::string& grant_id, TimePoint now) {
     std::lock_guard lock(mutex_);
     Note(known_.grants[grant_id], now);
+  }
+  // Forget drops what was noted of keys and grants that are not there any more.
+  void Forget(const State& state) {
+    std::set<std::string_view> grants;
+    for (const auto& [key_id, index] : state.grants)
+      for (const GrantRef& grant : index->all()) grants.insert(grant->grant.id);
+    std::lock_guard lock(mutex_);
+    const size_t gone =
+        std::erase_if(
+            known_.files,
+            [&](const auto& one) { return !state.keys.contains(one.first); }) +
+        std::erase_if(known_.grants,
+                      [&](const auto& one) { return !grants.contains(one.first); });
+    if (gone > 0) changed_ = true;
   }
   Activity known() const {
     std::lock_guard lock(mutex_);

@@ -151,6 +151,7 @@ Answer Decrypt(Invocation& call) {
       const SecretBytes plain,
       OpenForCaller(call, "KeyId", "EncryptionContext", call.Action(), key));
   KF_RETURN_IF_ERROR(call.DryRunDone());
+  call.used = {{"Decrypt", key->id}};
   return json{{"KeyId", KeyArn(call.account, key->id)},
               {"Plaintext", Reveal(plain)},
               {"EncryptionAlgorithm", kSymmetricDefault}};
@@ -173,8 +174,9 @@ Answer ReEncrypt(Invocation& call) {
                                     "kms:ReEncryptFrom", from));
   KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
-  KF_ASSIGN_OR_RETURN(const Bytes blob,
-                      EncryptUnder(call.secrets, *to, context, plain));
+  KF_RETURN_IF_ERROR(call.DryRunDone());
+  KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(*secrets, *to, context, plain));
+  call.used = {{"ReEncryptFrom", from->id}, {"ReEncryptTo", to->id}};
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"SourceKeyId", KeyArn(call.account, from->id)},
               {"KeyId", KeyArn(call.account, to->id)},

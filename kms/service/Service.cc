@@ -87,6 +87,7 @@ Service::~Service() {
   // unnoticed.
   std::lock_guard lock(write_mutex_);
   Transaction last(*catalog_->state());
+  activity_->Forget(last.next());
   if (activity_->TakeChanged()) last.PutActivity(activity_->known());
   (void)CommitSigned(OwnRecord("store.keyfold", "CloseStore"), std::move(last));
 }
@@ -202,6 +203,7 @@ Status Service::CheckComplianceIfDue() {
     return OkStatus();
   compliance_at_ = now;
   const auto state = catalog_->state();
+  activity_->Forget(*state);
   std::set<std::string> failing;
   std::vector<std::string> lines;
   for (const Finding& finding :
@@ -307,6 +309,8 @@ Result<json> Service::RunRead(const DispatchEntry& entry, Invocation& call) {
   KF_ASSIGN_OR_RETURN(json answer, Run(entry, call));
   if (call.key && call.operation.service == "kms")
     NoteGrants(call.principal, call.operation.name, call.key->id, *call.state);
+  for (const auto& [operation, key_id] : call.used)
+    NoteGrants(call.principal, operation, key_id, *call.state);
   if (!IsFollowing(call, answer))
     KF_RETURN_IF_ERROR(
         call.operation.read_only

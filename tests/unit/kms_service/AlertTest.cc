@@ -313,6 +313,60 @@ TEST_F(AlertTest, DigestsCloseEachRunAndHour) {
   clock_.Advance(hours(5));
   ASSERT_TRUE(kms_->Tick().ok());  // the look itself is signed
   clock_.Advance(hours(5));
+TEST_F(AlertTest, DecryptionCountsAsAGrantsUse) {
+  const std::string key = MakeKey();
+  const auto grant = [&](const char* operation) -> std::string {
+    return Must(kCfo, "CreateGrant",
+                {{"KeyId", key},
+                 {"GranteePrincipal", "user:uid:60004"},
+                 {"Operations", {operation}}})["GrantId"];
+  };
+  const std::string decrypt = grant("Decrypt"), from = grant("ReEncryptFrom"),
+                    to = grant("ReEncryptTo");
+  const json blob =
+      Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "YQ=="}})["CiphertextBlob"];
+  clock_.Advance(days(89));
+  Must(kNobody, "Decrypt", {{"CiphertextBlob", blob}});
+  Must(kNobody, "ReEncrypt", {{"CiphertextBlob", blob}, {"DestinationKeyId", key}});
+  clock_.Advance(days(89));
+  for (const std::string& one : {decrypt, from, to})
+    EXPECT_TRUE(Has(Compliance("grant-in-use", one),
+                    "COMPLIANT: made or used since 2026-03-31"))
+        << Compliance("grant-in-use", one);
+}
+
+TEST_F(AlertTest, WhatIsGoneIsForgotten) {
+  const auto noted = [this] {
+    kms_.reset();
+    std::string text;
+    {
+      auto store = OpenSqliteKeyStore(folder_ + "/keys.db");
+      const auto rows = (*store)->ReadAll(Table::kSettings);
+      for (const Row& row : *rows)
+        if (row.id == "activity") text = row.body;
+    }
+    EXPECT_TRUE(Open().ok());
+    return text;
+  };
+  const std::string key = MakeKey(), other = MakeKey();
+  const std::string grant = Must(kCfo, "CreateGrant",
+                                 {{"KeyId", key},
+                                  {"GranteePrincipal", "user:uid:60004"},
+                                  {"Operations", {"Encrypt"}}})["GrantId"];
+  Must(kNobody, "Encrypt", {{"KeyId", key}, {"Plaintext", "YQ=="}});
+  for (const std::string& one : {key, other})
+    ASSERT_TRUE(
+        kms_->Authorize(By(kCfo), one, {}, {"OpenFile", "/a", KeyUse::kRead}).ok());
+  std::string text = noted();
+  EXPECT_TRUE(Has(text, grant) && Has(text, key) && Has(text, other)) << text;
+  Must(kCfo, "RevokeGrant", {{"KeyId", key}, {"GrantId", grant}});
+  Must(kCfo, "ScheduleKeyDeletion", {{"KeyId", other}, {"PendingWindowInDays", 7}});
+  clock_.Advance(days(8));
+  ASSERT_TRUE(kms_->Tick().ok());
+  text = noted();
+  EXPECT_TRUE(!Has(text, grant) && Has(text, key) && !Has(text, other)) << text;
+}
+
   ASSERT_TRUE(kms_->Tick().ok());
   const json after = Must(kRootUid, "audit", "VerifyLog", json::object());
   EXPECT_EQ(after["Records"].get<int>(), before["Records"].get<int>() + 2);

@@ -52,6 +52,26 @@ Result<uint64_t> ParseLogSize(const std::string& text) {
   return size << shift;
 }
 
+Result<std::chrono::seconds> ParseGrace(const std::string& text) {
+  constexpr unsigned kMost = 86400;
+  unsigned seconds = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, seconds);
+  if (parsed.ec != std::errc() || parsed.ptr != end || seconds > kMost)
+    return Status(Error::kUsage,
+                  "--root-key-grace expects a number of seconds, 0 to 86400.");
+  return std::chrono::seconds(seconds);
+}
+
+Result<AlertDelivery::Commands> ParseAlertCommands(const std::string& text) {
+  if (text == "no") return AlertDelivery::Commands::kNone;
+  if (text == "applied") return AlertDelivery::Commands::kApplied;
+  if (text == "stored") return AlertDelivery::Commands::kStored;
+  return Status(Error::kUsage,
+                "--alert-commands expects no, applied or stored: of rules that were "
+                "applied since the store was mounted, or also of those found in it.");
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
@@ -59,12 +79,21 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
   for (const auto value :
        {&MountFlags::root_key, &MountFlags::kms_listen, &MountFlags::tls_certificate,
-        &MountFlags::tls_key, &MountFlags::audit_log_size})
+        &MountFlags::tls_key, &MountFlags::audit_log_size, &MountFlags::root_key_grace,
+        &MountFlags::alert_commands})
     if (!(words.named.*value).empty()) options.flags.*value = words.named.*value;
   KF_RETURN_IF_ERROR(CheckListening(options.flags));
   if (!options.flags.audit_log_size.empty()) {
     KF_ASSIGN_OR_RETURN(options.audit_log_size,
                         ParseLogSize(options.flags.audit_log_size));
+  }
+  if (!options.flags.root_key_grace.empty()) {
+    KF_ASSIGN_OR_RETURN(options.root_key_grace,
+                        ParseGrace(options.flags.root_key_grace));
+  }
+  if (!options.flags.alert_commands.empty()) {
+    KF_ASSIGN_OR_RETURN(options.alert_commands,
+                        ParseAlertCommands(options.flags.alert_commands));
   }
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
@@ -147,6 +176,17 @@ void AddMount(CLI::App& app, Run* run) {
       ->add_option("--audit-log-size", words->named.audit_log_size,
                    "At which size audit.log becomes an archive; 64M if not given")
       ->type_name("SIZE");
+  mount
+      ->add_option("--root-key-grace", words->named.root_key_grace,
+                   "How long open files can be used when the token or TPM of the root "
+                   "key is gone; 60 if not given")
+      ->type_name("SECONDS");
+  mount
+      ->add_option("--alert-commands", words->named.alert_commands,
+                   "Whether alerts run commands: no, applied (of rules applied since "
+                   "the store was mounted; the default), or stored (also of those "
+                   "found in the store: only if they are yours)")
+      ->type_name("WHICH");
   mount->footer(
       "Returns once the mount answers.\n"
       "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");

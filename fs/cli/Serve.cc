@@ -153,6 +153,18 @@ void Tell(AlertDelivery& delivery, const Alert& alert) {
   delivery.Deliver(alert);
 }
 
+// TellUnrun tells which commands of rules that the store brought will not run.
+void TellUnrun(const Kms& kms, AlertDelivery::Commands commands) {
+  if (commands == AlertDelivery::Commands::kStored) return;
+  for (const policy::AlertRule& rule : kms.AlertRules().rules)
+    for (const policy::AlertAction& action : rule.actions)
+      if (action.kind == policy::AlertAction::Kind::kCommand)
+        spdlog::warn(
+            "alert {} will not run {} as {}, as the rule was found in the store. If it "
+            "is yours, mount with -o alert-commands=stored, or apply the rules again.",
+            rule.name, action.command.front(), action.user);
+}
+
 // Listening is the time in which alerts are delivered.
 class Listening {
  public:
@@ -167,6 +179,26 @@ class Listening {
   Kms& kms_;
 };
 
+// WatchDevice is null for a root key that hangs on no device, of which no answer is
+// kept.
+Result<std::unique_ptr<RootKeyWatch>> WatchDevice(const ServeOptions& options,
+                                                  OpenStore& store,
+                                                  Remembered& answer) {
+  const json description = store.config().root_key;
+  const std::string spec = options.flags.root_key;
+  KF_ASSIGN_OR_RETURN(auto device, WatchRootKey(description, spec));
+  if (device == nullptr) {
+    answer.Forget();
+    return std::unique_ptr<RootKeyWatch>();
+  }
+  return std::make_unique<RootKeyWatch>(
+      std::move(device),
+      [description, spec, again = answer.Again()] {
+        return UnsealRootKey(description, spec, again);
+      },
+      store.kms(), Clock::System(), options.root_key_grace);
+}
+
 Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
   Remembered answer;
   KF_ASSIGN_OR_RETURN(OpenStore store,
@@ -180,7 +212,10 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
                                               metadata_key, store.kms()));
   KF_ASSIGN_OR_RETURN(const std::string folder, MakeRuntimeFolder());
   Keeper keeper;
+  KF_ASSIGN_OR_RETURN(const auto watch, WatchDevice(options, store, answer));
+  TellUnrun(store.kms(), options.alert_commands);
   AlertDelivery delivery(
+      options.alert_commands,
       [&store](const std::string& alert, const std::string& target, const Status& why) {
         spdlog::warn("alert {} did not reach {}: {}", alert, target, why.message());
         store.kms().RecordUndelivered(alert, target, why);

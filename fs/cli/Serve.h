@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fs/cli/MountFlags.h"
+#include "kms/api/AlertDelivery.h"
 
 namespace keyfold {
 
@@ -18,6 +19,9 @@ struct ServeOptions {
   std::string mountpoint;
   MountFlags flags;
   uint64_t audit_log_size = 64 << 20;  // bytes at which a new file begins
+  // How long what is open goes on when the token or TPM is gone.
+  std::chrono::seconds root_key_grace{60};
+  AlertDelivery::Commands alert_commands = AlertDelivery::Commands::kApplied;
   bool foreground = false;
 };
 

@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <new>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,13 +48,18 @@ std::chrono::seconds PauseAfter(unsigned attempt) {
 }  // namespace
 
 struct AlertDelivery::Impl {
-  explicit Impl(Undelivered the_undelivered)
-      : undelivered(std::move(the_undelivered)) {}
+  Impl(Commands the_commands, Undelivered the_undelivered)
+      : commands(the_commands), undelivered(std::move(the_undelivered)) {}
 
   void Work();
+  // Take waits for a job that is due; nothing at the end.
+  std::optional<Job> Take();
+  void Do(Job job);
+  bool MayRun(const AlertAction& action) const;
   Status Try(const Job& job) const;
   void TellDropped();
 
+  const Commands commands;
   const Undelivered undelivered;
   std::atomic<bool> ending{false};
   std::mutex mutex;  // guards what follows
@@ -62,11 +69,21 @@ struct AlertDelivery::Impl {
   std::vector<std::thread> threads;
 };
 
+bool AlertDelivery::Impl::MayRun(const AlertAction& action) const {
+  return commands == Commands::kStored ||
+         (commands == Commands::kApplied && !action.stored);
+}
+
 Status AlertDelivery::Impl::Try(const Job& job) const {
+  if (job.action.kind != AlertAction::Kind::kCommand)
+    return PostWebhook(job.action, job.alert, job.line, job.record, ending);
   // A command gets what a webhook gets, on its standard input.
-  if (job.action.kind == AlertAction::Kind::kCommand)
+  if (MayRun(job.action))
     return RunAlertCommand(job.action, job.alert, job.record, ending);
-  return PostWebhook(job.action, job.alert, job.line, job.record);
+  return {Error::kAccessDenied,
+          "The store is mounted without alert-commands=" +
+              std::string(job.action.stored ? "stored, and the rule was found in it."
+                                            : "applied.")};
 }
 
 void AlertDelivery::Impl::TellDropped() {
@@ -79,7 +96,7 @@ void AlertDelivery::Impl::TellDropped() {
   undelivered("", "queue",
               {Error::kLimitExceeded,
                std::to_string(count) + " deliveries were dropped, because more than " +
-                   std::to_string(kMostQueued) + " waited."});
+                   std::to_string(kMostQueued) + " waited, or memory was short."});
 }
 
 void AlertDelivery::Impl::Work() {
@@ -88,6 +105,19 @@ void AlertDelivery::Impl::Work() {
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
+  while (std::optional<Job> job = Take()) {
+    try {
+      Do(std::move(*job));
+      TellDropped();
+    } catch (const std::bad_alloc&) {
+      // Counting takes no memory; it is told when there is some.
+      std::lock_guard lock(mutex);
+      ++dropped;
+    }
+  }
+}
+
+std::optional<Job> AlertDelivery::Impl::Take() {
   std::unique_lock lock(mutex);
   while (!ending) {
     if (queue.empty()) {
@@ -95,29 +125,27 @@ void AlertDelivery::Impl::Work() {
       continue;
     }
     const Moment due = queue.begin()->first;
-    if (due > std::chrono::steady_clock::now()) {
-      changed.wait_until(lock, due);
-      continue;
-    }
-    Job job = std::move(queue.extract(queue.begin()).mapped());
-    lock.unlock();
-    const Status status = Try(job);
-    const bool again = !status.ok() && !ending &&
-                       job.action.kind == AlertAction::Kind::kWebhook &&
-                       job.attempt < job.action.attempts;
-    if (!status.ok() && !again) undelivered(job.alert, TargetOf(job.action), status);
-    TellDropped();
-    lock.lock();
-    if (again) {
-      const auto pause = PauseAfter(job.attempt++);
-      queue.emplace(std::chrono::steady_clock::now() + pause, std::move(job));
-      changed.notify_one();
-    }
+    if (due <= std::chrono::steady_clock::now())
+      return std::move(queue.extract(queue.begin()).mapped());
+    changed.wait_until(lock, due);
   }
+  return std::nullopt;
 }
 
-AlertDelivery::AlertDelivery(Undelivered undelivered)
-    : impl_(std::make_unique<Impl>(std::move(undelivered))) {
+void AlertDelivery::Impl::Do(Job job) {
+  const Status status = Try(job);
+  if (status.ok()) return;
+  const bool again = !ending && job.action.kind == AlertAction::Kind::kWebhook &&
+                     job.attempt < job.action.attempts;
+  if (!again) return undelivered(job.alert, TargetOf(job.action), status);
+  const auto pause = PauseAfter(job.attempt++);
+  std::lock_guard lock(mutex);
+  queue.emplace(std::chrono::steady_clock::now() + pause, std::move(job));
+  changed.notify_one();
+}
+
+AlertDelivery::AlertDelivery(Commands commands, Undelivered undelivered)
+    : impl_(std::make_unique<Impl>(commands, std::move(undelivered))) {
   for (size_t i = 0; i < kThreads; ++i)
     impl_->threads.emplace_back([this] { impl_->Work(); });
 }

@@ -20,8 +20,15 @@ class AlertDelivery {
   // http://y"), and why.
   using Undelivered = std::function<void(const std::string& alert,
                                          const std::string& target, const Status& why)>;
+  // Commands says which are run. A store of somebody else's may hold rules, by which
+  // the daemon would run their programs.
+  enum class Commands {
+    kNone,
+    kApplied,  // of rules that were applied since the store was opened
+    kStored,   // also of those that were found in it
+  };
   // `undelivered` is called on any thread, and must not call back.
-  explicit AlertDelivery(Undelivered undelivered);
+  AlertDelivery(Commands commands, Undelivered undelivered);
   // Gives what is under way a few seconds, then ends it; the rest is undelivered.
   ~AlertDelivery();
 

@@ -231,6 +231,8 @@ Status Catalog::ReadSettings(const RootSecrets& secrets, const std::vector<Row>&
     KF_ASSIGN_OR_RETURN(
         policy::AlertRules parsed,
         policy::ParseAlertRules(kept.text, "the rules of alerts", account_.id));
+    for (policy::AlertRule& rule : parsed.rules)
+      for (policy::AlertAction& action : rule.actions) action.stored = true;
     kept.rules = std::make_shared<const policy::AlertRules>(
         WithUser(std::move(parsed), kept.applied_by));
   }

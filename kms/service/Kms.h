@@ -71,6 +71,9 @@ class Kms : public DataKeys {
   // audit log in any case. From then on compliance is watched too. Call before the Kms
   // is shared.
   virtual void SetAlertSink(std::function<void(const Alert&)> sink) = 0;
+  // AlertRules are the account's own that are in force, with the users that their
+  // commands run as.
+  virtual policy::AlertRules AlertRules() const = 0;
   // RecordUndelivered tells the audit log of an alert that did not reach `target`.
   virtual void RecordUndelivered(const std::string& alert, const std::string& target,
                                  const Status& why) = 0;
@@ -83,9 +86,6 @@ class Kms : public DataKeys {
   // along. Call before the Kms is shared.
   virtual void SetConfiguration(std::function<Result<std::string>()> source) = 0;
 
-  // Tick does what time brings: keys whose waiting period is over are destroyed,
-  // expired material is deleted, due rotations happen, the audit log is synced.
-  // Called every second, and by Open.
   // WithholdRootKey is for when the device that unseals the root key is gone: until it
   // is back nothing more is unsealed or sealed, and calls that need that are
   // kUnavailable with `why`. What is open goes on. On record, as the next two are.
@@ -98,6 +98,9 @@ class Kms : public DataKeys {
   // was opened with; when it can't be recorded, nothing changes.
   virtual Status RestoreRootKey(const RootKey& root) = 0;
 
+  // Tick does what time brings: keys whose waiting period is over are destroyed,
+  // expired material is deleted, due rotations happen, the audit log is synced.
+  // Called every second, and by Open.
   virtual Status Tick() = 0;
 };
 

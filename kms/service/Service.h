@@ -41,6 +41,9 @@ class Service final : public Kms {
     recorder_->set_sink(std::move(sink));
     watches_compliance_ = true;
   }
+  policy::AlertRules AlertRules() const override {
+    return *catalog_->state()->alert_rules.rules;
+  }
   void RecordUndelivered(const std::string& alert, const std::string& target,
                          const Status& why) override;
   void SetAuditLogLimit(uint64_t bytes) override { log_keeper_->set_limit(bytes); }
@@ -49,15 +52,15 @@ class Service final : public Kms {
   }
   Status Tick() override;
 
-  // DataKeys; FileKeys.cc.
-  Result<std::string> ResolveKey(const std::string& key) override;
-  std::string KeyLabel(const std::string& key_id) override;
   // RootKeys.cc.
   void WithholdRootKey(const Status& why) override;
   void WipeRootKey() override;
   Status RestoreRootKey(const RootKey& root) override;
   uint64_t TimesWiped() const override { return times_wiped_; }
 
+  // DataKeys; FileKeys.cc.
+  Result<std::string> ResolveKey(const std::string& key) override;
+  std::string KeyLabel(const std::string& key_id) override;
   Status Authorize(const Caller& caller, const std::string& key_id,
                    const EncryptionContext& context, const FileEvent& event) override;
   Caller Pin(const Caller& caller) override { return identity_.Pin(caller); }

@@ -34,6 +34,8 @@ struct AlertAction {
   std::string url;                   // of a webhook
   std::chrono::seconds timeout{10};
   unsigned attempts = 5;  // of a webhook
+  // Found in the store, not applied since it was opened: by whom is anybody's guess.
+  bool stored = false;
 
   bool operator==(const AlertAction&) const = default;
 };

@@ -375,6 +375,40 @@ rules:
     assert has_ended(marker.read_text().strip())
 
 
+def test_commands_that_a_store_brings_are_not_run(share):
+    mark = share.folder / 'reports' / 'stored'
+    apply_rules(share, f"""
+rules:
+  - name: Marks
+    when: {{event: CreateKey, error: none}}
+    actions: [{{command: [/usr/bin/touch, "{mark}"], user: kfstranger}}]
+""")
+
+    def runs(*options):
+        share.unmount()
+        share.mount(*options)
+        before = len(share.events(eventName='DeliverAlert'))
+        share.kms('kfcfo', 'create-key')
+        for _ in range(60):
+            if mark.exists():
+                mark.unlink()
+                return True
+            if refused := share.events(eventName='DeliverAlert')[before:]:
+                assert 'alert-commands' in refused[0]['errorMessage']
+                return False
+            time.sleep(0.25)
+        raise AssertionError('neither run nor refused')
+
+    assert not runs()
+    assert runs('-o', 'alert-commands=stored')
+    assert not runs('-o', 'alert-commands=no')
+    with pytest.raises(Failed) as wrong:
+        share.run(None, 'mount', share.store, share.folder / 'mnt', '-o', 'alert-commands=yes')
+    assert 'no, applied or stored' in wrong.value.text
+    share.unmount()
+    share.mount()
+
+
 def test_only_root_has_programs_run_as_others(share):
     rules = """
 rules:

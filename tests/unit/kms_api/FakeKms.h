@@ -49,6 +49,7 @@ class FakeKms : public Kms {
   Status RestoreRootKey(const RootKey&) override { return OkStatus(); }
   uint64_t TimesWiped() const override { return 0; }
   void SetAlertSink(std::function<void(const Alert&)>) override {}
+  policy::AlertRules AlertRules() const override { return {}; }
   void RecordUndelivered(const std::string&, const std::string&,
                          const Status&) override {}
   void SetAuditLogLimit(uint64_t) override {}

@@ -194,6 +194,52 @@ TEST_F(AlertTest, WhoIsNotRootHasProgramsRunAsThemselvesOnly) {
   EXPECT_EQ(user, "uid:60003");
 }
 
+TEST_F(AlertTest, CommandsThatTheStoreBroughtAreMarked) {
+  Must(kRootUid, "audit", "ApplyAlertRules",
+       {{"Document",
+         "rules:\n  - name: Own\n    when: {event: CreateKey}\n    actions:\n"
+         "      - {command: [/bin/true]}\n"}});
+  const auto stored = [this] {
+    return kms_->AlertRules().rules.at(0).actions.at(0).stored;
+  };
+  EXPECT_FALSE(stored());
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_TRUE(stored());
+  std::vector<bool> told;
+  kms_->SetAlertSink([&](const Alert& alert) {
+    for (const auto& action : alert.actions) told.push_back(action.stored);
+  });
+  MakeKey();
+  EXPECT_EQ(told, std::vector<bool>{true});
+}
+
+TEST_F(AlertTest, TheAddressesOfWebhooksAreNotOnRecord) {
+  const json rules = {
+      {"Document",
+       "rules:\n  - name: Own\n    when: {event: CreateKey}\n    actions:\n"
+       "      - {webhook: \"https://alerts.example/geheim\"}\n"}};
+  Must(kRootUid, "audit", "ApplyAlertRules", rules);
+  Must(kRootUid, "audit", "TestAlertRules", rules);
+  EXPECT_EQ(Try(kNobody, "ApplyAlertRules", rules, "audit"), "AccessDeniedException");
+  EXPECT_EQ(Try(kRootUid, "ApplyAlertRules",
+                {{"Document", "rules: geheim"}, {"Unknown", 1}}, "audit"),
+            "ValidationException");
+  const json found = Must(kRootUid, "audit", "LookupEvents", json::object());
+  EXPECT_FALSE(Has(found.dump(), "geheim"));
+  size_t seen = 0;
+  for (const json& event : found["Events"])
+    if (event["eventName"] == "ApplyAlertRules" && !event.contains("errorCode"))
+      seen += event["requestParameters"]["document"]["sha256"].is_string();
+  EXPECT_EQ(seen, 1u);
+}
+
+TEST_F(AlertTest, WantOfMemoryInAnAlertUndoesNothing) {
+  kms_->SetAlertSink([](const Alert&) { throw std::bad_alloc(); });
+  const std::string key = MakeKey();
+  EXPECT_EQ(Try(kCfo, "DisableKey", {{"KeyId", key}}), "ok");
+  EXPECT_EQ(State(key), "Disabled");
+}
+
 TEST_F(AlertTest, AnAlertThatWasNotDeliveredIsOnRecord) {
   Must(kRootUid, "audit", "ApplyAlertRules",
        {{"Document", "rules:\n  - {name: Any, when: {error: any}}\n"}});
@@ -267,52 +313,6 @@ TEST_F(AlertTest, AGrantThatNobodyUsesIsFound) {
       Has(Compliance("grant-in-use", grant), "NON_COMPLIANT: nobody used it since"));
 }
 
-TEST_F(AlertTest, AChangeOfComplianceIsToldOnce) {
-  const std::string key = MakeKey();
-  ASSERT_TRUE(Reopen().ok());
-  Listen();
-  ASSERT_TRUE(kms_->Tick().ok());
-  ASSERT_EQ(told_.size(), 1u);
-  EXPECT_TRUE(Has(told_[0], "ComplianceChanged: 1 changed: key-rotation-enabled"))
-      << told_[0];
-  ASSERT_TRUE(Reopen().ok());
-  Listen();
-  ASSERT_TRUE(kms_->Tick().ok());
-  EXPECT_EQ(told_.size(), 1u);
-  Must(kCfo, "EnableKeyRotation", {{"KeyId", key}});
-  ASSERT_TRUE(Reopen().ok());
-  Listen();
-  ASSERT_TRUE(kms_->Tick().ok());
-  ASSERT_EQ(told_.size(), 2u);
-  EXPECT_TRUE(Has(told_[1], "is COMPLIANT: it rotates")) << told_[1];
-}
-
-TEST_F(AlertTest, DigestsCloseEachRunAndHour) {
-  const auto signed_records = [&] {
-    const json found = Must(kRootUid, "audit", "LookupEvents", json::object());
-    std::string names;
-    for (const json& event : found["Events"])
-      if (event.contains("additionalEventData") &&
-          event["additionalEventData"].contains("digest"))
-        names += event["eventName"].get<std::string>() + ";";
-    return names;
-  };
-  EXPECT_EQ(signed_records(), "");
-  ASSERT_TRUE(kms_->Tick().ok());
-  EXPECT_EQ(signed_records(), "");
-  clock_.Advance(hours(1));
-  ASSERT_TRUE(kms_->Tick().ok());
-  EXPECT_EQ(signed_records(), "SignDigest;");
-  ASSERT_TRUE(Reopen().ok());
-  EXPECT_EQ(signed_records(), "SignDigest;CloseStore;");
-  // An idle store's log does not grow.
-  ASSERT_TRUE(kms_->Tick().ok());
-  clock_.Advance(hours(1));
-  ASSERT_TRUE(kms_->Tick().ok());
-  const json before = Must(kRootUid, "audit", "VerifyLog", json::object());
-  clock_.Advance(hours(5));
-  ASSERT_TRUE(kms_->Tick().ok());  // the look itself is signed
-  clock_.Advance(hours(5));
 TEST_F(AlertTest, DecryptionCountsAsAGrantsUse) {
   const std::string key = MakeKey();
   const auto grant = [&](const char* operation) -> std::string {
@@ -367,6 +367,52 @@ TEST_F(AlertTest, WhatIsGoneIsForgotten) {
   EXPECT_TRUE(!Has(text, grant) && Has(text, key) && !Has(text, other)) << text;
 }
 
+TEST_F(AlertTest, AChangeOfComplianceIsToldOnce) {
+  const std::string key = MakeKey();
+  ASSERT_TRUE(Reopen().ok());
+  Listen();
+  ASSERT_TRUE(kms_->Tick().ok());
+  ASSERT_EQ(told_.size(), 1u);
+  EXPECT_TRUE(Has(told_[0], "ComplianceChanged: 1 changed: key-rotation-enabled"))
+      << told_[0];
+  ASSERT_TRUE(Reopen().ok());
+  Listen();
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(told_.size(), 1u);
+  Must(kCfo, "EnableKeyRotation", {{"KeyId", key}});
+  ASSERT_TRUE(Reopen().ok());
+  Listen();
+  ASSERT_TRUE(kms_->Tick().ok());
+  ASSERT_EQ(told_.size(), 2u);
+  EXPECT_TRUE(Has(told_[1], "is COMPLIANT: it rotates")) << told_[1];
+}
+
+TEST_F(AlertTest, DigestsCloseEachRunAndHour) {
+  const auto signed_records = [&] {
+    const json found = Must(kRootUid, "audit", "LookupEvents", json::object());
+    std::string names;
+    for (const json& event : found["Events"])
+      if (event.contains("additionalEventData") &&
+          event["additionalEventData"].contains("digest"))
+        names += event["eventName"].get<std::string>() + ";";
+    return names;
+  };
+  EXPECT_EQ(signed_records(), "");
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(signed_records(), "");
+  clock_.Advance(hours(1));
+  ASSERT_TRUE(kms_->Tick().ok());
+  EXPECT_EQ(signed_records(), "SignDigest;");
+  ASSERT_TRUE(Reopen().ok());
+  EXPECT_EQ(signed_records(), "SignDigest;CloseStore;");
+  // An idle store's log does not grow.
+  ASSERT_TRUE(kms_->Tick().ok());
+  clock_.Advance(hours(1));
+  ASSERT_TRUE(kms_->Tick().ok());
+  const json before = Must(kRootUid, "audit", "VerifyLog", json::object());
+  clock_.Advance(hours(5));
+  ASSERT_TRUE(kms_->Tick().ok());  // the look itself is signed
+  clock_.Advance(hours(5));
   ASSERT_TRUE(kms_->Tick().ok());
   const json after = Must(kRootUid, "audit", "VerifyLog", json::object());
   EXPECT_EQ(after["Records"].get<int>(), before["Records"].get<int>() + 2);

@@ -49,7 +49,7 @@ struct RootKeyWatch::Impl {
   bool stopping = false, ended = false;
   std::optional<TimePoint> asked;  // and not answered yet
   std::optional<TimePoint> gone;   // since when
-  bool missed = false;             // it was not there when it was last asked
+  std::optional<Status> missed;    // why it was not there when it was last asked
   bool wiped = false;
   // A device that was refused is not tried again until it was away: tokens count
   // wrong PINs.
@@ -65,8 +65,10 @@ bool RootKeyWatch::Impl::IsOver(TimePoint since, std::chrono::seconds time) cons
 
 void RootKeyWatch::Impl::Missing(const Status& why) {
   const bool another = std::exchange(refused, std::nullopt).has_value();
-  const bool twice = std::exchange(missed, true);
-  if (gone ? another : twice) Gone(why);
+  const bool twice = missed.has_value();
+  // What was seen first says it best.
+  if (!twice) missed = why;
+  if (gone ? another : twice) Gone(*missed);
 }
 
 void RootKeyWatch::Impl::Gone(const Status& why) {
@@ -110,7 +112,7 @@ Status RootKeyWatch::Impl::Probe() {
       Missing(there);
       return there;
     }
-    missed = false;
+    missed.reset();
     if (refused) {
       asked.reset();
       return *refused;

@@ -172,7 +172,6 @@ Answer ReEncrypt(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const SecretBytes plain,
                       OpenForCaller(call, "SourceKeyId", "SourceEncryptionContext",
                                     "kms:ReEncryptFrom", from));
-  KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_RETURN_IF_ERROR(call.DryRunDone());
   KF_ASSIGN_OR_RETURN(const Bytes blob, EncryptUnder(*secrets, *to, context, plain));

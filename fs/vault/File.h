@@ -228,9 +228,8 @@ class File {
     HeaderSlot newest;
     SecretBytes header_key;
     std::array<bool, kHeaderSlots> slots{};
-    bool may_lack = false;
-    bool closing =
-        false;  // its checkpoint is  // the end may be missing for want of a sync
+    bool may_lack = false;  // the end may be missing for want of a sync
+    bool closing = false;   // its checkpoint is: all may be counted on
     uint64_t LeastLength() const {
       return may_lack ? newest.synced_length : newest.length;
     }

@@ -27,8 +27,9 @@ class KeyedCheck final : public StoreCheck {
         service_.DecideFileUse(caller_, header->key_id, context, {});
     if (!use.outcome.ok()) return use.outcome;
     KF_RETURN_IF_ERROR(RecordFirstUse(use, header->key_id));
+    KF_ASSIGN_OR_RETURN(const auto secrets, service_.root_keys_.Use());
     KF_ASSIGN_OR_RETURN(SecretBytes plain,
-                        DecryptUnder(service_.secrets_, *use.key, blob, context));
+                        DecryptUnder(*secrets, *use.key, blob, context));
     if (plain.size() != kKeySize)
       return Status(Error::kInvalidCiphertext,
                     "The wrapped data key has another size.");

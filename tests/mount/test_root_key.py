@@ -94,7 +94,11 @@ def share():
         made.run('kfcfo', 'folder', 'set-key', made.mnt / 'reports', 'alias/reports')
         made.python('kfcfo', 'import sys; open(sys.argv[1], "w").write("quarterly")',
                     made.mnt / 'reports' / 'file')
-        yield made
+        try:
+            yield made
+        finally:
+            while Holder.programs:
+                Holder.programs.pop().kill()
 
 
 def read(share):
@@ -219,10 +223,13 @@ for line in sys.stdin:
 class Holder:
     """A program of kfcfo's that has a file open, and reads it or writes to it."""
 
+    programs = []  # that the next test must not meet
+
     def __init__(self, path):
         self.program = subprocess.Popen(
             [*as_user('kfcfo'), '/usr/bin/python3', '-c', HOLDER, path], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, cwd='/')
+        self.programs.append(self.program)
         assert self.program.stdout.readline() == 'open\n'
 
     def does(self, what):

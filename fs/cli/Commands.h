@@ -27,6 +27,7 @@ void AddRootKey(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run*
 void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);
+void AddFsck(CLI::App& app, Run* run);
 
 // Options that several groups share.
 void AddTargetOptions(CLI::App* app, TargetOptions* target);

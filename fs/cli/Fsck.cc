@@ -114,8 +114,8 @@ class Run {
     if (!key.ok()) return key.status();
     KF_ASSIGN_OR_RETURN(
         const auto check,
-        BeginStoreCheck(
-            store_.kms(), WhoeverRunsThis(),
+        store_.kms().BeginCheck(
+            WhoeverRunsThis(),
             {{"repair", options_.repair ? "true" : "false"},
              {"contents", options_.quick ? "false" : "true"},
              {"resumed", before_.reached.through.empty() ? "false" : "true"}}));

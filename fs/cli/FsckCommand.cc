@@ -1,7 +1,6 @@
-#include "fs/cli/FsckCommand.h"
-
 #include <memory>
 
+#include "fs/cli/Commands.h"
 #include "fs/cli/Fsck.h"
 
 namespace keyfold {

@@ -6,7 +6,6 @@
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
-#include "fs/cli/FsckCommand.h"
 #include "fs/cli/Version.h"
 #include "kms/base/Spelling.h"
 

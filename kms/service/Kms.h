@@ -13,6 +13,7 @@
 #include "kms/base/Clock.h"
 #include "kms/service/Alert.h"
 #include "kms/service/DataKeys.h"
+#include "kms/service/StoreCheck.h"
 #include "kms/store/KeyStore.h"
 
 namespace keyfold {
@@ -85,6 +86,12 @@ class Kms : public DataKeys {
   // SetConfiguration tells where to read the text of keyfold.json, which backups take
   // along. Call before the Kms is shared.
   virtual void SetConfiguration(std::function<Result<std::string>()> source) = 0;
+
+  // BeginCheck is for who has the store's root key: it asks no policy. The check and
+  // `details` of it are recorded as CheckStore by `caller`; kSystem when they cannot
+  // be. The Kms must outlive it.
+  virtual Result<std::unique_ptr<StoreCheck>> BeginCheck(
+      const Caller& caller, const StoreCheck::Details& details) = 0;
 
   // WithholdRootKey is for when the device that unseals the root key is gone: until it
   // is back nothing more is unsealed or sealed, and calls that need that are

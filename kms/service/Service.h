@@ -47,6 +47,8 @@ class Service final : public Kms {
   void RecordUndelivered(const std::string& alert, const std::string& target,
                          const Status& why) override;
   void SetAuditLogLimit(uint64_t bytes) override { log_keeper_->set_limit(bytes); }
+  Result<std::unique_ptr<StoreCheck>> BeginCheck(
+      const Caller& caller, const StoreCheck::Details& details) override;
   void SetConfiguration(std::function<Result<std::string>()> source) override {
     catalog_->set_configuration(std::move(source));
   }

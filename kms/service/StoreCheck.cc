@@ -1,6 +1,5 @@
 #include "kms/service/StoreCheck.h"
 
-#include <cstdlib>
 #include <set>
 
 #include "kms/service/Service.h"
@@ -87,11 +86,9 @@ class KeyedCheck final : public StoreCheck {
   std::set<std::string> used_;
 };
 
-Result<std::unique_ptr<StoreCheck>> BeginStoreCheck(
-    Kms& kms, const Caller& caller, const StoreCheck::Details& details) {
-  auto* service = dynamic_cast<Service*>(&kms);
-  if (service == nullptr) std::abort();
-  auto check = std::make_unique<KeyedCheck>(*service, caller);
+Result<std::unique_ptr<StoreCheck>> Service::BeginCheck(
+    const Caller& caller, const StoreCheck::Details& details) {
+  auto check = std::make_unique<KeyedCheck>(*this, caller);
   KF_RETURN_IF_ERROR(check->Record("CheckStore", "", details, OkStatus()));
   return std::unique_ptr<StoreCheck>(std::move(check));
 }

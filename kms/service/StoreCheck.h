@@ -12,8 +12,6 @@
 
 namespace keyfold {
 
-class Kms;
-
 // StoreCheck is a check of a whole store under way. It opens files' data keys whoever
 // may use them, so only verdicts may leave who holds it, never contents.
 class StoreCheck {
@@ -34,11 +32,5 @@ class StoreCheck {
   // it was written.
   virtual Status VerifyRecords() = 0;
 };
-
-// BeginStoreCheck is for who has the store's root key: it asks no policy. The check and
-// `details` of it are recorded as CheckStore by `caller`; kSystem when they cannot be.
-// `kms`, which Kms::Open made, must outlive it.
-Result<std::unique_ptr<StoreCheck>> BeginStoreCheck(Kms& kms, const Caller& caller,
-                                                    const StoreCheck::Details& details);
 
 }  // namespace keyfold

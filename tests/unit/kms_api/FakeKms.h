@@ -53,6 +53,10 @@ class FakeKms : public Kms {
   void RecordUndelivered(const std::string&, const std::string&,
                          const Status&) override {}
   void SetAuditLogLimit(uint64_t) override {}
+  Result<std::unique_ptr<StoreCheck>> BeginCheck(const Caller&,
+                                                 const StoreCheck::Details&) override {
+    return Status(Error::kInternal, "not here");
+  }
   void SetConfiguration(std::function<Result<std::string>()>) override {}
   Caller Pin(const Caller& caller) override { return caller; }
 

@@ -80,10 +80,10 @@ Caller WhoeverRunsThis() {
   return caller;
 }
 
-// Run is one check of an open store.
-class Run {
+// Checking is one check of an open store.
+class Checking {
  public:
-  Run(const FsckOptions& options, OpenStore& store, const FsckState& before)
+  Checking(const FsckOptions& options, OpenStore& store, const FsckState& before)
       : options_(options),
         store_(store),
         before_(before),
@@ -268,7 +268,7 @@ int Fsck(const FsckOptions& options) {
              !cleared.ok()) {
     return Failed(cleared);
   }
-  return Run(options, *store, before).Do();
+  return Checking(options, *store, before).Do();
 }
 
 }  // namespace keyfold

@@ -159,7 +159,16 @@ class File {
   bool TakeSeals(uint64_t count);
   bool IsCurrent(const Seal& seal) const;
   std::optional<size_t> OpenBlock(const BlockEntry& entry, BlockNo block,
-                                  ByteView cipher, MutableBytes plain);
+                                  ByteView cipher, MutableBytes plain,
+                                  bool replaced_holes);
+  struct Sealed {
+    size_t seal;
+    uint64_t length;
+  };
+  std::optional<Sealed> TryLengths(const BlockEntry& entry, BlockNo block,
+                                   ByteView cipher, uint64_t least);
+  std::optional<size_t> FindSeal(const BlockEntry& entry, BlockNo block,
+                                 ByteView cipher, uint64_t bytes);
   void SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
                  MutableBytes cipher, Seal* seal);
   Status ReadBlock(BlockNo block, MutableBytes plain);

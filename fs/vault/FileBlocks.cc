@@ -72,15 +72,16 @@ bool File::IsCurrent(const Seal& seal) const {
   return !seal.IsAbsent() && *seal.epoch <= header_.key_epoch + 1;
 }
 
-// OpenBlock returns which seal of the entry opened the block.
+// OpenBlock returns which seal of the entry opened the block. Zeros that were replaced
+// come back only if asked for, where a write may not have ended: a hole's seal opens
+// whatever the data is.
 std::optional<size_t> File::OpenBlock(const BlockEntry& entry, BlockNo block,
-                                      ByteView cipher, MutableBytes plain) {
+                                      ByteView cipher, MutableBytes plain,
+                                      bool replaced_holes) {
   for (size_t i = 0; i < entry.seals.size(); ++i) {
     const Seal& seal = entry.seals[i];
     if (!IsCurrent(seal)) continue;
-    // Zeros that were replaced come back only where a write may not have ended:
-    // a hole's seal opens whatever the data is.
-    if (i > 0 && seal.hole && !torn_) continue;
+    if (i > 0 && seal.hole && !replaced_holes) continue;
     const auto aad = BlockAad(header_.file_id, block, seal.hole);
     const Aead& key = ContentKey(*seal.epoch);
     if (seal.hole) {
@@ -108,7 +109,7 @@ void File::SealBlock(BlockNo block, ByteView nonce, ByteView plain, bool hole,
 
 Status File::ReadBlock(BlockNo block, MutableBytes plain) {
   if (const Staging::Block* staged = staging_.Find(block)) {
-    if (!OpenBlock({{staged->seal, {}}}, block, staged->cipher, plain))
+    if (!OpenBlock({{staged->seal, {}}}, block, staged->cipher, plain, false))
       return DoesNotOpen(block.value);
     return OkStatus();
   }
@@ -118,7 +119,8 @@ Status File::ReadBlock(BlockNo block, MutableBytes plain) {
   if (n != raw.size()) return Damaged("a block's entry is missing");
   KF_ASSIGN_OR_RETURN(n, data_->ReadAt(DataOffset(block).value,
                                        MutableBytes(cipher).first(plain.size())));
-  if (!OpenBlock(BlockEntry::Parse(raw), block, ByteView(cipher).first(n), plain))
+  if (!OpenBlock(BlockEntry::Parse(raw), block, ByteView(cipher).first(n), plain,
+                 torn_))
     return DoesNotOpen(block.value);
   return OkStatus();
 }
@@ -192,7 +194,7 @@ Status File::ReadRun(BlockNo first, MutableBytes out) {
     const BlockNo block(first.value + i);
     const size_t bytes = i + 1 == count ? tail : kBlockSize;
     if (!OpenBlock(BlockEntry::Parse(raw_entry(i)), block, cipher(i),
-                   out.subspan(i * kBlockSize, bytes)))
+                   out.subspan(i * kBlockSize, bytes), torn_))
       return DoesNotOpen(block.value);
   }
   return OkStatus();
@@ -315,27 +317,54 @@ Status File::SealAndStore(BlockNo first, ByteView plain, bool hole, uint64_t cou
   return stored;
 }
 
+// TryLengths returns at which length, from `least` up to all of the cipher, one of the
+// seals is that of the block's data. Seals do not tell, so each is tried, which takes
+// milliseconds.
+std::optional<File::Sealed> File::TryLengths(const BlockEntry& entry, BlockNo block,
+                                             ByteView cipher, uint64_t least) {
+  std::array<uint8_t, kBlockSize> plain;
+  std::optional<Sealed> found;
+  for (uint64_t size = std::max(least, uint64_t{1}); !found && size <= cipher.size();
+       ++size)
+    if (const auto seal = OpenBlock(entry, block, cipher.first(size),
+                                    MutableBytes(plain).first(size), false))
+      found = Sealed{*seal, size};
+  explicit_bzero(plain.data(), plain.size());
+  return found;
+}
+
+// FindSeal returns which seal is that of the block's data, of which the file holds
+// `bytes` now. Zeros that were replaced count last, when no length is that of the data.
+std::optional<size_t> File::FindSeal(const BlockEntry& entry, BlockNo block,
+                                     ByteView cipher, uint64_t bytes) {
+  std::array<uint8_t, kBlockSize> plain;
+  const MutableBytes out = MutableBytes(plain).first(bytes);
+  const ByteView now = cipher.first(std::min<size_t>(cipher.size(), bytes));
+  std::optional<size_t> seal = OpenBlock(entry, block, now, out, false);
+  // The file may have ended elsewhere in it when it was stored.
+  if (!seal && block.value >= header_.synced_length / kBlockSize)
+    if (const auto sealed = TryLengths(entry, block, cipher, 1)) seal = sealed->seal;
+  if (!seal) seal = OpenBlock(entry, block, now, out, true);
+  explicit_bzero(plain.data(), plain.size());
+  return seal;
+}
+
 // SettleEntries puts the seal that opens each block's data first.
 Status File::SettleEntries(BlockNo first, MutableBytes entries, bool* changed) {
-  std::array<uint8_t, kBlockSize> cipher, plain;
+  std::array<uint8_t, kBlockSize> cipher;
   for (size_t i = 0; i < entries.size() / kEntrySize; ++i) {
     const BlockNo block(first.value + i);
     const MutableBytes raw = entries.subspan(i * kEntrySize, kEntrySize);
     BlockEntry entry = BlockEntry::Parse(raw);
     const size_t bytes = BlockBytes(block, header_.length);
     if (entry.seals[1].IsAbsent() || bytes == 0) continue;
-    KF_ASSIGN_OR_RETURN(
-        const size_t n,
-        data_->ReadAt(DataOffset(block).value, MutableBytes(cipher).first(bytes)));
-    const auto current = OpenBlock(entry, block, ByteView(cipher).first(n),
-                                   MutableBytes(plain).first(bytes));
+    KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(DataOffset(block).value, cipher));
     // A block that neither opens stays as it is: reading it must fail.
-    if (current != 1) continue;
+    if (FindSeal(entry, block, ByteView(cipher).first(n), bytes) != 1) continue;
     std::swap(entry.seals[0], entry.seals[1]);
     entry.Serialize(raw);
     *changed = true;
   }
-  explicit_bzero(plain.data(), plain.size());
   return OkStatus();
 }
 

@@ -33,13 +33,13 @@ Status File::CutExcess(uint64_t disk_length) {
       disk_length > header_.length) {
     std::array<uint8_t, kBlockSize> plain{};
     // The last block may be sealed at any length that the file had meanwhile.
-    Status read = ReadBlock(last, MutableBytes(plain).first(keep));
-    if (!read.ok()) {
-      const uint64_t most = BlockBytes(last, disk_length);
-      KF_ASSIGN_OR_RETURN(const auto sealed, SealedLength(last, keep, most));
-      if (sealed) read = ReadBlock(last, MutableBytes(plain).first(*sealed));
+    std::optional<uint64_t> sealed;
+    if (staging_.Find(last) == nullptr) {
+      KF_ASSIGN_OR_RETURN(sealed,
+                          SealedLength(last, keep, BlockBytes(last, disk_length)));
     }
-    KF_RETURN_IF_ERROR(read);
+    KF_RETURN_IF_ERROR(
+        ReadBlock(last, MutableBytes(plain).first(sealed.value_or(keep))));
     KF_RETURN_IF_ERROR(WriteBlocks(last, ByteView(plain).first(keep), header_.length));
     KF_RETURN_IF_ERROR(SyncStaged(nullptr));
   }

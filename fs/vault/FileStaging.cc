@@ -212,27 +212,18 @@ void File::Confirm() {
 }
 
 // SealedLength returns how many bytes of the block its data and seals agree on, between
-// `least` and `most`; nothing when on none. Seals do not tell, so each is tried, which
-// takes milliseconds.
+// `least` and `most`; nothing when on none.
 Result<std::optional<uint64_t>> File::SealedLength(BlockNo block, uint64_t least,
                                                    uint64_t most) {
   std::array<uint8_t, kEntrySize> raw;
-  std::array<uint8_t, kBlockSize> cipher, plain;
+  std::array<uint8_t, kBlockSize> cipher;
   KF_ASSIGN_OR_RETURN(size_t n, data_->ReadAt(EntryOffset(block).value, raw));
   if (n != raw.size()) return std::optional<uint64_t>();
   KF_ASSIGN_OR_RETURN(n, data_->ReadAt(DataOffset(block).value, cipher));
-  const BlockEntry entry = BlockEntry::Parse(raw);
-  std::optional<uint64_t> found;
-  for (uint64_t size = std::min<uint64_t>(n, most);
-       size >= std::max(least, uint64_t{1}); --size) {
-    if (!OpenBlock(entry, block, ByteView(cipher).first(size),
-                   MutableBytes(plain).first(size)))
-      continue;
-    found = size;
-    break;
-  }
-  explicit_bzero(plain.data(), plain.size());
-  return found;
+  const auto sealed =
+      TryLengths(BlockEntry::Parse(raw), block,
+                 ByteView(cipher).first(std::min<uint64_t>(n, most)), least);
+  return sealed ? std::optional(sealed->length) : std::nullopt;
 }
 
 // FindEnd returns how much of the file there is, when of what was not synced any part

@@ -215,6 +215,7 @@ class File {
   Status FinishShrink();
   Status WriteRange(uint64_t offset, ByteView data);
   std::optional<Status> Replace(uint64_t offset, ByteView data);
+  Result<bool> EndsInData(uint64_t length);
   Status CutExcess(uint64_t disk_length);
 
   // FileSpace.cc: reserved and released space, and where holes are. Callers hold

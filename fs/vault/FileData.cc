@@ -26,11 +26,20 @@ Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
   return size;
 }
 
+// EndsInData tells whether a file of `length` ends inside a block that is sealed at its
+// length. Zeros need not be: others might find no room on a full disk.
+Result<bool> File::EndsInData(uint64_t length) {
+  const BlockNo last = BlockOf(PlainOffset(length));
+  if (length % kBlockSize == 0 || header_.holes.Contains(GroupOf(last))) return false;
+  KF_ASSIGN_OR_RETURN(const bool hole, IsHole(last));
+  return !hole;
+}
+
 Status File::CutExcess(uint64_t disk_length) {
   const BlockNo last = BlockOf(PlainOffset(header_.length));
   const uint64_t keep = header_.length % kBlockSize;
-  if (keep != 0 && !header_.holes.Contains(GroupOf(last)) &&
-      disk_length > header_.length) {
+  KF_ASSIGN_OR_RETURN(const bool reseal, EndsInData(header_.length));
+  if (reseal && disk_length > header_.length) {
     std::array<uint8_t, kBlockSize> plain{};
     // The last block may be sealed at any length that the file had meanwhile.
     std::optional<uint64_t> sealed;
@@ -314,10 +323,7 @@ Status File::Grow(const std::function<Status()>& grow) {
 Status File::Shrink(uint64_t length) {
   const BlockNo last = BlockOf(PlainOffset(length));
   const uint64_t keep = length % kBlockSize;
-  const bool reseal = keep != 0 && !header_.holes.Contains(GroupOf(last));
-  // What survives power loss must not lose its end before that, too, is durable.
-  const bool stable = IsStable(last);
-  if (stable) KF_RETURN_IF_ERROR(StoreStaged(nullptr));
+  KF_ASSIGN_OR_RETURN(const bool reseal, EndsInData(length));
   std::array<uint8_t, kBlockSize> plain{};
   if (reseal)
     KF_RETURN_IF_ERROR(
@@ -329,14 +335,15 @@ Status File::Shrink(uint64_t length) {
   header_.holes.TruncateTo(length);
   dirty_ = true;
   Status cut = WriteHeaderLocked();
-  if (cut.ok() && reseal) {
+  bool is_cut = cut.ok();
+  if (is_cut && reseal) {
     cut = OrNoMemory(
         [&] { return WriteBlocks(last, ByteView(plain).first(keep), length); });
     // The write failed; if the shorter block is stored all the same, it counts.
-    if (!cut.ok() && ReadBlock(last, MutableBytes(plain).first(keep)).ok()) return cut;
+    is_cut = cut.ok() || ReadBlock(last, MutableBytes(plain).first(keep)).ok();
   }
   explicit_bzero(plain.data(), plain.size());
-  if (!cut.ok()) {
+  if (!is_cut) {
     header_.length = before.length;
     header_.synced_length = before.synced_length;
     header_.holes = before.holes;
@@ -344,8 +351,11 @@ Status File::Shrink(uint64_t length) {
     return cut;
   }
   marked_length_ = std::min(marked_length_, length);
+  // What is cut off need not be stored any more.
   staging_.Drop(BlockNo(BlocksOf(length)), UINT64_MAX);
-  if (stable) {
+  KF_RETURN_IF_ERROR(cut);
+  // What survives power loss must not lose its end before that, too, is durable.
+  if (IsStable(last)) {
     unsynced_data_ = true;  // the header
     KF_RETURN_IF_ERROR(SyncStaged(nullptr));
   }

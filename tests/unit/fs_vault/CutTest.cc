@@ -68,6 +68,30 @@ TEST_P(CutTest, WhatFillsHolesIsNoHoleAgainWhenTheDiskDies) {
   }
 }
 
+TEST_P(CutTest, AFullDiskHasRoomForWhatIsShorter) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  const Bytes text = RandomBytes(kBlocks * kBlockSize);
+  ASSERT_TRUE(file_->Write(at(), text).ok());
+  // Of what waits to be stored there is no room for what is cut.
+  disk_->SetCapacity(BackingSize(at() + BlocksOf(kKept) * kBlockSize));
+  const Status cut = file_->Truncate(at() + kKept);
+  ASSERT_TRUE(cut.ok()) << cut.ToString();
+  copy_.Crash();
+  ASSERT_NO_FATAL_FAILURE(Open());
+  EXPECT_EQ(file_->length(), at() + kKept);
+  EXPECT_TRUE(Kept() == Bytes(text.begin(), text.begin() + kKept));
+}
+
+TEST_P(CutTest, AFullDiskLetsAFileEndInAHole) {
+  ASSERT_NO_FATAL_FAILURE(Open());
+  disk_->SetCapacity(DataOffset(BlockNo(GetParam())).value);
+  const Status cut = file_->Truncate(at() + kKept);
+  ASSERT_TRUE(cut.ok()) << cut.ToString();
+  EXPECT_TRUE(Kept() == Bytes(kKept));
+  ASSERT_TRUE(file_->Truncate(at() + kKept + 50).ok());
+  EXPECT_TRUE(Kept() == Bytes(kKept));
+}
+
 INSTANTIATE_TEST_SUITE_P(Blocks, CutTest, testing::ValuesIn(kFirstBlocks));
 
 }  // namespace

@@ -224,6 +224,7 @@ class File {
     uint64_t begin = 0, end = 0;  // on the backing file
   };
   Status ReserveBlocks(uint64_t offset, uint64_t end);
+  Status ReserveHoles(BlockNo first, uint64_t count);
   Status ZeroPart(BlockNo block, uint64_t from, uint64_t to);
   Status ZeroBlocks(BlockNo first, uint64_t end, std::vector<Span>* unused);
   Status ZeroGroups(HoleRange range, std::vector<Span>* unused);

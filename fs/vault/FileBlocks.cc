@@ -260,6 +260,7 @@ Status File::StoreBlocks(BlockNo first, ByteView plain, bool hole, uint64_t coun
   if (!fresh && IsStable(first)) {
     const uint64_t staged = std::min(count, BlocksOf(stable_length_) - first.value);
     const size_t size = hole ? 0 : std::min<size_t>(plain.size(), staged * kBlockSize);
+    if (!hole) KF_RETURN_IF_ERROR(ReserveHoles(first, staged));
     KF_RETURN_IF_ERROR(ReserveSeals(staged));
     // The file's last block may grow.
     const BlockNo last(first.value + staged - 1);

@@ -218,6 +218,8 @@ std::optional<Status> File::Replace(uint64_t offset, ByteView data) {
     return std::nullopt;
   const bool stable = IsStable(BlockNo(first.value + count - 1));
   if (stable) {
+    if (const Status reserved = ReserveHoles(first, count); !reserved.ok())
+      return reserved;
     if (!TakeSeals(count)) return std::nullopt;
     const auto stripe = stripes_.Exclusive(group);
     return StageBlocks(first, data, false, count);

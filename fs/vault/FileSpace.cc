@@ -16,6 +16,24 @@ Status File::ReserveBlocks(uint64_t offset, uint64_t end) {
   return data_->Reserve(begin, BackingSize(end) - begin);
 }
 
+// ReserveHoles takes space for blocks of one group that are holes, before what is to
+// take their place is staged: who writes it is to be told that the disk is full, not
+// who stores it later.
+Status File::ReserveHoles(BlockNo first, uint64_t count) {
+  std::array<uint8_t, kGroupBlocks * kEntrySize> page;
+  const MutableBytes entries = MutableBytes(page).first(count * kEntrySize);
+  KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(EntryOffset(first).value, entries));
+  for (uint64_t i = 0; i < n / kEntrySize; ++i) {
+    if (!BlockEntry::Parse(entries.subspan(i * kEntrySize, kEntrySize)).seals[0].hole)
+      continue;
+    const uint64_t at = DataOffset(BlockNo(first.value + i)).value;
+    if (const Status reserved = data_->Reserve(at, kBlockSize);
+        !reserved.ok() && reserved.sys_errno() != EOPNOTSUPP)
+      return reserved;
+  }
+  return OkStatus();
+}
+
 Status File::Reserve(uint64_t offset, uint64_t size, bool keep_size) {
   std::scoped_lock locks(flush_mutex_, mutex_);
   if (!unlocked_) return Gone();

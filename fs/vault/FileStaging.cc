@@ -200,8 +200,12 @@ Status File::Mark() {
   if (!unlocked_) return OkStatus();
   const uint64_t reached = header_.length;
   RaiseStable(reached);
-  KF_RETURN_IF_ERROR(StoreStaged(&lock));
-  marked_length_ = std::min(reached, header_.length);
+  // What cannot be stored, of which the header may tell already, is of the next
+  // checkpoint: one file is not to keep all from being closed.
+  if (StoreStaged(&lock).ok())
+    marked_length_ = std::min(reached, header_.length);
+  else
+    dirty_ = true;
   return WriteSettledHeader();
 }
 

@@ -351,6 +351,42 @@ TEST_F(PromiseTest, AFileThatIsWipedAndCannotStoreSaysSo) {
   EXPECT_EQ(file->Sync(false).sys_errno(), EIO);
 }
 
+TEST_F(PromiseTest, WhoWritesOverAHoleIsToldThatTheDiskIsFull) {
+  auto file = Open();
+  ASSERT_NE(file, nullptr);
+  ASSERT_TRUE(file->Zero(5 * kBlockSize, kBlockSize, true).ok());
+  ASSERT_TRUE(file->Sync(false).ok());
+  disk_->SetCapacity(DataOffset(BlockNo(5)).value);
+  const Bytes text = Text(kBlockSize, 50);
+  EXPECT_EQ(file->Write(5 * kBlockSize, text).sys_errno(), ENOSPC);
+  EXPECT_EQ(file->Write(5 * kBlockSize + 9, ByteView(text).first(9)).sys_errno(),
+            ENOSPC);
+  EXPECT_TRUE(file->Sync(false).ok()) << "something waits that cannot be stored";
+  Bytes held(kBlockSize);
+  ASSERT_TRUE(file->Read(5 * kBlockSize, held).ok());
+  EXPECT_EQ(held, Bytes(kBlockSize));
+  disk_->SetCapacity(UINT64_MAX);
+  EXPECT_TRUE(file->Write(5 * kBlockSize, text).ok());
+}
+
+TEST_F(PromiseTest, AFileThatCannotBeStoredKeepsNoCheckpointOpen) {
+  auto file = Open();
+  ASSERT_NE(file, nullptr);
+  // The header tells of what waits at the end.
+  ASSERT_TRUE(file->Write(kLength, Text(50, 60)).ok());
+  ASSERT_TRUE(file->WriteHeader().ok());
+  copy_.checkpoints().Next();
+  disk_->SetCapacity(kPageSize);
+  ASSERT_TRUE(file->Mark().ok());
+  file->Confirm();
+  ASSERT_TRUE(copy_.checkpoints().Close().ok());
+  file.reset();
+  copy_.Crash();
+  file = Open();
+  ASSERT_NE(file, nullptr);
+  EXPECT_EQ(Contents(*file).value(), Text(kLength, 1));
+}
+
 // Else it would wait for ever in a file that nobody can open, and with it the file.
 TEST_F(PromiseTest, AFileThatDoesNotOpenHasNothingThatWaits) {
   auto file = Open();

@@ -137,7 +137,8 @@ TEST_P(PowerLossTest, WhatWasSyncedIsThereWhole) {
   EXPECT_EQ(Contents(*file_).value(), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PowerLossTest, testing::ValuesIn(Seeds(400)));
+INSTANTIATE_TEST_SUITE_P(Seeds, PowerLossTest, testing::ValuesIn(Seeds(400)),
+                         testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace keyfold

@@ -97,7 +97,8 @@ void File::UseHeader(const DataKey& dek, Authentic header) {
   unlocked_ = true;
 }
 
-Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* lost) {
+Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed,
+                    const Recovering& recovering) {
   std::scoped_lock locks(flush_mutex_, mutex_);
   if (unlocked_) return OkStatus();
   if (wiped_) return Gone();
@@ -108,7 +109,7 @@ Status File::Unlock(const DataKey& dek, const ClaimedHeader& claimed, uint64_t* 
   const bool may_lack = found.may_lack;
   UseHeader(dek, std::move(found));
   const Status ready = OrNoMemory([&] {
-    if (may_lack) KF_RETURN_IF_ERROR(Recover(PlainSize(info.size), lost));
+    if (may_lack) KF_RETURN_IF_ERROR(Recover(PlainSize(info.size), recovering));
     if (torn_ && header_.length <= kSettleAtOpen) KF_RETURN_IF_ERROR(SettleFile());
     // A killed daemon may leave more behind the end than the header knows of.
     if (info.size > BackingSize(header_.length))

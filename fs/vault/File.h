@@ -83,9 +83,11 @@ class File {
   // Unlock checks the commitment, authenticates the header and takes it into
   // use; nothing changes in a file that is unlocked. kCorrupt when the file was
   // altered or cut. What a power failure took of the end, if no Sync had confirmed it,
-  // is missing then, and `lost`, when not null, is how many bytes.
+  // is missing then; `recovering`, if given, is told before anything says so on disk,
+  // and its failure is Unlock's.
+  using Recovering = std::function<Status()>;
   Status Unlock(const DataKey& dek, const ClaimedHeader& claimed,
-                uint64_t* lost = nullptr);
+                const Recovering& recovering = {});
   // CheckHeader does what Unlock does and writes nothing: for a file that nobody has
   // open, and that is only looked at. kCorrupt says why Unlock would fail; what is told
   // of the file before is in `found`.
@@ -198,7 +200,7 @@ class File {
   Result<std::optional<uint64_t>> SealedLength(BlockNo block, uint64_t least,
                                                uint64_t most);
   Result<uint64_t> FindEnd(uint64_t disk_length);
-  Status Recover(uint64_t disk_length, uint64_t* lost);
+  Status Recover(uint64_t disk_length, const Recovering& recovering);
 
   // FileData.cc: length, holes, partial blocks. Callers hold mutex_.
   Status WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length);

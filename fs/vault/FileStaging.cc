@@ -269,12 +269,12 @@ Result<uint64_t> File::FindEnd(uint64_t disk_length) {
 }
 
 // Recover makes the file as long as it can be after a power failure.
-Status File::Recover(uint64_t disk_length, uint64_t* lost) {
+Status File::Recover(uint64_t disk_length, const Recovering& recovering) {
   torn_ = false;
   KF_ASSIGN_OR_RETURN(const uint64_t end, FindEnd(disk_length));
+  if (end < header_.length && recovering) KF_RETURN_IF_ERROR(recovering());
   torn_ = true;  // seals of the end may be in any order
   if (end > disk_length) KF_RETURN_IF_ERROR(data_->Truncate(BackingSize(end)));
-  if (lost != nullptr) *lost = header_.length - end;
   header_.length = end;
   header_.holes.TruncateTo(end);
   // Some of it may have been synced and the header not have told.

@@ -139,12 +139,11 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
     KF_ASSIGN_OR_RETURN(
         const DataKey dek,
         keys_.UnwrapDataKey(handle->caller, claimed.slot.blob, context, handle->path));
-    uint64_t lost = 0;
-    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed, &lost));
-    if (lost > 0)
-      KF_RETURN_IF_ERROR(keys_.RecordFileEvent(handle->caller, identity->key_id,
-                                               {"RecoverFile", event.path, event.use},
-                                               OkStatus()));
+    // No end is lost without a record.
+    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed, [&] {
+      return keys_.RecordFileEvent(handle->caller, identity->key_id,
+                                   {"RecoverFile", event.path, event.use}, OkStatus());
+    }));
   }
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)

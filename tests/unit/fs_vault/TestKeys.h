@@ -28,6 +28,7 @@ class TestKeys : public DataKeys {
   std::string disabled_key;                       // checks find it so
   std::string refused_record;                     // checks cannot record this event
   std::mutex record_mutex;                        // of checks, which use threads
+  Status recording = OkStatus();                  // how recording an event ends
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
   uint64_t times_wiped = 0;
@@ -52,8 +53,8 @@ class TestKeys : public DataKeys {
   }
   Status RecordFileEvent(const Caller&, const std::string&, const FileEvent& event,
                          const Status&) override {
-    recorded.push_back(event.name);
-    return OkStatus();
+    if (recording.ok()) recorded.push_back(event.name);
+    return recording;
   }
   Result<WrappedDataKey> GenerateDataKey(const Caller&, const std::string& key_id,
                                          const EncryptionContext& context,

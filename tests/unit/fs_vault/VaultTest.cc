@@ -459,7 +459,19 @@ TEST_F(VaultTest, OnlyTheLastCheckpointOfABadEndMayLackSomething) {
   Mount();
   EXPECT_EQ(Open({root_, "early"}).status().error(), Error::kCorrupt);
   EXPECT_TRUE(keys_.recorded.empty());
-  const auto handle = Open({root_, "late"});
+  const Place there{root_, "late"};
+  // Nothing is made of it on disk without a record.
+  const auto length_on_disk = [&] {
+    Bytes raw(kHeaderSlotSize);
+    const UniqueFd fd(::open(Backing(there).c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_TRUE(ReadAt(fd.get(), 0, raw).ok());
+    return ParseHeaderSlot(raw)->length;
+  };
+  keys_.recording = Status::FromErrno(ENOSPC, "record");
+  EXPECT_EQ(Open(there).status().sys_errno(), ENOSPC);
+  EXPECT_GT(length_on_disk(), 2 * kBlockSize);
+  keys_.recording = OkStatus();
+  const auto handle = Open(there);
   ASSERT_TRUE(handle.ok()) << handle.status().ToString();
   EXPECT_EQ((*handle)->file->length(), 2 * kBlockSize);
   EXPECT_EQ(keys_.recorded, std::vector<std::string>{"RecoverFile"});

@@ -170,7 +170,8 @@ Status File::WriteBlocks(BlockNo first, ByteView plain, uint64_t new_length) {
 Status File::Extend(uint64_t length) {
   const uint64_t old = header_.length;
   const BlockNo last = BlockOf(PlainOffset(old));
-  if (old % kBlockSize != 0 && !header_.holes.Contains(GroupOf(last))) {
+  KF_ASSIGN_OR_RETURN(const bool reseal, EndsInData(old));
+  if (reseal) {
     const uint64_t grown = BlockBytes(last, length);
     std::array<uint8_t, kBlockSize> plain{};
     KF_RETURN_IF_ERROR(ReadBlock(last, MutableBytes(plain).first(old % kBlockSize)));

@@ -1,14 +1,26 @@
-"""Does SIGKILL of the daemon lose anything that fsync returned for?"""
+"""Does SIGKILL of the daemon lose anything that fsync returned for, or leave what nobody
+wrote?
+
+KEYFOLD_TEST_SEED repeats a run (the seed is printed), as far as moments can be repeated;
+KEYFOLD_TEST_STEPS sets how often the daemon is killed under changes of all kinds."""
 import os
+import pathlib
 import random
 import subprocess
 import threading
+import time
 
 import pytest
 
+from crash_model import Folder
 from share import as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
+
+STEPS = int(os.environ.get('KEYFOLD_TEST_STEPS', 14))
+SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
+CHANGER = (pathlib.Path(__file__).parent / 'crash_writer.py').read_text()
+CHANGERS = ('kfcfo', 'kfaccounts', 'kfstranger')
 
 # Writes files and blocks at random, and tells what fsync has confirmed.
 WRITER = r'''
@@ -81,6 +93,84 @@ def test_killing_the_daemon_under_load(share):
             assert kinds == '1', name
             if (first, int(length)) != (letter, size):
                 assert int(length) in (1, 100, 4096, 5000, 131072, 200000), name
+    share.run('kfcfo', 'audit', 'verify')
+
+
+def begin(user, *command):
+    return subprocess.Popen([*as_user(user), *command], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, cwd='/')
+
+
+def contents(share, user, name):
+    return subprocess.run([*as_user(user), 'cat', share.mnt / user / name], check=True,
+                          stdout=subprocess.PIPE, cwd='/').stdout
+
+
+def change_until_killed(share, rng, files):
+    """Lets each user change the files of their folder, and kills the daemon meanwhile;
+    returns what each folder may hold then."""
+    folders, running = {}, []
+    for user in CHANGERS:
+        seed = rng.randrange(1 << 30)
+        folder = folders[user] = Folder(seed, files[user])
+        process = begin(user, '/usr/bin/python3', '-c', CHANGER, str(share.mnt / user), str(seed))
+
+        def follow(stream=process.stdout, folder=folder):
+            for line in stream:
+                folder.line(line.decode().strip())
+        reader = threading.Thread(target=follow)
+        reader.start()
+        running.append((process, reader))
+    # What waits is stored after five seconds.
+    time.sleep(rng.uniform(5, 7) if rng.randrange(5) == 0 else rng.uniform(0.3, 1.5))
+    try:
+        share.kill()
+    finally:
+        for process, reader in running:
+            process.kill()
+            process.wait()
+            reader.join()
+    assert all(folder.steps for folder in folders.values())
+    return folders
+
+
+def kill_while_opening(share, rng):
+    """Opening the files again puts right what was cut off; that is cut off, too."""
+    share.mount()
+    readers = [begin(user, 'cat', share.mnt / user / name) for user in CHANGERS for name in 'abcd']
+    time.sleep(rng.uniform(0, 0.1))
+    share.kill()
+    for reader in readers:
+        reader.communicate()
+
+
+def test_killing_the_daemon_leaves_each_block_old_or_new(share):
+    print(f'KEYFOLD_TEST_SEED={SEED} KEYFOLD_TEST_STEPS={STEPS}')
+    rng = random.Random(SEED)
+    files = {}
+    for user in CHANGERS:
+        share.kms('kfcfo', 'create-key', '--alias', f'alias/{user}', '--administrators',
+                  'user:kfcfo', '--users', *{'user:kfcfo', f'user:{user}'})
+        share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1]); os.chmod(sys.argv[1], 0o777)',
+                     share.mnt / user)
+        share.run('kfcfo', 'folder', 'set-key', share.mnt / user, f'alias/{user}')
+        files[user] = {name: rng.randbytes(rng.randrange(500_000)) for name in 'abcd'}
+        for name, text in files[user].items():
+            subprocess.run([*as_user(user), 'tee', share.mnt / user / name], input=text,
+                           check=True, stdout=subprocess.DEVNULL, cwd='/')
+    os.sync()
+    for count in range(STEPS):
+        folders = change_until_killed(share, rng, files)
+        if rng.randrange(3) == 0:
+            kill_while_opening(share, rng)
+        share.mount()
+        for user, folder in folders.items():
+            for name in 'abcd':
+                text = files[user][name] = contents(share, user, name)
+                wrong = folder.wrong(name, text)
+                assert wrong is None, f'kill {count}: {user}/{wrong}'
+            subprocess.run([*as_user(user), 'find', share.mnt / user, '-name', '*.new', '-delete'],
+                           check=True, cwd='/')
     share.run('kfcfo', 'audit', 'verify')
 
 

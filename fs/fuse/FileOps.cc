@@ -98,11 +98,13 @@ void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     if (!inode) return r.Reply(NoSuchInode());
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     const MutableBytes buffer = ThreadBuffer(size);
+    WipedAfter wiped(buffer);
     if (r.fs().count_reads && !handle->counted.exchange(true))
       handle->file->CountReads();
     auto n = handle->file->Read(static_cast<uint64_t>(offset), buffer);
     if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);
     if (!n.ok()) return RefuseContents(r, *handle, "ReadFile", n.status());
+    wiped.Only(*n);
     // The kernel would show zeros in place of what a full disk did not take.
     if (*n < size && static_cast<uint64_t>(offset) + *n < inode->lost_end)
       return r.Fail(EIO);
@@ -115,9 +117,9 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
   Guard(req, [&](Request& r) {
     const auto& handle = HandleOf(fi);
     const size_t size = fuse_buf_size(in);
-    ByteView data;
+    MutableBytes data;
     if (in->count == 1 && !(in->buf[0].flags & FUSE_BUF_IS_FD)) {
-      data = ByteView(static_cast<const uint8_t*>(in->buf[0].mem), size);
+      data = MutableBytes(static_cast<uint8_t*>(in->buf[0].mem), size);
     } else {
       const MutableBytes copy = ThreadBuffer(size);
       fuse_bufvec out = FUSE_BUFVEC_INIT(size);
@@ -126,6 +128,7 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
       if (n < 0) return r.Fail(static_cast<int>(-n));
       data = copy.first(static_cast<size_t>(n));
     }
+    const WipedAfter wiped(data);
     if (!fi->writepage) {
       const InodeRef inode = r.Inode(node);
       if (handle->lost_errno != 0) return r.Fail(handle->lost_errno);

@@ -7,6 +7,7 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 #include <spdlog/spdlog.h>
+#include <string.h>
 
 #include <atomic>
 #include <chrono>
@@ -159,6 +160,20 @@ void Guard(fuse_req_t req, Body&& body) noexcept {
 
 // Each FUSE thread keeps one buffer for the largest request.
 MutableBytes ThreadBuffer(size_t size);
+
+// WipedAfter wipes a file's contents when they were served, as buffers live long.
+class WipedAfter {
+ public:
+  explicit WipedAfter(MutableBytes contents) : contents_(contents) {}
+  ~WipedAfter() { explicit_bzero(contents_.data(), contents_.size()); }
+  WipedAfter(const WipedAfter&) = delete;
+  WipedAfter& operator=(const WipedAfter&) = delete;
+  // Only says that no more than `size` bytes were filled.
+  void Only(size_t size) { contents_ = contents_.first(size); }
+
+ private:
+  MutableBytes contents_;
+};
 
 // The operations, a file each.
 void AddNameOperations(fuse_lowlevel_ops* ops);       // NameOps.cc

@@ -85,6 +85,7 @@ void CopyOp(fuse_req_t req, fuse_ino_t, off_t offset_in, fuse_file_info* fi_in,
       if (!status.ok()) break;
       const MutableBytes piece =
           ThreadBuffer(kPiece).first(std::min(kPiece, wanted - done));
+      const WipedAfter wiped(piece);
       auto n = in->file->Read(static_cast<uint64_t>(offset_in) + done, piece);
       if (!n.ok() && done == 0) return RefuseContents(r, *in, "ReadFile", n.status());
       status = n.status();

@@ -20,9 +20,10 @@ Result<size_t> File::Read(uint64_t offset, MutableBytes out) {
     return size;
   }
   Bytes plain(whole);
-  KF_RETURN_IF_ERROR(ReadBlocks(first, plain));
-  std::memcpy(out.data(), plain.data() + skip, size);
+  const Status status = ReadBlocks(first, plain);
+  if (status.ok()) std::memcpy(out.data(), plain.data() + skip, size);
   explicit_bzero(plain.data(), plain.size());
+  KF_RETURN_IF_ERROR(status);
   return size;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 
@@ -31,6 +32,19 @@ class Capabilities {
       c.Drop(capability);
     return c;
   }
+  // None holds no capability.
+  static Capabilities None() { return {}; }
+  bool Has(unsigned capability) const {
+    return (sets_[CAP_TO_INDEX(capability)].permitted & CAP_TO_MASK(capability)) != 0;
+  }
+  bool Empty() const { return (sets_[0].permitted | sets_[1].permitted) == 0; }
+  // AddFrom adds one if `other` has it.
+  void AddFrom(const Capabilities& other, unsigned capability) {
+    const size_t index = CAP_TO_INDEX(capability);
+    const uint32_t bit = other.sets_[index].permitted & CAP_TO_MASK(capability);
+    sets_[index].permitted |= bit;
+    sets_[index].effective |= bit;
+  }
   // GiveUp leaves one out for good.
   void GiveUp(unsigned capability) {
     Drop(capability);
@@ -47,7 +61,7 @@ class Capabilities {
   void Drop(unsigned capability) {
     sets_[CAP_TO_INDEX(capability)].effective &= ~CAP_TO_MASK(capability);
   }
-  __user_cap_data_struct sets_[_LINUX_CAPABILITY_U32S_3];
+  __user_cap_data_struct sets_[_LINUX_CAPABILITY_U32S_3]{};
 };
 
 }  // namespace keyfold

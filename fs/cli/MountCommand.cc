@@ -72,6 +72,11 @@ Result<AlertDelivery::Commands> ParseAlertCommands(const std::string& text) {
                 "applied since the store was mounted, or also of those found in it.");
 }
 
+Result<bool> ParseConfine(const std::string& text) {
+  if (text == "on" || text == "off") return text == "on";
+  return Status(Error::kUsage, "confine expects on or off.");
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
@@ -94,6 +99,9 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   if (!options.flags.alert_commands.empty()) {
     KF_ASSIGN_OR_RETURN(options.alert_commands,
                         ParseAlertCommands(options.flags.alert_commands));
+  }
+  if (!options.flags.confine.empty()) {
+    KF_ASSIGN_OR_RETURN(options.confine, ParseConfine(options.flags.confine));
   }
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
@@ -141,8 +149,8 @@ void AddCommon(CLI::App* app, const std::shared_ptr<MountWords>& words) {
   app->add_option(
          "-o", words->options,
          "Options with commas between: ro, noatime, nosuid, nodev, noexec, "
-         "nonempty, root-key=SPEC, kms-listen=HOST:PORT, and those of mount(8) and "
-         "fstab")
+         "nonempty, root-key=SPEC, kms-listen=HOST:PORT, confine=off (no filter of "
+         "system calls, to look for trouble), and those of mount(8) and fstab")
       ->type_name("OPTIONS")
       ->expected(1)
       ->take_all();

@@ -18,6 +18,7 @@ struct MountFlags {
   std::string audit_log_size;     // audit-log-size=SIZE
   std::string alert_commands;     // alert-commands=no|applied|stored
   std::string root_key_grace;     // root-key-grace=SECONDS
+  std::string confine;            // confine=on|off
   bool nonempty = false;
   bool debug = false;
 };

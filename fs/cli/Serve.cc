@@ -14,14 +14,16 @@
 #include <filesystem>
 #include <thread>
 
+#include "fs/cli/Confinement.h"
 #include "fs/cli/MountTable.h"
+#include "fs/cli/Outside.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Remembered.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/RootKeyWatch.h"
 #include "fs/cli/Store.h"
+#include "fs/cli/SystemCalls.h"
 #include "fs/cli/Terminal.h"
-#include "fs/cli/Unmount.h"
 #include "fs/cli/Version.h"
 #include "fs/fuse/FuseMount.h"
 #include "kms/api/AlertDelivery.h"
@@ -72,14 +74,14 @@ class Keeper {
   Keeper& operator=(const Keeper&) = delete;
 
   // `watch` may be null.
-  void Start(Kms& kms, RootKeyWatch* watch, FuseMount& mount,
+  void Start(Kms& kms, RootKeyWatch* watch, FuseMount& mount, const Outside& outside,
              const std::string& mountpoint) {
     main_ = ::pthread_self();
-    thread_ = std::thread([this, &kms, watch, &mount, mountpoint] {
+    thread_ = std::thread([this, &kms, watch, &mount, &outside, mountpoint] {
       while (!done_) {
         const timespec second{1, 0};
         if (::sigtimedwait(&signals_, nullptr, &second) > 0) {
-          End(mount, mountpoint);
+          End(mount, outside, mountpoint);
           return;
         }
         Tick(kms, watch);
@@ -98,6 +100,12 @@ class Keeper {
   void Tick(Kms& kms, RootKeyWatch* watch) {
     if (!HasMemory()) return;
     try {
+      ForEachRefusal([](const std::string& name) {
+        spdlog::warn(
+            "The confinement refused the system call {}. If something does not work "
+            "for that, mount with -o confine=off and report it.",
+            name);
+      });
       if (watch != nullptr) watch->Tick();
       const Status status = kms.Tick();
       if (!status.ok() && status.message() != last_failure_)
@@ -110,11 +118,11 @@ class Keeper {
   // End unmounts while requests are still answered, so that what the kernel has
   // not written yet reaches the vault. In use, the mount leaves the tree of
   // names at once, and those who have it open get a moment.
-  void End(FuseMount& mount, const std::string& mountpoint) {
+  void End(FuseMount& mount, const Outside& outside, const std::string& mountpoint) {
     if (done_) return;
-    if (!Unmount(mountpoint, false).ok()) {
+    if (!outside.Unmount(false).ok()) {
       Flush(mountpoint);
-      (void)Unmount(mountpoint, true);
+      (void)outside.Unmount(true);
       for (int i = 0; i < 30 && !done_; ++i)
         std::this_thread::sleep_for(milliseconds(100));
     }
@@ -199,7 +207,23 @@ Result<std::unique_ptr<RootKeyWatch>> WatchDevice(const ServeOptions& options,
       store.kms(), Clock::System(), options.root_key_grace);
 }
 
-Status ServeStore(const ServeOptions& options, const std::function<void()>& ready) {
+// Confine is for the time from the mount on. The kernel of an old machine or container
+// may know no filters: the mount is as good without, only less guarded.
+Status Confine(const ServeOptions& options) {
+  KF_RETURN_IF_ERROR(KeepForServing(!options.flags.kms_listen.empty()));
+  if (!options.confine) {
+    spdlog::warn("confine=off: the daemon may make any system call.");
+    return OkStatus();
+  }
+  const auto filtered = FilterSystemCalls();
+  if (!filtered.ok())
+    spdlog::warn("The daemon may make any system call, as the kernel refused: {}",
+                 filtered.status().message());
+  return OkStatus();
+}
+
+Status ServeStore(const ServeOptions& options, const Outside& outside,
+                  const std::function<void()>& ready) {
   Remembered answer;
   KF_ASSIGN_OR_RETURN(OpenStore store,
                       OpenStore::Open(options.store, options.flags.root_key,
@@ -214,13 +238,6 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   Keeper keeper;
   KF_ASSIGN_OR_RETURN(const auto watch, WatchDevice(options, store, answer));
   TellUnrun(store.kms(), options.alert_commands);
-  AlertDelivery delivery(
-      options.alert_commands,
-      [&store](const std::string& alert, const std::string& target, const Status& why) {
-        spdlog::warn("alert {} did not reach {}: {}", alert, target, why.message());
-        store.kms().RecordUndelivered(alert, target, why);
-      });
-  const Listening listening(store.kms(), delivery);
   ApiServerOptions api;
   api.socket_path = folder + "/" + store_id + ".sock";
   api.listen = options.flags.kms_listen;
@@ -229,18 +246,29 @@ Status ServeStore(const ServeOptions& options, const std::function<void()>& read
   api.status = [&options, &store, since = Clock::System().Now()] {
     return StatusOf(options, store, since);
   };
-  KF_ASSIGN_OR_RETURN(const auto server, ApiServer::Start(store.kms(), api));
   MountOptions mount_options;
   mount_options.mountpoint = options.mountpoint;
   mount_options.source = store.path();
   mount_options.socket_path = api.socket_path;
   mount_options.options = options.flags.fuse;
+  mount_options.unmount = [&outside] { (void)outside.Unmount(true); };
   mount_options.debug = options.flags.debug;
   KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
+  // The first thread starts after that, so that it holds for all.
+  KF_RETURN_IF_ERROR(Confine(options));
+  AlertDelivery delivery(
+      options.alert_commands,
+      [&outside](const auto&... arguments) { return outside.RunCommand(arguments...); },
+      [&store](const std::string& alert, const std::string& target, const Status& why) {
+        spdlog::warn("alert {} did not reach {}: {}", alert, target, why.message());
+        store.kms().RecordUndelivered(alert, target, why);
+      });
+  const Listening listening(store.kms(), delivery);
+  KF_ASSIGN_OR_RETURN(const auto server, ApiServer::Start(store.kms(), api));
   ready();
   spdlog::info("{} is mounted on {}", store.path(), options.mountpoint);
   if (watch != nullptr) watch->Start();
-  keeper.Start(store.kms(), watch.get(), *mount, options.mountpoint);
+  keeper.Start(store.kms(), watch.get(), *mount, outside, options.mountpoint);
   const Status status = mount->Run();
   keeper.Join();
   spdlog::info("{} is unmounted", options.mountpoint);
@@ -277,10 +305,19 @@ Status CheckMountpoint(const ServeOptions& options) {
 int Serve(const ServeOptions& options, const std::function<void()>& ready) {
   Harden();
   bool told = false;
-  const Status status = ServeStore(options, [&] {
-    told = true;
-    ready();
-  });
+  const auto serve = [&]() -> Status {
+    KF_ASSIGN_OR_RETURN(
+        const auto outside,
+        Outside::Start(options.mountpoint,
+                       options.alert_commands != AlertDelivery::Commands::kNone));
+    KF_RETURN_IF_ERROR(KeepForMounting());
+    (void)LockMemory();
+    return ServeStore(options, *outside, [&] {
+      told = true;
+      ready();
+    });
+  };
+  const Status status = serve();
   if (status.ok()) return 0;
   return told ? 1 : Fail(status);
 }

@@ -22,6 +22,7 @@ struct ServeOptions {
   // How long what is open goes on when the token or TPM is gone.
   std::chrono::seconds root_key_grace{60};
   AlertDelivery::Commands alert_commands = AlertDelivery::Commands::kApplied;
+  bool confine = true;  // keep the daemon to the system calls it needs
   bool foreground = false;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -324,11 +325,26 @@ Status FuseMount::Run() {
   return result < 0 ? Status::FromErrno(-result, "serve requests") : OkStatus();
 }
 
+namespace {
+
+// IsConnected tells whether the mount of this descriptor is still there.
+bool IsConnected(int fd) {
+  pollfd poll{fd, 0, 0};
+  return ::poll(&poll, 1, 0) == 0 || (poll.revents & POLLERR) == 0;
+}
+
+}  // namespace
+
 void FuseMount::Stop() { fuse_session_exit(impl_->session); }
 
 FuseMount::~FuseMount() {
   if (!impl_ || impl_->session == nullptr) return;
-  if (impl_->mounted) fuse_session_unmount(impl_->session);
+  if (impl_->mounted) {
+    if (impl_->options.unmount && IsConnected(fuse_session_fd(impl_->session)))
+      impl_->options.unmount();
+    // Asks the kernel itself only if the mount is still there.
+    fuse_session_unmount(impl_->session);
+  }
   fuse_session_destroy(impl_->session);
 }
 

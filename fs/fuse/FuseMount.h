@@ -4,6 +4,7 @@
 // the translation of Status into errno. Must not know: keys or formats.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@ struct MountOptions {
   std::string source;                // shown in /proc/self/mountinfo
   std::string socket_path;           // answered by user.keyfold.socket on the root
   std::vector<std::string> options;  // as after -o: "ro", "noatime"
+  // Takes the mount away, where this process may not; null: it may.
+  std::function<void()> unmount;
   bool debug = false;
 };
 

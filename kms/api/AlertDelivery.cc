@@ -12,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include "kms/api/AlertCommand.h"
 #include "kms/api/Webhook.h"
 
 namespace keyfold {
@@ -48,8 +47,10 @@ std::chrono::seconds PauseAfter(unsigned attempt) {
 }  // namespace
 
 struct AlertDelivery::Impl {
-  Impl(Commands the_commands, Undelivered the_undelivered)
-      : commands(the_commands), undelivered(std::move(the_undelivered)) {}
+  Impl(Commands the_commands, RunCommand the_run, Undelivered the_undelivered)
+      : commands(the_commands),
+        run(std::move(the_run)),
+        undelivered(std::move(the_undelivered)) {}
 
   void Work();
   // Take waits for a job that is due; nothing at the end.
@@ -60,6 +61,7 @@ struct AlertDelivery::Impl {
   void TellDropped();
 
   const Commands commands;
+  const RunCommand run;
   const Undelivered undelivered;
   std::atomic<bool> ending{false};
   std::mutex mutex;  // guards what follows
@@ -78,8 +80,7 @@ Status AlertDelivery::Impl::Try(const Job& job) const {
   if (job.action.kind != AlertAction::Kind::kCommand)
     return PostWebhook(job.action, job.alert, job.line, job.record, ending);
   // A command gets what a webhook gets, on its standard input.
-  if (MayRun(job.action))
-    return RunAlertCommand(job.action, job.alert, job.record, ending);
+  if (MayRun(job.action)) return run(job.action, job.alert, job.record, ending);
   return {Error::kAccessDenied,
           "The store is mounted without alert-commands=" +
               std::string(job.action.stored ? "stored, and the rule was found in it."
@@ -144,8 +145,8 @@ void AlertDelivery::Impl::Do(Job job) {
   changed.notify_one();
 }
 
-AlertDelivery::AlertDelivery(Commands commands, Undelivered undelivered)
-    : impl_(std::make_unique<Impl>(commands, std::move(undelivered))) {
+AlertDelivery::AlertDelivery(Commands commands, RunCommand run, Undelivered undelivered)
+    : impl_(std::make_unique<Impl>(commands, std::move(run), std::move(undelivered))) {
   for (size_t i = 0; i < kThreads; ++i)
     impl_->threads.emplace_back([this] { impl_->Work(); });
 }

@@ -1,10 +1,11 @@
 // AlertDelivery: alerts on their way to commands and webhooks.
 //
-// Owns: a bounded queue, a few threads, the processes and connections they begin.
+// Owns: a bounded queue, a few threads, the connections they begin.
 // Nobody who raises an alert waits for it. Must not know: why an alert was raised.
 // Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -27,8 +28,12 @@ class AlertDelivery {
     kApplied,  // of rules that were applied since the store was opened
     kStored,   // also of those that were found in it
   };
-  // `undelivered` is called on any thread, and must not call back.
-  AlertDelivery(Commands commands, Undelivered undelivered);
+  // RunCommand is RunAlertCommand (AlertCommand.h), or has another process call it.
+  using RunCommand =
+      std::function<Status(const policy::AlertAction& action, const std::string& alert,
+                           const std::string& record, const std::atomic<bool>& ending)>;
+  // `run` and `undelivered` are called on any thread, and must not call back.
+  AlertDelivery(Commands commands, RunCommand run, Undelivered undelivered);
   // Gives what is under way a few seconds, then ends it; the rest is undelivered.
   ~AlertDelivery();
 

@@ -11,6 +11,7 @@
 #include <new>
 #include <thread>
 
+#include "kms/api/AlertCommand.h"
 #include "kms/api/AlertDelivery.h"
 
 namespace keyfold {
@@ -77,7 +78,8 @@ class AlertDeliveryTest : public testing::Test {
 
   void Start(Commands commands) {
     delivery_ = std::make_unique<AlertDelivery>(
-        commands, [this](const std::string&, const std::string&, const Status& why) {
+        commands, RunAlertCommand,
+        [this](const std::string&, const std::string&, const Status& why) {
           std::lock_guard lock(mutex_);
           if (throws_-- > 0) throw std::bad_alloc();
           failures_.push_back(why.message());

@@ -1,0 +1,38 @@
+// Outside: a process of this program that stays outside the daemon's confinement
+// (Confinement.h) and does the two things that cannot be done within: taking the mount
+// away, and running the commands of alerts, which may need what the daemon gave up.
+//
+// Owns: that process, which is forked before the daemon has threads or secrets and
+// holds none of its descriptors. It ends with the daemon. What it may be asked for is
+// settled when it is forked. Must not know: alert rules, keys. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "fs/backend/Backend.h"
+#include "kms/base/Status.h"
+#include "policy/model/AlertRules.h"
+
+namespace keyfold {
+
+class Outside {
+ public:
+  // Start forks it. It unmounts `mountpoint` and nothing else, and runs programs only
+  // if `commands`.
+  static Result<std::unique_ptr<Outside>> Start(const std::string& mountpoint,
+                                                bool commands);
+
+  // As keyfold::Unmount (Unmount.h), but for the number of the error.
+  Status Unmount(bool lazy) const;
+  // As RunAlertCommand (kms/api/AlertCommand.h).
+  Status RunCommand(const policy::AlertAction& action, const std::string& alert,
+                    const std::string& record, const std::atomic<bool>& ending) const;
+
+ private:
+  explicit Outside(UniqueFd socket) : socket_(std::move(socket)) {}
+  UniqueFd socket_;
+};
+
+}  // namespace keyfold

@@ -1,0 +1,108 @@
+// Does the process outside of the confinement do its two duties, and no others?
+#include <gtest/gtest.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "fs/cli/Outside.h"
+
+namespace keyfold {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+policy::AlertAction Shell(const std::string& script) {
+  policy::AlertAction action;
+  action.kind = policy::AlertAction::Kind::kCommand;
+  action.command = {"/bin/sh", "-c", script};
+  action.user = ::getpwuid(::geteuid())->pw_name;
+  action.timeout = std::chrono::seconds(20);
+  return action;
+}
+
+class OutsideTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/keyfold-outside-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::unique_ptr<Outside> Start(bool commands) {
+    auto outside = Outside::Start(folder_, commands);
+    return outside.ok() ? std::move(*outside) : nullptr;
+  }
+
+  std::string folder_;
+  std::atomic<bool> ending_{false};
+};
+
+TEST_F(OutsideTest, ACommandGetsTheRecordAndItsFailureComesBack) {
+  const auto outside = Start(true);
+  ASSERT_NE(outside, nullptr);
+  const std::string record = R"({"eventName":"Dëcrypt"})";
+  EXPECT_TRUE(outside
+                  ->RunCommand(Shell("cat >" + folder_ + "/got; echo $KEYFOLD_ALERT >" +
+                                     folder_ + "/name"),
+                               "Some", record, ending_)
+                  .ok());
+  std::string got, name;
+  std::getline(std::ifstream(folder_ + "/got"), got);
+  std::getline(std::ifstream(folder_ + "/name"), name);
+  EXPECT_EQ(got, record);
+  EXPECT_EQ(name, "Some");
+  const Status failed = outside->RunCommand(Shell("exit 3"), "Some", "{}", ending_);
+  EXPECT_EQ(failed.error(), Error::kSystem);
+  EXPECT_NE(failed.message().find("exit code 3"), std::string::npos)
+      << failed.message();
+}
+
+TEST_F(OutsideTest, CommandsDoNotWaitForEachOther) {
+  const auto outside = Start(true);
+  ASSERT_NE(outside, nullptr);
+  const auto begin = steady_clock::now();
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      EXPECT_TRUE(outside->RunCommand(Shell("sleep 2"), "Some", "{}", ending_).ok());
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(6));
+}
+
+TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
+  const auto outside = Start(true);
+  ASSERT_NE(outside, nullptr);
+  std::thread end([this] {
+    std::this_thread::sleep_for(milliseconds(300));
+    ending_ = true;
+  });
+  const auto begin = steady_clock::now();
+  EXPECT_FALSE(outside->RunCommand(Shell("sleep 20"), "Some", "{}", ending_).ok());
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(10));
+  end.join();
+}
+
+TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
+  const auto outside = Start(false);
+  ASSERT_NE(outside, nullptr);
+  const Status refused =
+      outside->RunCommand(Shell("touch " + folder_ + "/ran"), "Some", "{}", ending_);
+  EXPECT_EQ(refused.error(), Error::kAccessDenied);
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/ran"));
+}
+
+TEST_F(OutsideTest, UnmountingWhatIsNoMountFails) {
+  const auto outside = Start(true);
+  ASSERT_NE(outside, nullptr);
+  EXPECT_EQ(outside->Unmount(false).error(), Error::kSystem);
+}
+
+}  // namespace
+}  // namespace keyfold

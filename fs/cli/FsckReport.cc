@@ -2,10 +2,10 @@
 
 #include <unistd.h>
 
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fs/cli/Figures.h"
 #include "fs/cli/Harmless.h"
 #include "fs/cli/Output.h"
 
@@ -26,34 +26,6 @@ std::string_view GravityName(Gravity gravity) {
       return "not-checked";
   }
   return "";
-}
-
-std::string Amount(double bytes) {
-  constexpr const char* kUnits[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-  size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < std::size(kUnits); ++unit) bytes /= 1024;
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", bytes,
-                kUnits[unit]);
-  return text;
-}
-
-std::string Duration(double seconds) {
-  const auto whole = static_cast<uint64_t>(std::max(0.0, std::round(seconds)));
-  char text[32];
-  if (whole >= 3600)
-    std::snprintf(text, sizeof text, "%llu:%02u:%02u",
-                  static_cast<unsigned long long>(whole / 3600),
-                  static_cast<unsigned>(whole / 60 % 60),
-                  static_cast<unsigned>(whole % 60));
-  else
-    std::snprintf(text, sizeof text, "%u:%02u", static_cast<unsigned>(whole / 60),
-                  static_cast<unsigned>(whole % 60));
-  return text;
-}
-
-std::string Number(uint64_t count, const char* one, const char* several) {
-  return std::to_string(count) + " " + (count == 1 ? one : several);
 }
 
 std::string Line(const Finding& finding) {

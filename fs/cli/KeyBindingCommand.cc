@@ -1,11 +1,16 @@
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include <cerrno>
 #include <memory>
 
 #include "fs/cli/Commands.h"
-#include "fs/cli/Reencrypt.h"
+#include "fs/cli/Figures.h"
+#include "fs/cli/Harmless.h"
+#include "fs/cli/KeyAttributes.h"
+#include "fs/cli/KeyRefusal.h"
+#include "fs/cli/KeySpeed.h"
+#include "fs/cli/Rekey.h"
+#include "fs/cli/RekeyCommand.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
 
@@ -14,14 +19,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kKeyXattr[] = "user.keyfold.key";
-constexpr char kKeyIdXattr[] = "user.keyfold.key-id";
-constexpr char kFolderIdXattr[] = "user.keyfold.folder-id";
-
 struct BindingWords {
   bool folder = false;  // of a folder, else of a file
   std::string path, key;
-  bool reencrypt = false;
+  bool reencrypt = false, rekey = false;
+  std::string rate_limit;
   std::string format = "text";
 };
 
@@ -48,87 +50,91 @@ Result<Object> Find(const BindingWords& words) {
   return Object{path, *mount};
 }
 
-Result<std::string> Attribute(const std::string& path, const char* name) {
-  char value[512];
-  const ssize_t size = ::getxattr(path.c_str(), name, value, sizeof value);
-  if (size < 0) return Status::FromErrno(errno, path);
-  return std::string(value, static_cast<size_t>(size));
+// Refused is why the mount said no.
+Status Refused(const Object& object, const std::string& key, const Status& why) {
+  const auto current = KeyIdOf(object.path);
+  return ExplainRefusal(object.mount, object.path, key,
+                        current.ok() ? *current : std::string(), why);
 }
 
-// Judge is the refusal of the first action on `key` that the caller may not do,
-// or the failure to find that out.
-Status Judge(Connection& connection, const std::string& key) {
-  for (const char* action : {"kms:Decrypt", "kms:GenerateDataKey"}) {
-    const auto answer = connection.Call(
-        "iam", "Simulate",
-        {{"Action", action}, {"KeyId", key}, {"ViaService", "fs.keyfold"}});
-    if (!answer.ok()) return answer.status();
-    if (answer->value("Decision", "") == "allowed") continue;
-    const std::string who =
-        answer->value("Principal", json::object()).value("UserName", "you");
-    const std::string reason = answer->value("Reason", "");
-    return {Error::kAccessDenied,
-            who + " may not " + action + " with " + key +
-                (reason.empty() ? "" : " (" + reason + ")") +
-                ". See: keyfold iam simulate --via fs.keyfold --action " + action +
-                " --key " + key};
-  }
-  return OkStatus();
+int RekeyBelow(const BindingWords& words) {
+  RekeyOptions options;
+  options.paths = {words.path};
+  options.key = words.key;
+  options.reencrypt = words.reencrypt;
+  options.rate_limit = words.rate_limit;
+  return RunRekey(options);
 }
 
-// Explain finds out why the mount said EACCES or ENOKEY.
-Status Explain(const Object& object, const std::string& key, int error) {
-  if (error == EPERM)
-    return {Error::kAccessDenied,
-            object.path + " belongs to another user. Only its owner may set its key."};
-  auto connection = ConnectTo(object.mount);
-  if (!connection.ok() || (error != EACCES && error != ENOKEY))
-    return Status::FromErrno(error, object.path);
-  std::vector<std::string> keys = {key};
-  const auto current = Attribute(object.path, kKeyIdXattr);
-  if (current.ok()) keys.push_back(*current);
-  if (error == ENOKEY) {
-    for (const std::string& one : keys) {
-      const auto found = (*connection)->Call("kms", "DescribeKey", {{"KeyId", one}});
-      if (!found.ok()) return found.status();
-      const std::string state =
-          found->value("KeyMetadata", json::object()).value("KeyState", "");
-      if (state != "Enabled") return {Error::kInvalidState, one + " is " + state + "."};
-    }
-    return Status::FromErrno(error, object.path);
+// WhatStays says what setting a folder's key left as it was, and how to change that;
+// empty when there is nothing.
+Result<std::string> WhatStays(const BindingWords& words, const Object& object) {
+  KF_ASSIGN_OR_RETURN(const std::string key_id, KeyIdOf(object.path));
+  Rekey rekey({key_id, false, true, RateLimit(), nullptr},
+              {[](const auto&...) {}, [](const RekeyCounts&) {}});
+  rekey.Run(object.path);
+  const RekeyCounts& counts = rekey.counts();
+  if (counts.wrapped + counts.bound + counts.refused == 0) return std::string();
+  const std::string path = Harmless(words.path);
+  const std::string command = "  keyfold rekey " + path + " --key " + words.key;
+  std::string text = "Files made in " + path + " from now on are under " + words.key +
+                     ".\n" + Number(counts.wrapped, "file", "files") + " (" +
+                     Amount(static_cast<double>(counts.wrapped_bytes)) + ") and " +
+                     Number(counts.bound, "folder", "folders") +
+                     " below it stay under their keys.\n";
+  if (counts.refused > 0)
+    text += Number(counts.refused, "object", "objects") +
+            " below it could not be looked at.\n";
+  std::string wrapping, encrypting;
+  if (const auto speed = MeasureKeySpeed(object.path); speed.ok()) {
+    wrapping = ", about " + Duration(speed->Wrapping(counts.wrapped));
+    encrypting = ", about " +
+                 Duration(speed->Reencrypting(counts.wrapped, counts.wrapped_bytes));
   }
-  for (const std::string& one : keys) KF_RETURN_IF_ERROR(Judge(**connection, one));
-  return {Error::kAccessDenied,
-          "You may not write to " + object.path + ". See its mode bits: ls -ld"};
+  return text + "To wrap their data keys under it" + wrapping + ":\n" + command +
+         "\nTo encrypt their contents anew as well" + encrypting +
+         ", which keeps out for good who could read\nthem before:\n" + command +
+         " --reencrypt\n";
 }
 
-Status SetKey(const BindingWords& words) {
-  KF_ASSIGN_OR_RETURN(const Object object, Find(words));
-  if (words.reencrypt) {
-    const Status status = Reencrypt(object.path, words.key);
-    const int error = status.sys_errno();
-    return error == EACCES || error == EPERM || error == ENOKEY
-               ? Explain(object, words.key, error)
-               : status;
-  }
-  if (::setxattr(object.path.c_str(), kKeyXattr, words.key.data(), words.key.size(),
-                 0) != 0)
-    return Explain(object, words.key, errno);
-  return OkStatus();
+int SetKey(const BindingWords& words) {
+  const auto object = Find(words);
+  if (!object.ok()) return Fail(object.status());
+  if (words.reencrypt && !words.folder) return RekeyBelow(words);
+  if (const Status set = SetKeyOf(object->path, words.key); !set.ok())
+    return Fail(Refused(*object, words.key, set));
+  if (words.rekey) return RekeyBelow(words);
+  if (!words.folder) return 0;
+  const auto text = WhatStays(words, *object);
+  if (!text.ok()) return Fail(text.status());
+  const Status printed = Print(*text);
+  return printed.ok() ? 0 : Fail(printed);
 }
 
 Result<std::string> ShowKey(const BindingWords& words) {
   KF_ASSIGN_OR_RETURN(const Object object, Find(words));
-  KF_ASSIGN_OR_RETURN(const std::string key, Attribute(object.path, kKeyXattr));
-  KF_ASSIGN_OR_RETURN(const std::string id, Attribute(object.path, kKeyIdXattr));
+  KF_ASSIGN_OR_RETURN(const std::string key, KeyLabelOf(object.path));
+  KF_ASSIGN_OR_RETURN(const std::string id, KeyIdOf(object.path));
   json answer = {{"Path", object.path}, {"Key", key}, {"KeyId", id}};
   if (words.folder) {
-    KF_ASSIGN_OR_RETURN(answer["FolderId"], Attribute(object.path, kFolderIdXattr));
+    KF_ASSIGN_OR_RETURN(answer["FolderId"], FolderIdOf(object.path));
+  } else {
+    KF_ASSIGN_OR_RETURN(answer["DataKeyId"], DataKeyIdOf(object.path));
+    KF_ASSIGN_OR_RETURN(const KeyState state, KeyStateOf(object.path));
+    answer["KeyVersion"] = state.old ? "old" : "current";
+    answer["Reencrypting"] = state.reencrypting;
   }
   if (words.format == "json") return Render(answer, {});
   std::vector<std::vector<std::string>> rows = {
       {"path", object.path}, {"key", key}, {"key id", id}};
-  if (words.folder) rows.push_back({"folder id", answer["FolderId"]});
+  if (words.folder) {
+    rows.push_back({"folder id", answer["FolderId"]});
+  } else {
+    rows.push_back({"key version", answer["KeyVersion"]});
+    rows.push_back({"data key id", answer["DataKeyId"]});
+    if (answer["Reencrypting"])
+      rows.push_back({"encrypted anew", "in part: keyfold rekey goes on"});
+  }
   return Columns(rows);
 }
 
@@ -144,20 +150,20 @@ void AddVerbs(CLI::App* group, const std::shared_ptr<BindingWords>& words, Run* 
   set->add_option("key", words->key, "Key id, ARN or alias")
       ->required()
       ->type_name("KEY");
-  if (!words->folder)
-    set->add_flag("--reencrypt", words->reencrypt,
-                  "Also encrypt the contents anew, under a new data key");
-  set->footer((words->folder ? "Files that are in the folder already stay under their "
-                               "key: keyfold file set-key changes\nthat of one.\n"
+  if (words->folder)
+    set->add_flag("--rekey", words->rekey,
+                  "Then bind what is below it as well, as keyfold rekey --key does");
+  CLI::Option* reencrypt =
+      set->add_flag("--reencrypt", words->reencrypt,
+                    "Also encrypt the contents anew, under new data keys");
+  if (words->folder) reencrypt->needs("--rekey");
+  AddRateLimit(set, &words->rate_limit);
+  set->footer((words->folder ? "Files and folders that are in it already stay under "
+                               "their keys, unless --rekey is given.\n"
                              : "Who could read it before may have kept its data key: "
                                "use --reencrypt to keep them out for\ngood.\n") +
               ("Example:\n  " + example));
-  set->callback([words, run] {
-    *run = [words] {
-      const Status status = SetKey(*words);
-      return status.ok() ? 0 : Fail(status);
-    };
-  });
+  set->callback([words, run] { *run = [words] { return SetKey(*words); }; });
   group->footer("Example:\n  " + example);
   CLI::App* show = group->add_subcommand("show", "Shows which key it is under");
   show->footer("Example:\n  keyfold " + group->get_name() + " show " +

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "fs/cli/Commands.h"
+#include "fs/cli/Figures.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Serve.h"
@@ -36,20 +37,12 @@ Status CheckListening(const MountFlags& flags) {
 
 // ParseLogSize reads "500M": a number of bytes, or of KiB, MiB, GiB.
 Result<uint64_t> ParseLogSize(const std::string& text) {
-  constexpr std::string_view kUnits = "KMG";
   constexpr uint64_t kLeast = 1 << 20, kMost = uint64_t{1} << 40;
-  uint64_t size = 0;
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, size);
-  unsigned shift = 0;
-  if (const char* unit = parsed.ptr; parsed.ec == std::errc() && unit + 1 == end)
-    if (const size_t at = kUnits.find(*unit); at != std::string_view::npos)
-      shift = 10 * (static_cast<unsigned>(at) + 1);
-  const bool whole = parsed.ec == std::errc() && (parsed.ptr == end || shift != 0);
-  if (!whole || size > kMost >> shift || size << shift < kLeast)
+  const auto size = ParseSize(text);
+  if (!size || *size > kMost || *size < kLeast)
     return Status(Error::kUsage,
                   "--audit-log-size expects a size such as 64M, 1M to 1024G.");
-  return size << shift;
+  return *size;
 }
 
 Result<std::chrono::seconds> ParseGrace(const std::string& text) {

@@ -6,6 +6,7 @@
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
+#include "fs/cli/RekeyCommand.h"
 #include "fs/cli/Version.h"
 #include "kms/base/Spelling.h"
 
@@ -150,6 +151,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddKms(app, &run);
     AddIam(app, &run);
     AddKeyBinding(app, &run);
+    AddRekey(app, &run);
     AddAudit(app, &run);
     AddFsck(app, &run);
     AddHelp(app, &run);

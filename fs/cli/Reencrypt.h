@@ -1,16 +1,24 @@
-// Replacing a file by a copy under a new data key.
+// Having a mount encrypt an open file anew, part by part. Free functions.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include "kms/base/Status.h"
 
 namespace keyfold {
 
-// Reencrypt copies the regular file `path` (contents, mode, owner, times,
-// extended attributes) to a new file beside it whose data key is wrapped under
-// `key`, and puts that in its place. kUsage for other files and for files with
-// several links; on failure `path` is as it was.
-Status Reencrypt(const std::string& path, const std::string& key);
+// Reencrypt gives the file that `path` leads to (it may be an O_PATH descriptor's)
+// another data key, or goes on with what was cut off: calls `begun` once it has that
+// key, asks `part` before each step how much to do, and tells `passed` how many bytes
+// were done. Others may have the file open. kSystem with the mount's errno; the file
+// can be used whatever fails, and running it again goes on.
+struct ReencryptSteps {
+  std::function<Status()> begun;
+  std::function<uint64_t()> part;
+  std::function<void(uint64_t)> passed;
+};
+Status Reencrypt(const std::string& path, const ReencryptSteps& steps);
 
 }  // namespace keyfold

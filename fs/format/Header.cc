@@ -28,6 +28,9 @@ const char* Complaint(const HeaderSlot& slot) {
   if (slot.seals_in_epoch > kMaxSealsPerEpoch) return "seal count is too large";
   if (!slot.holes.FitsLength(slot.length)) return "hole behind the end";
   if (slot.synced_length > slot.length) return "synced behind the end";
+  if (slot.former &&
+      (slot.former->end_epoch == 0 || slot.former->end_epoch > slot.key_epoch))
+    return "epoch of the former key";
   return nullptr;
 }
 
@@ -71,7 +74,7 @@ Result<Bytes> EncodeHeaderSlot(const HeaderSlot& slot) {
     return Status(Error::kValidation, std::string("file header: ") + complaint);
   ByteWriter writer;
   writer.Append(kHeaderMagic);
-  writer.Integer(kHeaderFormat);
+  writer.Integer(slot.former ? kHeaderFormatRekeying : kHeaderFormat);
   writer.Integer(static_cast<uint16_t>(slot.type));
   writer.Integer(slot.generation);
   writer.Append(slot.file_id.view());
@@ -96,6 +99,10 @@ Result<Bytes> EncodeHeaderSlot(const HeaderSlot& slot) {
   writer.Integer(static_cast<uint8_t>(slot.torn ? kTornFlag : 0));
   writer.Integer(slot.synced_length);
   writer.Integer(slot.checkpoint);
+  if (slot.former) {
+    writer.Integer(slot.former->end_epoch);
+    writer.Append(ByteView(slot.former->sealed));
+  }
   writer.PadTo(kHeaderMacOffset);
   return writer.Take();
 }
@@ -106,7 +113,7 @@ Result<HeaderSlot> ParseHeaderSlot(ByteView raw) {
   if (AsText(fields.Take(kHeaderMagic.size())) != kHeaderMagic)
     return Corrupt("no magic");
   const auto format = fields.Integer<uint16_t>();
-  if (format > kHeaderFormat)
+  if (format > kHeaderFormatRekeying)
     return Status(Error::kNewerFormat, "the file was written by a newer Keyfold");
   if (format == 0) return Corrupt("format number");
 
@@ -137,6 +144,12 @@ Result<HeaderSlot> ParseHeaderSlot(ByteView raw) {
   if (format > kFormatWithoutCheckpoints) {
     slot.synced_length = fields.Integer<uint64_t>();
     slot.checkpoint = fields.Integer<uint64_t>();
+  }
+  if (format == kHeaderFormatRekeying) {
+    FormerKey& former = slot.former.emplace();
+    former.end_epoch = fields.Integer<uint32_t>();
+    const ByteView sealed = fields.Take(kSealedFormerKeySize);
+    std::copy(sealed.begin(), sealed.end(), former.sealed.begin());
   }
   if (!AllZero(fields.Rest())) return Corrupt("padding is not zero");
   if (const char* complaint = Complaint(slot)) return Corrupt(complaint);

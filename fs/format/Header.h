@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 
 #include "fs/format/BlockEntry.h"
@@ -19,13 +20,23 @@
 namespace keyfold {
 
 inline constexpr std::string_view kHeaderMagic{"KEYFOLD\x01", 8};
-// Format 1 lacks synced_length and checkpoint, and is read as well.
+// Format 1 lacks synced_length and checkpoint, and is read as well. Format 3 is 2 with
+// a former data key, and written only while there is one.
 inline constexpr uint16_t kHeaderFormat = 2;
+inline constexpr uint16_t kHeaderFormatRekeying = 3;
 inline constexpr size_t kHeaderMacOffset = kHeaderSlotSize - kMacSize;  // 992
 inline constexpr size_t kMaxBlobSize = 320;
 inline constexpr size_t kCommitmentSize = 32;
+inline constexpr size_t kSealedFormerKeySize = 60;  // nonce 12, key 32, tag 16
 
 enum class HeaderType : uint16_t { kRegularFile = 1 };
+
+// FormerKey is the data key of blocks that were not encrypted anew yet.
+struct FormerKey {
+  uint32_t end_epoch = 0;  // seals of epochs below are under it; 1 to key_epoch
+  std::array<uint8_t, kSealedFormerKeySize> sealed{};  // under the data key
+  bool operator==(const FormerKey&) const = default;
+};
 
 struct HeaderSlot {
   HeaderType type = HeaderType::kRegularFile;
@@ -45,6 +56,7 @@ struct HeaderSlot {
   // the checkpoint is closed in which this was written.
   uint64_t synced_length = 0;
   uint64_t checkpoint = 0;
+  std::optional<FormerKey> former;  // while the contents are encrypted anew
 
   bool operator==(const HeaderSlot&) const = default;
 };

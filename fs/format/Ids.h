@@ -47,6 +47,7 @@ bool IsKeyId(std::string_view text);
 inline constexpr std::string_view kContentKeyLabel = "keyfold content v1";
 inline constexpr std::string_view kHeaderKeyLabel = "keyfold header v1";
 inline constexpr std::string_view kCommitmentLabel = "keyfold commitment v1";
+inline constexpr std::string_view kFormerKeyLabel = "keyfold former key v1";
 // From the store's metadata key:
 inline constexpr std::string_view kNamesKeyLabel = "keyfold names v1";
 inline constexpr std::string_view kBindingsKeyLabel = "keyfold bindings v1";

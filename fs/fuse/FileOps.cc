@@ -177,6 +177,7 @@ Result<std::shared_ptr<Handle>> OpenInode(Request& r, const InodeRef& inode, Key
         if (!place.folder && st.st_nlink > 0) return NoSuchInode();
         return r.vault().OpenFile(place, fd.get(), r.caller(), use, path, event);
       });
+  if (opened.ok() && use == KeyUse::kWrite) r.vault().RefreshKey(**opened);
   // Pages of a file that was taken from someone belong to the old inode: ESTALE
   // makes the kernel look it up again. Asked after the vault, so that a
   // revocation that began meanwhile is seen.

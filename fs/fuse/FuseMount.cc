@@ -277,6 +277,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   AddSpaceOperations(&ops);
   AddAttributeOperations(&ops);
   AddXattrOperations(&ops);
+  AddReencryptOperations(&ops);
   mount->impl_->session = fuse_session_new(&args, &ops, sizeof ops, mount->impl_.get());
   fuse_opt_free_args(&args);
   if (mount->impl_->session == nullptr)

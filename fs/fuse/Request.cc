@@ -41,8 +41,8 @@ void Request::Refuse(const Status& status, const char* event, const InodeRef& in
       key_id = inode->folder->key_id();
     } else if (S_ISREG(inode->type)) {
       const auto fd = inodes().Hold(inode);
-      auto of_header = fd.ok() ? vault().FileKey(fd->get()) : fd.status();
-      if (of_header.ok()) key_id = *of_header;
+      const auto of_header = fd.ok() ? vault().KeyOf(fd->get()) : fd.status();
+      if (of_header.ok()) key_id = of_header->key_id;
     }
     RecordDamage(
         status, caller(), key_id,

@@ -182,5 +182,6 @@ void AddFileOperations(fuse_lowlevel_ops* ops);       // FileOps.cc
 void AddSpaceOperations(fuse_lowlevel_ops* ops);      // SpaceOps.cc
 void AddAttributeOperations(fuse_lowlevel_ops* ops);  // AttributeOps.cc
 void AddXattrOperations(fuse_lowlevel_ops* ops);      // XattrOps.cc
+void AddReencryptOperations(fuse_lowlevel_ops* ops);  // ReencryptOps.cc
 
 }  // namespace keyfold

@@ -10,6 +10,8 @@ namespace {
 constexpr char kKeyXattr[] = "user.keyfold.key";
 constexpr char kKeyIdXattr[] = "user.keyfold.key-id";
 constexpr char kFolderIdXattr[] = "user.keyfold.folder-id";
+constexpr char kKeyStateXattr[] = "user.keyfold.key-state";
+constexpr char kDataKeyIdXattr[] = "user.keyfold.data-key-id";
 constexpr char kSocketXattr[] = "user.keyfold.socket";
 constexpr std::string_view kOwnPrefix = "user.keyfold.";
 constexpr std::string_view kUserPrefix = "user.";
@@ -23,17 +25,23 @@ Result<std::string> KeyfoldXattr(Request& r, const InodeRef& inode,
   if (name == kSocketXattr && inode->node == FUSE_ROOT_ID)
     return r.fs().options.socket_path;
   if (name == kFolderIdXattr && inode->folder) return inode->folder->id().Hex();
-  if (name != kKeyXattr && name != kKeyIdXattr) return absent;
-  std::string key_id;
+  const bool of_both = name == kKeyXattr || name == kKeyIdXattr;
+  const bool of_file = name == kKeyStateXattr || name == kDataKeyIdXattr;
+  if (!of_both && !(of_file && S_ISREG(inode->type))) return absent;
+  Vault::KeyInfo info;
   if (inode->folder) {
-    key_id = inode->folder->key_id();
+    info.key_id = inode->folder->key_id();
   } else if (S_ISREG(inode->type)) {
     KF_ASSIGN_OR_RETURN(const auto fd, r.inodes().Hold(inode));
-    KF_ASSIGN_OR_RETURN(key_id, r.vault().FileKey(fd.get()));
+    KF_ASSIGN_OR_RETURN(info, r.vault().KeyOf(fd.get()));
   } else {
     return absent;
   }
-  return name == kKeyIdXattr ? key_id : r.vault().keys().KeyLabel(key_id);
+  if (name == kDataKeyIdXattr) return info.data_key_id;
+  if (name == kKeyStateXattr)
+    return std::string(info.current ? "current" : "old") +
+           (info.reencrypts ? " reencrypting" : "");
+  return name == kKeyIdXattr ? info.key_id : r.vault().keys().KeyLabel(info.key_id);
 }
 
 // HoldNamed holds an object whose own attributes are asked for. A file is first found

@@ -54,6 +54,15 @@ Result<File::ClaimedHeader> File::Inspect() const {
   return first;
 }
 
+std::optional<File::ClaimedHeader> File::Other(const ClaimedHeader& first) {
+  auto second = ParseHeaderSlot(ByteView(first.raw).subspan(kHeaderSlotSize));
+  if (!second.ok() ||
+      (IdentityOf(*second) == IdentityOf(first.slot) &&
+       second->blob == first.slot.blob && second->commitment == first.slot.commitment))
+    return std::nullopt;
+  return ClaimedHeader{first.raw, *std::move(second)};
+}
+
 // Authenticate checks the commitment, and finds the newest header that authenticates.
 Result<File::Authentic> File::Authenticate(const DataKey& dek,
                                            const ClaimedHeader& claimed) const {
@@ -75,6 +84,11 @@ Result<File::Authentic> File::Authenticate(const DataKey& dek,
     if (!newest || slot->generation > newest->generation) newest = std::move(*slot);
   }
   if (!newest) return Damaged("the file's header does not authenticate");
+  if (newest->former) {
+    auto former = OpenFormer(dek.bytes(), *newest);
+    if (!former.ok()) return Damaged("the file's former key does not open");
+    found.former_dek = *std::move(former);
+  }
   found.newest = std::move(*newest);
   const Checkpoints::State state = checkpoints_.StateOf(found.newest.checkpoint);
   if (state == Checkpoints::State::kClosed)
@@ -94,6 +108,8 @@ void File::UseHeader(const DataKey& dek, Authentic header) {
   dirty_ = false;
   dek_ = CopySecret(dek.bytes());
   header_key_ = std::move(header.header_key);
+  former_dek_ = std::move(header.former_dek);
+  reencrypted_ = 0;
   unlocked_ = true;
 }
 
@@ -216,6 +232,13 @@ Status File::Rewrap(std::string key_id, Bytes blob) {
   return data_->Sync(true);
 }
 
+void File::Refresh(const Bytes& former, Bytes blob) {
+  std::unique_lock lock(mutex_);
+  if (!unlocked_ || header_.blob != former) return;
+  header_.blob = std::move(blob);
+  quiet_ = true;
+}
+
 void File::Wipe() {
   std::scoped_lock locks(flush_mutex_, mutex_);
   // What came after the file was settled, or could not be stored then.
@@ -229,6 +252,7 @@ void File::Wipe() {
   wiped_ = true;
   staging_.Clear();
   dek_.Reset();
+  former_dek_.Reset();
   header_key_.Reset();
   std::scoped_lock guards(identity_mutex_, epochs_mutex_);
   identity_.reset();

@@ -77,6 +77,9 @@ class File {
   static Result<std::shared_ptr<File>> Create(std::unique_ptr<DataFile> data, ino_t ino,
                                               Checkpoints& checkpoints,
                                               HeaderSlot header, DataKey dek);
+  // Other is what the other slot says, if that parses and tells of another key. Slots
+  // differ in that only if a write of the header was torn, or by somebody else's hand.
+  static std::optional<ClaimedHeader> Other(const ClaimedHeader& first);
   // Inspect reads the header of a file that is not unlocked. kCorrupt,
   // kNewerFormat.
   Result<ClaimedHeader> Inspect() const;
@@ -150,6 +153,21 @@ class File {
   void Confirm();
   // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
   Status Rewrap(std::string key_id, Bytes blob);
+  // Refresh takes `blob`, of the same key and CMK, for `former`, if that is still in
+  // use; the next header to be written has it.
+  void Refresh(const Bytes& former, Bytes blob);
+
+  // FileReencrypt.cc. BeginReencrypt makes `fresh` the data key, of the CMK the file is
+  // under (else kSystem/ESTALE); does nothing where that was begun before and not
+  // ended. Reencrypt then seals up to `bytes` anew that are under the former key, and
+  // forgets it after the last. Others may read and write meanwhile. Times are kept.
+  // kCorrupt when a block does not open; both keys then stay.
+  struct ReencryptProgress {
+    uint64_t done = 0, total = 0;  // bytes
+    bool finished = false;
+  };
+  Status BeginReencrypt(WrappedDataKey fresh);
+  Result<ReencryptProgress> Reencrypt(uint64_t bytes);
   // Wipe stores what waits and forgets every key; reads and writes fail with EACCES
   // after, and the next Sync tells if something was not stored.
   void Wipe();
@@ -185,10 +203,21 @@ class File {
   Status SettleEntries(BlockNo first, MutableBytes entries, bool* changed);
   Status SettleFile();
 
+  // FileReencrypt.cc. Callers hold flush_mutex_ and mutex_.
+  static Result<SecretBytes> OpenFormer(const SecretBytes& dek,
+                                        const HeaderSlot& header);
+  void ForgetContentKeys();
+  Status UseFreshKey(WrappedDataKey fresh);
+  Status ReencryptBlocks(uint64_t count);
+  Status ReencryptRun(BlockNo first, uint64_t count);
+  Status ReencryptAlike(BlockNo first, uint64_t count, bool hole);
+  Result<Seal> SealInUse(BlockNo block, const BlockEntry& entry);
+
   // FileStaging.cc: storing what waits. Callers hold flush_mutex_ and mutex_; the
   // latter is let go during a sync if it is given.
   using Lock = std::unique_lock<SharedMutex>;
   Status StoreStaged(Lock* lock);
+  Status EndReencrypt(Lock* lock);
   Status StoreEntries(const Staging::Blocks& blocks);
   Status StoreData(const Staging::Blocks& blocks);
   Status SyncDisk(bool data_only);
@@ -239,7 +268,7 @@ class File {
   // What a header says, once it authenticates.
   struct Authentic {
     HeaderSlot newest;
-    SecretBytes header_key;
+    SecretBytes header_key, former_dek;
     std::array<bool, kHeaderSlots> slots{};
     bool may_lack = false;  // the end may be missing for want of a sync
     bool closing = false;   // its checkpoint is: all may be counted on
@@ -289,6 +318,8 @@ class File {
   bool quiet_ = false;          // only header_.synced_length differs from disk
   std::atomic<int> lost_errno_ = 0;  // of a sync that failed, until Sync tells of it
   SecretBytes dek_;
+  SecretBytes former_dek_;    // while header_.former says so
+  uint64_t reencrypted_ = 0;  // blocks up to here are not under it
   SecretBytes header_key_;
   mutable std::mutex identity_mutex_;  // guards identity_; taken after mutex_
   std::optional<FileIdentity> identity_;

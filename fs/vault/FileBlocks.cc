@@ -30,8 +30,11 @@ Status DoesNotOpen(uint64_t block) {
 const Aead& File::ContentKey(uint32_t epoch) {
   std::lock_guard lock(epochs_mutex_);
   auto& key = epochs_[epoch];
-  if (key == nullptr)
-    key = std::make_unique<Aead>(Hkdf(dek_, {}, ContentKeyInfo(epoch)));
+  if (key == nullptr) {
+    const bool former = header_.former && epoch < header_.former->end_epoch;
+    key = std::make_unique<Aead>(
+        Hkdf(former ? former_dek_ : dek_, {}, ContentKeyInfo(epoch)));
+  }
   return *key;
 }
 

@@ -9,19 +9,13 @@ namespace {
 
 using Claims = std::vector<File::ClaimedHeader>;
 
-bool SameKey(const HeaderSlot& a, const HeaderSlot& b) {
-  return IdentityOf(a) == IdentityOf(b) && a.blob == b.blob &&
-         a.commitment == b.commitment;
-}
-
 // ClaimsOf are the ways to open the header: what each slot says of its key. A slot that
 // was damaged may still parse, so each that differs is tried.
 Claims ClaimsOf(File::ClaimedHeader first) {
   Claims claims;
-  auto second = ParseHeaderSlot(ByteView(first.raw).subspan(kHeaderSlotSize));
-  const bool other = second.ok() && !SameKey(*second, first.slot);
+  auto other = File::Other(first);
   claims.push_back(std::move(first));
-  if (other) claims.push_back({claims.front().raw, *std::move(second)});
+  if (other) claims.push_back(*std::move(other));
   return claims;
 }
 

@@ -127,8 +127,21 @@ class Vault {
   Status Hold(ino_t ino, const std::function<Status()>& action);
   Status SetFileKey(const Place& place, int fd, const std::string& key,
                     const Caller& caller, const std::string& path);
-  // FileKey returns the CMK id the file's header names, unauthenticated.
-  Result<std::string> FileKey(int fd);
+  // RefreshKey wraps the file's data key under the newest version of its CMK, if it is
+  // not, for who has opened it for writing. It reaches disk with what is written next.
+  void RefreshKey(const Handle& handle);
+  // BeginReencrypt gives an open file another data key under the same CMK, for who
+  // opened it for writing, or goes on with what was begun; File::Reencrypt does the
+  // rest. On record as ReencryptFile.
+  Status BeginReencrypt(const Handle& handle);
+  // KeyOf is what the file's header says of its keys, unauthenticated.
+  struct KeyInfo {
+    std::string key_id;       // of the CMK
+    bool current = true;      // wrapped under the CMK's newest version
+    bool reencrypts = false;  // some contents are under a former data key
+    std::string data_key_id;  // 32 hexadecimal digits that only this data key has
+  };
+  Result<KeyInfo> KeyOf(int fd);
   // CheckBinding is kCorrupt unless `place` is a name the file was given.
   Status CheckBinding(const Place& place, int fd);
 
@@ -188,6 +201,8 @@ class Vault {
   Status SyncTree();
   EncryptionContext ContextOf(const FileIdentity& file) const;
   bool LoseRights(const std::shared_ptr<File>& file);
+  Status Unlock(Handle& handle, const File::ClaimedHeader& claimed,
+                const File::Recovering& recovering);
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                bool linked, const FileEvent& event);
   Status Unbind(const Place& place, int fd);

@@ -113,6 +113,15 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   return handle;
 }
 
+Status Vault::Unlock(Handle& handle, const File::ClaimedHeader& claimed,
+                     const File::Recovering& recovering) {
+  KF_ASSIGN_OR_RETURN(
+      const DataKey dek,
+      keys_.UnwrapDataKey(handle.caller, claimed.slot.blob,
+                          ContextOf(IdentityOf(claimed.slot)), handle.path));
+  return handle.file->Unlock(dek, claimed, recovering);
+}
+
 Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                     bool linked, const FileEvent& event) {
   File& file = *handle->file;
@@ -136,14 +145,16 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   const uint64_t generation = keys_.Generation();
   KF_RETURN_IF_ERROR(keys_.Authorize(handle->caller, identity->key_id, context, event));
   if (!claimed.raw.empty()) {
-    KF_ASSIGN_OR_RETURN(
-        const DataKey dek,
-        keys_.UnwrapDataKey(handle->caller, claimed.slot.blob, context, handle->path));
     // No end is lost without a record.
-    KF_RETURN_IF_ERROR(file.Unlock(dek, claimed, [&] {
+    const auto recovering = [&] {
       return keys_.RecordFileEvent(handle->caller, identity->key_id,
                                    {"RecoverFile", event.path, event.use}, OkStatus());
-    }));
+    };
+    Status unlocked = Unlock(*handle, claimed, recovering);
+    if (IsDamage(unlocked))
+      if (const auto other = File::Other(claimed))
+        if (Unlock(*handle, *other, recovering).ok()) unlocked = OkStatus();
+    KF_RETURN_IF_ERROR(unlocked);
   }
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)
@@ -178,17 +189,47 @@ Status Vault::Hold(ino_t ino, const std::function<Status()>& action) {
   return file == nullptr ? action() : file->Hold(action);
 }
 
-Result<std::string> Vault::FileKey(int fd) {
+Result<Vault::KeyInfo> Vault::KeyOf(int fd) {
   struct stat st;
   if (::fstatat(fd, "", &st, AT_EMPTY_PATH) != 0)
     return Status::FromErrno(errno, "stat");
+  const auto tell = [this](const HeaderSlot& header) -> KeyInfo {
+    return {header.key_id, keys_.IsCurrent(header.blob), header.former.has_value(),
+            ToHex(ByteView(header.commitment).first(kIdSize))};
+  };
   if (const auto file = files_.Find(st.st_ino))
-    if (const auto identity = file->identity()) return identity->key_id;
+    if (file->identity()) return tell(file->header());
   KF_ASSIGN_OR_RETURN(UniqueFd real, Reopen(fd, O_RDONLY | O_NONBLOCK));
   const File file(std::make_unique<PosixDataFile>(std::move(real)), st.st_ino,
                   *checkpoints_);
   KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
-  return claimed.slot.key_id;
+  return tell(claimed.slot);
+}
+
+// Who may write a file may have its key wrapped, as writing makes data keys: the right
+// was decided on when it was opened. What fails leaves the wrap there is.
+void Vault::RefreshKey(const Handle& handle) {
+  const HeaderSlot header = handle.file->header();
+  if (header.blob.empty() || keys_.IsCurrent(header.blob)) return;
+  const EncryptionContext context = ContextOf(IdentityOf(header));
+  auto wrapped = keys_.RewrapDataKey(handle.caller, header.blob, context, header.key_id,
+                                     context, handle.path);
+  if (wrapped.ok()) handle.file->Refresh(header.blob, std::move(wrapped->blob));
+}
+
+Status Vault::BeginReencrypt(const Handle& handle) {
+  if (handle.use == KeyUse::kRead) return Status::FromErrno(EBADF, "re-encrypt");
+  const auto identity = handle.file->identity();
+  if (!identity) return Status::FromErrno(ESTALE, "re-encrypt");
+  const EncryptionContext context = ContextOf(*identity);
+  KF_RETURN_IF_ERROR(keys_.Authorize(handle.caller, identity->key_id, context,
+                                     {"ReencryptFile", handle.path, KeyUse::kWrite}));
+  // One that was cut off is gone on with.
+  if (handle.file->header().former) return OkStatus();
+  KF_ASSIGN_OR_RETURN(
+      WrappedDataKey fresh,
+      keys_.GenerateDataKey(handle.caller, identity->key_id, context, handle.path));
+  return handle.file->BeginReencrypt(std::move(fresh));
 }
 
 Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,

@@ -102,6 +102,10 @@ class DataKeys {
                                                const EncryptionContext& to,
                                                const std::string& path) = 0;
 
+  // IsCurrent tells whether `blob` is wrapped under the newest version of its CMK's
+  // material. It decides nothing: true for a blob or a key that is not known.
+  virtual bool IsCurrent(ByteView blob) = 0;
+
   // Notes are small values that the vault keeps with the keys: as durable as they are,
   // and guarded as they are against being changed or put back. ReadNote is empty for
   // one that was never kept.

@@ -222,6 +222,15 @@ Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blo
   return WrapDataKey(caller, std::move(key), kReEncrypt, to_key_id, to, path);
 }
 
+bool Service::IsCurrent(ByteView blob) {
+  const auto header = ParseBlobHeader(blob);
+  if (!header) return true;
+  const auto state = catalog_->state();
+  const KeyRef key = state->FindKey(header->key_id);
+  return !key || key->versions.empty() ||
+         header->version >= key->versions.back().version;
+}
+
 Result<Bytes> Service::ReadNote(const std::string& name) {
   const auto state = catalog_->state();
   const auto it = state->notes.find(name);

@@ -82,6 +82,7 @@ class Service final : public Kms {
                                        const std::string& to_key_id,
                                        const EncryptionContext& to,
                                        const std::string& path) override;
+  bool IsCurrent(ByteView blob) override;
   Result<Bytes> ReadNote(const std::string& name) override;
   Status KeepNote(const std::string& name, ByteView value) override;
   uint64_t Generation() const override { return generation_; }

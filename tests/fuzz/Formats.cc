@@ -17,7 +17,8 @@ void Header(ByteView raw) {
   Promise(written.ok(), "a header that parses can be written");
   constexpr size_t kFormatOffset = 8;
   Promise(
-      raw[kFormatOffset] != kHeaderFormat ||
+      (raw[kFormatOffset] != kHeaderFormat &&
+       raw[kFormatOffset] != kHeaderFormatRekeying) ||
           std::equal(written->begin(), written->end(), HeaderMacedBytes(raw).begin()),
       "a header that parses is the one that is written");
   written->resize(kHeaderSlotSize);

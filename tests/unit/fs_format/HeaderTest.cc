@@ -89,6 +89,29 @@ TEST(HeaderTest, RoundTripOfRandomSlots) {
   }
 }
 
+TEST(HeaderTest, AFormerKeyMakesFormatThree) {
+  HeaderSlot slot = Sample();
+  slot.former.emplace().end_epoch = 3;
+  for (size_t i = 0; i < kSealedFormerKeySize; ++i)
+    slot.former->sealed[i] = static_cast<uint8_t>(0x40 + i);
+  Bytes raw = WithMac(slot);
+  EXPECT_EQ(ToHex(ByteView(raw).subspan(8, 2)), "0300");
+  EXPECT_EQ(ToHex(ByteView(raw).subspan(865, 6)), "030000004041");
+  EXPECT_EQ(ToHex(ByteView(raw).subspan(927, 4)), "7a7b0000");
+  const auto parsed = ParseHeaderSlot(raw);
+  ASSERT_TRUE(parsed.ok()) << parsed.status().ToString();
+  EXPECT_EQ(*parsed, slot);
+  for (const uint8_t epoch : {0, 4}) {  // none, and one that is not begun
+    raw[865] = epoch;
+    EXPECT_EQ(ParseError(raw), Error::kCorrupt) << int{epoch};
+  }
+  raw[865] = 3;
+  raw[929] = 1;
+  EXPECT_EQ(ParseError(raw), Error::kCorrupt);
+  slot.former->end_epoch = 4;
+  EXPECT_EQ(EncodeHeaderSlot(slot).status().error(), Error::kValidation);
+}
+
 // Whatever a changed byte leads to, it is a refusal, or a slot that encodes to
 // exactly the changed bytes, so that the MAC covers every bit of meaning.
 TEST(HeaderTest, EveryByteMutationIsRefusedOrVisible) {
@@ -100,7 +123,7 @@ TEST(HeaderTest, EveryByteMutationIsRefusedOrVisible) {
       auto parsed = ParseHeaderSlot(raw);
       if (!parsed.ok()) {
         const bool newer = at == 8 || at == 9;
-        ASSERT_EQ(parsed.status().error(), newer && (raw[9] != 0 || raw[8] > 2)
+        ASSERT_EQ(parsed.status().error(), newer && (raw[9] != 0 || raw[8] > 3)
                                                ? Error::kNewerFormat
                                                : Error::kCorrupt)
             << at << " " << flip;

@@ -71,10 +71,31 @@ class BackingCopy {
   }
   Status Unlock(File& file) const {
     KF_ASSIGN_OR_RETURN(const auto claimed, file.Inspect());
-    return file.Unlock(DataKey(CopySecret(dek_)), claimed);
+    const Status first = UnlockBy(file, claimed);
+    const auto other = File::Other(claimed);
+    return first.ok() || !other ? first : UnlockBy(file, *other);
+  }
+  // ReencryptAll gives the file a data key that Unlock knows by its blob.
+  static Status ReencryptAll(File& file) {
+    KF_RETURN_IF_ERROR(file.BeginReencrypt(
+        {DataKey(CopySecret(FreshKey())), FreshBlob(), file.header().key_id}));
+    for (;;) {
+      KF_ASSIGN_OR_RETURN(const auto progress, file.Reencrypt(40 * kBlockSize));
+      if (progress.finished) return OkStatus();
+    }
   }
 
  private:
+  static const SecretBytes& FreshKey() {
+    static const SecretBytes key = RandomSecret(kKeySize);
+    return key;
+  }
+  static Bytes FreshBlob() { return Bytes(97, 0x77); }
+  Status UnlockBy(File& file, const File::ClaimedHeader& claimed) const {
+    const bool fresh = claimed.slot.blob == FreshBlob();
+    return file.Unlock(DataKey(CopySecret(fresh ? FreshKey() : dek_)), claimed);
+  }
+
   const SecretBytes dek_ = RandomSecret(kKeySize);
   TestKeys keys_;
   std::unique_ptr<Checkpoints> checkpoints_ = Checkpoints::Open(keys_).value();

@@ -78,6 +78,8 @@ const Operation kOperations[] = {
     {"ReserveBehind", Fill, Reserve(kLength + 100, 2 << 20)},
     {"WriteAndSync", Fill, WriteAndSync},
     {"Rewrap", Fill, Rewrap},
+    {"Reencrypt", Fill, BackingCopy::ReencryptAll},
+    {"ReencryptAroundHole", FillAroundHole, BackingCopy::ReencryptAll},
 };
 
 // EachBlockIsOneOf checks that the file is as long as one of the two, or between

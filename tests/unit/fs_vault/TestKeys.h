@@ -32,6 +32,8 @@ class TestKeys : public DataKeys {
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
   uint64_t times_wiped = 0;
+  int rewraps = 0;
+  std::set<std::string> former_blobs;  // hexadecimal, of a former version of their CMK
 
   Result<std::string> ResolveKey(const std::string& key) override {
     if (key == kKeyOne || key == kKeyTwo) return key;
@@ -73,8 +75,10 @@ class TestKeys : public DataKeys {
                                        const EncryptionContext& to,
                                        const std::string&) override {
     KF_ASSIGN_OR_RETURN(SecretBytes dek, Unwrap(blob, from));
+    ++rewraps;
     return Wrap(std::move(dek), to_key_id, to);
   }
+  bool IsCurrent(ByteView blob) override { return !former_blobs.contains(ToHex(blob)); }
   Result<Bytes> ReadNote(const std::string& name) override { return notes[name]; }
   Status KeepNote(const std::string& name, ByteView value) override {
     notes[name] = Bytes(value.begin(), value.end());

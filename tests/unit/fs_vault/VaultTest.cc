@@ -190,6 +190,87 @@ TEST_F(VaultTest, AFileUnlinkedInTheStoreStandsInForNoOther) {
             Error::kCorrupt);
 }
 
+TEST_F(VaultTest, OpeningForWritingCanRefreshTheWrap) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  struct stat st;
+  const UniqueFd fd = vault_->Find(a, &st).value();
+  auto handle = Open(a, KeyUse::kWrite).value();
+  const Bytes old = handle->file->header().blob;
+  vault_->RefreshKey(*handle);
+  EXPECT_EQ(keys_.rewraps, 0) << "it is current";
+  keys_.former_blobs = {ToHex(old)};
+  EXPECT_FALSE(vault_->KeyOf(fd.get())->current);
+  vault_->RefreshKey(*handle);
+  vault_->RefreshKey(*handle);
+  EXPECT_EQ(keys_.rewraps, 1);
+  EXPECT_TRUE(vault_->KeyOf(fd.get())->current);
+  vault_->Close(handle);
+  Mount();
+  EXPECT_NE(Open(a).value()->file->header().blob, old);
+  EXPECT_EQ(Read({root_, "a"}).value(), "x");
+}
+
+TEST_F(VaultTest, AnotherDataKeyTakesTheRightToWriteAndIsOnRecord) {
+  const Place a{root_, "a"};
+  MakeFile(a, "contents");
+  struct stat st;
+  const UniqueFd fd = vault_->Find(a, &st).value();
+  const std::string id = vault_->KeyOf(fd.get())->data_key_id;
+  auto reader = Open(a).value();
+  EXPECT_EQ(vault_->BeginReencrypt(*reader).sys_errno(), EBADF);
+  auto writer = Open(a, KeyUse::kWrite, 7).value();
+  keys_.denied = {7};
+  EXPECT_EQ(vault_->BeginReencrypt(*writer).error(), Error::kAccessDenied);
+  EXPECT_EQ(keys_.authorized.back(), "ReencryptFile");
+  EXPECT_EQ(vault_->KeyOf(fd.get())->data_key_id, id);
+  keys_.denied.clear();
+  ASSERT_TRUE(vault_->BeginReencrypt(*writer).ok());
+  const std::string fresh = vault_->KeyOf(fd.get())->data_key_id;
+  EXPECT_NE(fresh, id);
+  EXPECT_TRUE(vault_->KeyOf(fd.get())->reencrypts);
+  ASSERT_TRUE(vault_->BeginReencrypt(*writer).ok());
+  EXPECT_EQ(vault_->KeyOf(fd.get())->data_key_id, fresh) << "it goes on with that";
+  EXPECT_TRUE(writer->file->Reencrypt(1 << 20)->finished);
+  EXPECT_FALSE(vault_->KeyOf(fd.get())->reencrypts);
+  vault_->Close(reader);
+  vault_->Close(writer);
+  Mount();
+  EXPECT_EQ(Read({root_, "a"}).value(), "contents");
+}
+
+// A header write that gives another data key may be torn between its slots.
+TEST_F(VaultTest, OneGoodSlotOfEitherDataKeyIsEnough) {
+  const Place a{root_, "a"};
+  MakeFile(a, "contents");
+  const std::string backing = Backing(a);
+  const auto slots = [&] {
+    Bytes both(kHeaderSlots * kHeaderSlotSize);
+    const UniqueFd fd(::open(backing.c_str(), O_RDONLY));
+    EXPECT_TRUE(ReadAt(fd.get(), 0, both).ok());
+    return both;
+  };
+  Mount();
+  const Bytes before = slots();
+  auto writer = Open({root_, "a"}, KeyUse::kWrite).value();
+  ASSERT_TRUE(vault_->BeginReencrypt(*writer).ok());
+  const Bytes after = slots();
+  writer.reset();
+  const size_t size = kHeaderSlotSize;
+  for (size_t torn :
+       {size_t{100}, size_t{300}, size, size + 100, size + 300, 2 * size}) {
+    SCOPED_TRACE(torn);
+    Bytes mixed = before;
+    std::copy_n(after.begin(), torn, mixed.begin());
+    {
+      const UniqueFd fd(::open(backing.c_str(), O_WRONLY));
+      ASSERT_TRUE(WriteAt(fd.get(), 0, mixed).ok());
+    }
+    Mount();
+    EXPECT_EQ(Read({root_, "a"}).value(), "contents");
+  }
+}
+
 TEST_F(VaultTest, AnOlderSlotOfAnotherKeyOpensNothing) {
   const Place a{root_, "a"};
   MakeFile(a, "x");

@@ -103,6 +103,22 @@ TEST_F(KmsTest, OldVersionsDecryptAfterRotation) {
       Wrapped("old"));
 }
 
+TEST_F(KmsTest, ARotationMakesWrapsOldUntilTheyAreMadeAnew) {
+  const std::string key = MakeKey();
+  const EncryptionContext context = {{"keyfold:file", "f"}};
+  const auto wrapped = kms_->GenerateDataKey(By(kCfo), key, context, "/a");
+  ASSERT_TRUE(wrapped.ok());
+  EXPECT_TRUE(kms_->IsCurrent(wrapped->blob));
+  Must(kCfo, "RotateKeyOnDemand", {{"KeyId", key}});
+  EXPECT_FALSE(kms_->IsCurrent(wrapped->blob));
+  const auto again =
+      kms_->RewrapDataKey(By(kCfo), wrapped->blob, context, key, context, "/a");
+  ASSERT_TRUE(again.ok());
+  EXPECT_TRUE(kms_->IsCurrent(again->blob));
+  EXPECT_TRUE(kms_->UnwrapDataKey(By(kCfo), again->blob, context, "/a").ok());
+  EXPECT_TRUE(kms_->IsCurrent(Bytes{1, 2, 3})) << "what is not known is left alone";
+}
+
 TEST_F(KmsTest, DeletionWaitsAndThenDestroys) {
   const std::string key = MakeKey();
   Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});

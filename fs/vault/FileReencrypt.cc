@@ -134,7 +134,7 @@ Result<Seal> File::SealInUse(BlockNo block, const BlockEntry& entry) {
   KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(DataOffset(block).value,
                                                     MutableBytes(cipher).first(bytes)));
   const auto opened = OpenBlock(entry, block, ByteView(cipher).first(n),
-                                MutableBytes(plain).first(bytes));
+                                MutableBytes(plain).first(bytes), torn_);
   explicit_bzero(plain.data(), plain.size());
   // Of a block that neither opens reading fails, as it must.
   return entry.seals[opened.value_or(0)];

@@ -34,10 +34,10 @@ Result<std::string> DataKeyIdOf(const std::string& path) {
   return Attribute(path, "user.keyfold.data-key-id");
 }
 
-Result<KeyState> KeyStateOf(const std::string& path) {
+Result<WrapState> WrapStateOf(const std::string& path) {
   KF_ASSIGN_OR_RETURN(const std::string words,
                       Attribute(path, "user.keyfold.key-state"));
-  return KeyState{words.starts_with("old"), words.ends_with("reencrypting")};
+  return WrapState{words.starts_with("old"), words.ends_with("reencrypting")};
 }
 
 Status SetKeyOf(const std::string& path, const std::string& key) {

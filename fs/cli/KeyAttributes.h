@@ -14,11 +14,11 @@ Result<std::string> KeyLabelOf(const std::string& path);  // alias, else id
 Result<std::string> KeyIdOf(const std::string& path);
 Result<std::string> FolderIdOf(const std::string& path);
 Result<std::string> DataKeyIdOf(const std::string& path);  // of a file
-struct KeyState {
+struct WrapState {
   bool old = false;           // wrapped under an older version of its CMK
   bool reencrypting = false;  // begun and not ended
 };
-Result<KeyState> KeyStateOf(const std::string& path);  // of a file
+Result<WrapState> WrapStateOf(const std::string& path);  // of a file
 Status SetKeyOf(const std::string& path, const std::string& key);
 
 }  // namespace keyfold

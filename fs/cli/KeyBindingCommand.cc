@@ -120,7 +120,7 @@ Result<std::string> ShowKey(const BindingWords& words) {
     KF_ASSIGN_OR_RETURN(answer["FolderId"], FolderIdOf(object.path));
   } else {
     KF_ASSIGN_OR_RETURN(answer["DataKeyId"], DataKeyIdOf(object.path));
-    KF_ASSIGN_OR_RETURN(const KeyState state, KeyStateOf(object.path));
+    KF_ASSIGN_OR_RETURN(const WrapState state, WrapStateOf(object.path));
     answer["KeyVersion"] = state.old ? "old" : "current";
     answer["Reencrypting"] = state.reencrypting;
   }

@@ -142,7 +142,7 @@ void Rekey::OneFile(const UniqueFd& fd, const struct stat& st,
 }
 
 Status Rekey::Change(const std::string& at, const struct stat& st, Wanted* keys) {
-  KF_ASSIGN_OR_RETURN(const KeyState state, KeyStateOf(at));
+  KF_ASSIGN_OR_RETURN(const WrapState state, WrapStateOf(at));
   bool anew = plan_.reencrypt || state.reencrypting;
   if (anew && plan_.journal != nullptr && !state.reencrypting) {
     KF_ASSIGN_OR_RETURN(const std::string id, DataKeyIdOf(at));

@@ -207,7 +207,9 @@ TEST_F(VaultTest, OpeningForWritingCanRefreshTheWrap) {
   EXPECT_TRUE(vault_->KeyOf(fd.get())->current);
   vault_->Close(handle);
   Mount();
-  EXPECT_NE(Open(a).value()->file->header().blob, old);
+  handle = Open({root_, "a"}).value();
+  EXPECT_NE(handle->file->header().blob, old);
+  vault_->Close(handle);
   EXPECT_EQ(Read({root_, "a"}).value(), "x");
 }
 

@@ -62,6 +62,7 @@ class FakeKms : public Kms {
 
   Result<std::string> ResolveKey(const std::string& key) override { return key; }
   std::string KeyLabel(const std::string& key_id) override { return key_id; }
+  bool IsCurrent(ByteView) override { return true; }
   Status Authorize(const Caller&, const std::string&, const EncryptionContext&,
                    const FileEvent&) override {
     return OkStatus();

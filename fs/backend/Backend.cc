@@ -135,6 +135,12 @@ Status SyncFolder(int folder) {
   return ::fsync(real.get()) == 0 ? OkStatus() : Status::FromErrno(errno, "fsync");
 }
 
+Status SyncFolder(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid() || ::fsync(fd.get()) != 0) return Status::FromErrno(errno, path);
+  return OkStatus();
+}
+
 std::string TemporaryName() {
   thread_local std::random_device random;
   uint64_t number = random();

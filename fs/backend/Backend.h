@@ -63,6 +63,7 @@ std::string FdPath(int fd);
 
 // Syncs a folder's entries, given any descriptor of it.
 Status SyncFolder(int folder);
+Status SyncFolder(const std::string& path);
 
 // NewFile is a regular file that gets its name only once it is complete, so
 // that a daemon killed meanwhile leaves no half-made entry. Unnamed (O_TMPFILE)

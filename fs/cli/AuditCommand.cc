@@ -141,6 +141,12 @@ void AddVerbs(CLI::App* audit, const std::shared_ptr<AuditWords>& words,
 
 }  // namespace
 
+Result<json> CallAudit(const AuditWords& words, const char* operation,
+                       const json& request) {
+  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
+  return connection->Call("audit", operation, request);
+}
+
 Result<json> AuditRequest(const AuditWords& words) {
   json request = json::object();
   if (!words.since.empty()) {

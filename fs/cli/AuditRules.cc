@@ -10,12 +10,6 @@ using nlohmann::json;
 
 constexpr size_t kMaxRules = 256 << 10;
 
-Result<json> CallAudit(const AuditWords& words, const char* operation,
-                       const json& request) {
-  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
-  return connection->Call("audit", operation, request);
-}
-
 }  // namespace
 
 Status ApplyAlertRules(const AuditWords& words) {

@@ -62,12 +62,6 @@ Status VerifyCopies(const AuditWords& words) {
   return Print(text);
 }
 
-Result<json> CallAudit(const AuditWords& words, const char* operation,
-                       const json& request) {
-  KF_ASSIGN_OR_RETURN(auto connection, Connect(words.target));
-  return connection->Call("audit", operation, request);
-}
-
 }  // namespace
 
 Status VerifyAudit(const AuditWords& words) {

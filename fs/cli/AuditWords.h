@@ -29,6 +29,10 @@ Result<std::vector<nlohmann::json>> AuditEvents(Connection& connection,
                                                 uint64_t* last, std::string* damage);
 Result<nlohmann::json> AuditRequest(const AuditWords& words);
 
+// CallAudit does one operation of the audit service where the words say.
+Result<nlohmann::json> CallAudit(const AuditWords& words, const char* operation,
+                                 const nlohmann::json& request);
+
 // One function for each verb; they print.
 Status VerifyAudit(const AuditWords& words);
 Status ShowPublicKey(const AuditWords& words);

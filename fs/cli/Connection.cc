@@ -31,11 +31,7 @@ class OfflineConnection : public Connection {
   explicit OfflineConnection(OpenStore store) : store_(std::move(store)) {}
   Result<json> Call(std::string_view service, std::string_view operation,
                     const json& request) override {
-    Caller caller;
-    caller.uid = ::getuid();
-    caller.gid = ::getgid();
-    caller.pid = ::getpid();
-    return store_.kms().Call(caller, service, operation, request);
+    return store_.kms().Call(WhoeverRunsThis(), service, operation, request);
   }
 
  private:
@@ -47,10 +43,7 @@ Result<MountEntry> MountAt(const std::vector<MountEntry>& mounts,
   auto real = RealPath(path);
   // A mount whose daemon died cannot be resolved, but is listed.
   const std::string wanted = real.ok() ? *real : path;
-  const auto mount = MountOf(mounts, wanted);
-  if (mount) return *mount;
-  return Status(Error::kUsage,
-                path + " is not on a Keyfold mount. See: keyfold status");
+  return MountHolding(mounts, wanted, path);
 }
 
 Result<std::unique_ptr<Connection>> ConnectOffline(const TargetOptions& target) {

@@ -1,6 +1,5 @@
 #include "fs/cli/Fsck.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -10,6 +9,7 @@
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/FsckReport.h"
 #include "fs/cli/FsckState.h"
+#include "fs/cli/HeldSignals.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
@@ -25,25 +25,6 @@ using std::chrono::steady_clock;
 constexpr auto kSaveInterval = std::chrono::minutes(1);
 constexpr timespec kTick{0, 500'000'000};
 constexpr unsigned kMostJobs = 256;
-
-// EndSignals are those that end a program, waited for instead.
-class EndSignals {
- public:
-  // Threads that are started later do not get them either.
-  EndSignals() {
-    ::sigemptyset(&set_);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set_, signal);
-    ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
-  }
-  ~EndSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  EndSignals(const EndSignals&) = delete;
-  EndSignals& operator=(const EndSignals&) = delete;
-  // Wait is true if one came, within half a second.
-  bool Wait() const { return ::sigtimedwait(&set_, nullptr, &kTick) > 0; }
-
- private:
-  sigset_t set_, before_;
-};
 
 int Failed(const Status& status) {
   (void)Fail(status);
@@ -70,14 +51,6 @@ Finding OfPart(StorePart part, const Status& status) {
 bool IsStoreWithoutConfiguration(const std::string& path) {
   return ::access((path + "/keys.db").c_str(), F_OK) == 0 &&
          ::access((path + "/tree").c_str(), F_OK) == 0;
-}
-
-Caller WhoeverRunsThis() {
-  Caller caller;
-  caller.uid = ::getuid();
-  caller.gid = ::getgid();
-  caller.pid = ::getpid();
-  return caller;
 }
 
 // Checking is one check of an open store.
@@ -153,7 +126,7 @@ class Checking {
   // Walk checks in threads of their own, while this one shows how far they are, saves
   // it, and waits for signals.
   Status Walk(Checker& checker) {
-    const EndSignals signals;
+    const HeldSignals signals;
     std::atomic<bool> stop{false};
     auto size = std::async(std::launch::async, [&] {
       return options_.quick ? TreeSize() : MeasureTree(store_.path() + "/tree", stop);
@@ -165,7 +138,7 @@ class Checking {
       return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
     };
     while (!ready(walked)) {
-      if (signals.Wait() && !ready(walked)) {
+      if (signals.Take(kTick) && !ready(walked)) {
         cancelled_ = true;
         checker.Stop();
         break;

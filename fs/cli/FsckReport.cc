@@ -1,8 +1,6 @@
 #include "fs/cli/FsckReport.h"
 
-#include <unistd.h>
-
-#include <cstdio>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "fs/cli/Figures.h"
@@ -62,16 +60,6 @@ void FsckReport::Put(const std::string& text) {
   if (printed_.ok()) printed_ = status;
 }
 
-void FsckReport::ClearProgress() {
-  if (shown_ && ::isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);
-  shown_ = false;
-}
-
-double FsckReport::Seconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_)
-      .count();
-}
-
 void FsckReport::Add(const Finding& finding) {
   const std::lock_guard lock(mutex_);
   const Gravity gravity = TraitsOf(finding.kind).gravity;
@@ -85,7 +73,7 @@ void FsckReport::Add(const Finding& finding) {
     ++found_.notes;
   else
     ++found_.not_checked;
-  ClearProgress();
+  line_.Clear();
   Put(json_ ? JsonLine(finding) : Line(finding));
 }
 
@@ -94,23 +82,18 @@ void FsckReport::Progress(const FsckCounts& looked_at, const TreeSize& size) {
   if (!progress_ || !lock) return;
   const double done = static_cast<double>(looked_at.bytes);
   const double rate =
-      (done - static_cast<double>(before_.bytes)) / std::max(Seconds(), 0.001);
+      (done - static_cast<double>(before_.bytes)) / std::max(line_.Seconds(), 0.001);
   std::string text = Number(looked_at.files, "file", "files") + ", " + Amount(done);
   if (size.files > 0) text += " of " + Amount(static_cast<double>(size.bytes));
   text += ", " + Amount(rate) + "/s";
   const double left = static_cast<double>(size.bytes) - done;
   if (size.files > 0 && rate > 0) text += ", " + Duration(left / rate) + " left";
-  // A terminal has one line for it.
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  ClearProgress();
-  std::fputs((terminal ? text : text + "\n").c_str(), stderr);
-  std::fflush(stderr);
-  shown_ = true;
+  line_.Show(text);
 }
 
 void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_code) {
   const std::lock_guard lock(mutex_);
-  ClearProgress();
+  line_.Clear();
   const FsckCounts& found = found_;
   if (json_) {
     return Put(json{{"summary",
@@ -125,7 +108,7 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
                       {"notes", found.notes},
                       {"notChecked", found.not_checked},
                       {"complete", complete},
-                      {"seconds", Seconds()},
+                      {"seconds", line_.Seconds()},
                       {"exitCode", exit_code}}}}
                    .dump() +
                "\n");
@@ -134,7 +117,7 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
                      Amount(static_cast<double>(looked_at.bytes)) + "), " +
                      Number(looked_at.folders, "folder", "folders") + " and " +
                      Number(looked_at.links, "link", "links") + " in " +
-                     Duration(Seconds()) + ".\n";
+                     Duration(line_.Seconds()) + ".\n";
   if (looked_at.nodes > 0)
     text += Number(looked_at.nodes, "fifo, socket or device holds",
                    "fifos, sockets and devices hold") +

@@ -4,11 +4,11 @@
 // object a line; progress goes to standard error. Safe for concurrent use.
 #pragma once
 
-#include <chrono>
 #include <mutex>
 #include <string>
 
 #include "fs/cli/FsckState.h"
+#include "fs/cli/ProgressLine.h"
 #include "fs/vault/Finding.h"
 #include "fs/vault/TreeSize.h"
 #include "kms/base/Status.h"
@@ -33,16 +33,13 @@ class FsckReport {
   Status Printed() const;
 
  private:
-  void ClearProgress();
   void Put(const std::string& text);
-  double Seconds() const;
 
   const bool json_, progress_;
   const FsckCounts before_;
-  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   mutable std::mutex mutex_;  // guards the rest
   FsckCounts found_;
-  bool shown_ = false;  // a line of progress on the terminal
+  ProgressLine line_;
   Status printed_;
 };
 

@@ -43,11 +43,8 @@ Result<Object> Find(const BindingWords& words) {
                   words.path + " is not a regular file." +
                       (S_ISDIR(st.st_mode) ? " Use: keyfold folder" : ""));
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
-  const auto mount = MountOf(mounts, path);
-  if (!mount)
-    return Status(Error::kUsage,
-                  words.path + " is not on a Keyfold mount. See: keyfold status");
-  return Object{path, *mount};
+  KF_ASSIGN_OR_RETURN(MountEntry mount, MountHolding(mounts, path, words.path));
+  return Object{path, std::move(mount)};
 }
 
 // Refused is why the mount said no.

@@ -7,7 +7,7 @@
 #include <chrono>
 
 #include "fs/backend/Backend.h"
-#include "fs/fuse/Reencryption.h"
+#include "fs/cli/Reencrypt.h"
 #include "kms/crypto/Crypto.h"
 
 namespace keyfold {
@@ -28,8 +28,7 @@ Result<KeySpeed> MeasureKeySpeed(const std::string& folder) {
   const auto seconds_of = [&](uint64_t bytes) -> Result<double> {
     const auto begun = std::chrono::steady_clock::now();
     asked.bytes = bytes;
-    if (::ioctl(fd.get(), kReencryptIoctl, &asked) != 0)
-      return Status::FromErrno(errno, path);
+    KF_RETURN_IF_ERROR(AskToReencrypt(fd.get(), &asked));
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun)
         .count();
   };

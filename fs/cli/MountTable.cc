@@ -91,6 +91,14 @@ std::optional<MountEntry> MountOf(const std::vector<MountEntry>& mounts,
   return found;
 }
 
+Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
+                                const std::string& path, const std::string& given) {
+  const auto mount = MountOf(mounts, path);
+  if (mount) return *mount;
+  return Status(Error::kUsage,
+                given + " is not on a Keyfold mount. See: keyfold status");
+}
+
 Result<std::string> SocketOf(const MountEntry& mount) {
   char value[256];
   const ssize_t size =

@@ -29,6 +29,10 @@ Result<std::vector<MountEntry>> KeyfoldMounts();
 // lies on another filesystem.
 std::optional<MountEntry> MountOf(const std::vector<MountEntry>& mounts,
                                   const std::string& path);
+// MountHolding is the same, kUsage if there is none; `given` is how the user called
+// `path`.
+Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
+                                const std::string& path, const std::string& given);
 // SocketOf asks the mount for its daemon's socket.
 Result<std::string> SocketOf(const MountEntry& mount);
 

@@ -75,42 +75,45 @@ Status StatusOf(const std::string& line) {
   return {error, answer.value("Message", "")};
 }
 
-// SendEnd hands one end of a connection over, with one byte.
-bool SendEnd(int socket, int end) {
+// Handover is a message of one byte that brings a descriptor.
+struct Handover {
+  Handover() {
+    message.msg_iov = &iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+  }
+  Handover(const Handover&) = delete;
+  Handover& operator=(const Handover&) = delete;
+
   char byte = 0;
   iovec iov{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof end)] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   msghdr message{};
-  message.msg_iov = &iov;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
+};
+
+// SendEnd hands one end of a connection over.
+bool SendEnd(int socket, int end) {
+  Handover handover;
+  cmsghdr* header = CMSG_FIRSTHDR(&handover.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof end);
   std::memcpy(CMSG_DATA(header), &end, sizeof end);
   ssize_t n;
-  do n = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+  do n = ::sendmsg(socket, &handover.message, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
   return n == 1;
 }
 
 // ReceiveEnd waits for the next connection; nothing when the daemon is gone.
 UniqueFd ReceiveEnd(int socket) {
-  char byte;
-  iovec iov{&byte, 1};
+  Handover handover;
   int end = -1;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof end)] = {};
-  msghdr message{};
-  message.msg_iov = &iov;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
   ssize_t n;
-  do n = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  do n = ::recvmsg(socket, &handover.message, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
-  const cmsghdr* header = n == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
+  const cmsghdr* header = n == 1 ? CMSG_FIRSTHDR(&handover.message) : nullptr;
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS)
     std::memcpy(&end, CMSG_DATA(header), sizeof end);
   return UniqueFd(end);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "fs/fuse/Reencryption.h"
 #include "kms/base/Status.h"
 
 namespace keyfold {
@@ -20,5 +21,7 @@ struct ReencryptSteps {
   std::function<void(uint64_t)> passed;
 };
 Status Reencrypt(const std::string& path, const ReencryptSteps& steps);
+// AskToReencrypt asks for one part, of a descriptor that is open for writing. kSystem.
+Status AskToReencrypt(int fd, Reencryption* asked);
 
 }  // namespace keyfold

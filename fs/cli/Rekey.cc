@@ -1,11 +1,9 @@
 #include "fs/cli/Rekey.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <thread>
 
 #include "fs/cli/KeyAttributes.h"
@@ -20,17 +18,9 @@ constexpr uint64_t kHeaderPage = 4096;
 
 Result<std::vector<std::string>> EntriesOf(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd.get()), ::closedir);
-  if (!stream) return Status::FromErrno(errno, "list");
-  (void)fd.Release();
   std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-    errno = 0;
-  }
-  if (errno != 0) return Status::FromErrno(errno, "list");
+  KF_RETURN_IF_ERROR(
+      ForEachEntry(std::move(fd), [&](const char* name) { names.emplace_back(name); }));
   std::sort(names.begin(), names.end());
   return names;
 }

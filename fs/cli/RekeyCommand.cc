@@ -44,11 +44,7 @@ Result<Tree> Find(const std::string& given, const std::string& key) {
   if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
     return Status(Error::kUsage, given + " is neither a folder nor a regular file.");
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
-  const auto mount = MountOf(mounts, tree.path);
-  if (!mount)
-    return Status(Error::kUsage,
-                  given + " is not on a Keyfold mount. See: keyfold status");
-  tree.mount = *mount;
+  KF_ASSIGN_OR_RETURN(tree.mount, MountHolding(mounts, tree.path, given));
   if (key.empty()) return tree;
   KF_ASSIGN_OR_RETURN(const auto connection, ConnectTo(tree.mount));
   KF_ASSIGN_OR_RETURN(const auto found,

@@ -1,7 +1,5 @@
 #include "fs/cli/RekeyReport.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -31,18 +29,8 @@ nlohmann::json CountsOf(const RekeyCounts& counts) {
 
 }  // namespace
 
-void RekeyReport::ClearProgress() {
-  if (shown_ && ::isatty(STDERR_FILENO) == 1) std::fputs("\r\033[K", stderr);
-  shown_ = false;
-}
-
-double RekeyReport::Seconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_)
-      .count();
-}
-
 void RekeyReport::Refused(const std::string& path, const Status& why) {
-  ClearProgress();
+  line_.Clear();
   if (json_) {
     const nlohmann::json line = {
         {"path", path}, {"error", ErrorName(why.error())}, {"why", why.message()}};
@@ -58,7 +46,7 @@ void RekeyReport::Progress(const RekeyCounts& counts) {
   const auto now = std::chrono::steady_clock::now();
   if (!progress_ || now - shown_at_ < std::chrono::milliseconds(200)) return;
   shown_at_ = now;
-  const double seconds = std::max(Seconds(), 0.001);
+  const double seconds = std::max(line_.Seconds(), 0.001);
   const uint64_t done = reencrypt_ ? counts.reencrypted_bytes : counts.files;
   const uint64_t all = reencrypt_ ? size_.bytes : size_.files;
   const double rate = static_cast<double>(done) / seconds;
@@ -70,23 +58,19 @@ void RekeyReport::Progress(const RekeyCounts& counts) {
                      : ", " + std::to_string(static_cast<uint64_t>(rate)) + " files/s";
   if (all >= done && rate > 0)
     text += ", " + Duration(static_cast<double>(all - done) / rate) + " left";
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  ClearProgress();
-  std::fputs((terminal ? text : text + "\n").c_str(), stderr);
-  std::fflush(stderr);
-  shown_ = true;
+  line_.Show(text);
 }
 
 Status RekeyReport::Summarize(const RekeyCounts& counts, int exit_code) {
-  ClearProgress();
+  line_.Clear();
   if (json_) {
     nlohmann::json summary = CountsOf(counts);
-    summary["seconds"] = Seconds();
+    summary["seconds"] = line_.Seconds();
     summary["exitCode"] = exit_code;
     return Print(nlohmann::json{{"summary", summary}}.dump() + "\n");
   }
   std::string text = "Looked at " + Files(counts.files, counts.bytes) + " in " +
-                     Duration(Seconds()) + ".\n";
+                     Duration(line_.Seconds()) + ".\n";
   if (counts.bound > 0)
     text += "Bound to the key: " + Number(counts.bound, "folder", "folders") + ".\n";
   if (counts.wrapped > 0)
@@ -104,7 +88,7 @@ Status RekeyReport::Summarize(const RekeyCounts& counts, int exit_code) {
 
 Status RekeyReport::WhatWouldBe(const RekeyCounts& counts,
                                 const std::optional<KeySpeed>& speed) {
-  ClearProgress();
+  line_.Clear();
   double seconds = 0;
   if (speed)
     seconds = speed->Wrapping(counts.wrapped) +

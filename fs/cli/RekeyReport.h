@@ -9,6 +9,7 @@
 #include <string>
 
 #include "fs/cli/KeySpeed.h"
+#include "fs/cli/ProgressLine.h"
 #include "fs/cli/Rekey.h"
 #include "fs/vault/TreeSize.h"
 
@@ -27,14 +28,10 @@ class RekeyReport {
   Status WhatWouldBe(const RekeyCounts& counts, const std::optional<KeySpeed>& speed);
 
  private:
-  void ClearProgress();
-  double Seconds() const;
-
   const bool json_, progress_, reencrypt_;
   const TreeSize size_;
-  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point shown_at_{};
-  bool shown_ = false;
+  ProgressLine line_;
 };
 
 }  // namespace keyfold

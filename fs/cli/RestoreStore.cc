@@ -28,12 +28,6 @@ bool Exists(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
-Status SyncOf(const std::string& folder) {
-  const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid() || ::fsync(fd.get()) != 0) return Status::FromErrno(errno, folder);
-  return OkStatus();
-}
-
 Status Rename(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) == 0) return OkStatus();
   return Status::FromErrno(errno, to);
@@ -119,13 +113,13 @@ Status PutInPlace(const std::string& store, const Fresh& fresh,
   const std::string keys = store + "/" + kStoreFile, audit = store + "/" + kAudit;
   KF_RETURN_IF_ERROR(KeepFormer(keys, keys + behind));
   if (new_log) {
-    KF_RETURN_IF_ERROR(SyncOf(fresh.audit()));
+    KF_RETURN_IF_ERROR(SyncFolder(fresh.audit()));
     if (Exists(audit)) KF_RETURN_IF_ERROR(Rename(audit, audit + behind));
     KF_RETURN_IF_ERROR(Rename(fresh.audit(), audit));
   }
-  KF_RETURN_IF_ERROR(SyncOf(store));
+  KF_RETURN_IF_ERROR(SyncFolder(store));
   KF_RETURN_IF_ERROR(Rename(fresh.keys(), keys));
-  return SyncOf(store);
+  return SyncFolder(store);
 }
 
 }  // namespace
@@ -161,9 +155,7 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
   }
   options.metadata_key = config.metadata_key;
   options.metadata_context = MetadataContext(config.account.store_id);
-  options.caller.uid = ::getuid();
-  options.caller.gid = ::getgid();
-  options.caller.pid = ::getpid();
+  options.caller = WhoeverRunsThis();
   options.check_only = request.check_only;
   // Opening it also finishes what was cut off, if it can be.
   if (auto former = OpenSqliteKeyStore(store + "/" + kStoreFile); former.ok())

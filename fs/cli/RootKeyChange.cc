@@ -22,12 +22,6 @@ constexpr char kStoreFile[] = "keys.db";
 constexpr std::string_view kFreshPrefix = "keys.db.rekeyed-";
 constexpr std::string_view kFormerPrefix = "keys.db.before-";
 
-Status SyncOf(const std::string& folder) {
-  const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid() || ::fsync(fd.get()) != 0) return Status::FromErrno(errno, folder);
-  return OkStatus();
-}
-
 void RemoveKeyStore(const std::string& path) {
   std::error_code ignored;
   for (const char* behind : {"", "-journal", "-spare"})
@@ -95,12 +89,8 @@ Result<Opened> Open(const RootKeyRequest& request, const PassphrasePrompt& promp
 // Record asks whether the caller may, and says on record that it will be done.
 Status Record(const Opened& store, const char* operation) {
   KF_ASSIGN_OR_RETURN(const auto kms, OpenKms(store.path, store.config, store.root));
-  Caller caller;
-  caller.uid = ::getuid();
-  caller.gid = ::getgid();
-  caller.pid = ::getpid();
   return kms
-      ->Call(caller, "store", operation,
+      ->Call(WhoeverRunsThis(), "store", operation,
              {{"To", store.to.substr(0, store.to.find(':'))}})
       .status();
 }
@@ -115,10 +105,10 @@ Status FinishRotation(const std::string& store, const StoreConfig& config) {
   // Both are closed and whole: a journal would be one of nothing.
   std::error_code ignored;
   files::remove(keys + "-journal", ignored);
-  KF_RETURN_IF_ERROR(SyncOf(store));
+  KF_RETURN_IF_ERROR(SyncFolder(store));
   if (::rename(fresh.c_str(), keys.c_str()) != 0) return Status::FromErrno(errno, keys);
   RemoveKeyStore(fresh);
-  return SyncOf(store);
+  return SyncFolder(store);
 }
 
 Status RotateRootKey(const RootKeyRequest& request, const PassphrasePrompt& prompt) {
@@ -134,7 +124,7 @@ Status RotateRootKey(const RootKeyRequest& request, const PassphrasePrompt& prom
   KF_RETURN_IF_ERROR(RekeyKeyStore(std::move(former), store.root, std::move(keys),
                                    sealed.key, store.config.metadata_key,
                                    MetadataContext(store.config.account.store_id)));
-  KF_RETURN_IF_ERROR(SyncOf(store.path));
+  KF_RETURN_IF_ERROR(SyncFolder(store.path));
   request.after_step();
 
   StoreConfig config = store.config;

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "fs/cli/HeldSignals.h"
 #include "fs/cli/RootKeyChange.h"
 #include "fs/vault/Vault.h"
 #include "kms/crypto/Crypto.h"
@@ -25,30 +26,6 @@ Caller Service() {
   caller.is_service = true;
   return caller;
 }
-
-// HeldSignals keeps the signals that end a program waiting, so that what was
-// begun can be undone.
-class HeldSignals {
- public:
-  HeldSignals() {
-    ::sigemptyset(&set_);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set_, signal);
-    ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
-  }
-  ~HeldSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  HeldSignals(const HeldSignals&) = delete;
-  HeldSignals& operator=(const HeldSignals&) = delete;
-  bool Arrived() const {
-    sigset_t pending;
-    ::sigpending(&pending);
-    for (int signal : {SIGINT, SIGTERM, SIGHUP})
-      if (::sigismember(&pending, signal) == 1) return true;
-    return false;
-  }
-
- private:
-  sigset_t set_, before_;
-};
 
 // NewFolder is the folder of a store that is being made; it empties it again,
 // and removes it if it made it, unless Keep is called.
@@ -163,6 +140,14 @@ bool SameAccount(const Account& a, const Account& b) {
 }
 
 }  // namespace
+
+Caller WhoeverRunsThis() {
+  Caller caller;
+  caller.uid = ::getuid();
+  caller.gid = ::getgid();
+  caller.pid = ::getpid();
+  return caller;
+}
 
 EncryptionContext MetadataContext(const std::string& store_id) {
   return {{"keyfold:store", store_id}, {"keyfold:purpose", "metadata"}};

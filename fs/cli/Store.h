@@ -63,6 +63,9 @@ Result<std::unique_ptr<Kms>> OpenKms(const std::string& path, const StoreConfig&
 // CheckRootKeyOutside is kUsage for a spec whose secret would lie in the store.
 Status CheckRootKeyOutside(const std::string& spec, const std::string& store);
 
+// WhoeverRunsThis is the caller of what is done in this process.
+Caller WhoeverRunsThis();
+
 // MetadataContext is what the key of names and bindings is wrapped under.
 EncryptionContext MetadataContext(const std::string& store_id);
 

@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t kLongestReason = 1000;
 
-// Extent tells the bytes a finding is about, for its record.
+// DetailsOf tells what a finding is about, for its record.
 StoreCheck::Details DetailsOf(const Finding& finding) {
   StoreCheck::Details details = {{"kind", std::string(TraitsOf(finding.kind).name)},
                                  {"backing", finding.backing}};

@@ -18,6 +18,12 @@ Fault FaultOf(FindingKind damage, const Status& status) {
   return {kind, status.message(), {}};
 }
 
+Fault SpareBinding() {
+  return {FindingKind::kSpareBinding,
+          "bound to former names too, by a rename that was cut off",
+          {}};
+}
+
 }  // namespace
 
 // Frame is a folder the walk is in.
@@ -147,8 +153,7 @@ void Checker::Meet(Frame& frame, const std::string& backing) {
     if (!entry.known) Settle(entry, -1, {*fault});
     return done();
   }
-  const bool own_sidecar = ClassifyBackingName(backing) == BackingNameKind::kSidecar;
-  if (own_sidecar) return done();
+  if (ClassifyBackingName(backing) == BackingNameKind::kSidecar) return done();
   auto fd = OpenAt(frame.folder->fd(), backing, O_PATH);
   struct stat st {};
   Status opened = fd.status();
@@ -249,9 +254,7 @@ std::shared_ptr<Folder> Checker::CheckFolder(const Entry& entry, int fd) {
                         {}});
       enter = false;
     } else if (entry.name && found.bindings.size() > 1) {
-      faults.push_back({FindingKind::kSpareBinding,
-                        "bound to former names too, by a rename that was cut off",
-                        {}});
+      faults.push_back(SpareBinding());
     }
     CheckXattrs(folder->get(), found.id.bytes, &faults);
   }
@@ -289,9 +292,7 @@ std::vector<Fault> Checker::CheckNames(const Entry& entry, int fd,
                       "the file was moved or copied here in the backing store",
                       {}});
   else if (entry.name && names->bindings.size() > st.st_nlink)
-    faults.push_back({FindingKind::kSpareBinding,
-                      "bound to former names too, by a rename that was cut off",
-                      {}});
+    faults.push_back(SpareBinding());
   CheckXattrs(fd, names->id.bytes, &faults);
   return faults;
 }

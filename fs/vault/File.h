@@ -280,7 +280,6 @@ class File {
                                  const ClaimedHeader& claimed) const;
   void UseHeader(const DataKey& dek, Authentic header);
   // FileCheck.cc. Callers hold mutex_.
-  Result<uint64_t> EndToCheck(uint64_t disk_length);
   Status CheckBlock(BlockNo block, MutableBytes plain);
 
   static Status Gone();  // of what is asked of a file without keys

@@ -39,18 +39,13 @@ Status File::CheckHeader(const DataKey& dek, const ClaimedHeader& claimed,
     return Status(Error::kCorrupt, "the file was cut short in the backing store");
   }
   if (may_lack) {
-    KF_ASSIGN_OR_RETURN(const uint64_t end, EndToCheck(found->disk_length));
+    KF_ASSIGN_OR_RETURN(const uint64_t end, FindEnd(found->disk_length));
     found->lost = header_.length - end;
     found->length = header_.length = end;
     torn_ = true;
   }
   if (info.size > BackingSize(header_.length)) excess_length_ = found->disk_length;
   return OkStatus();
-}
-
-Result<uint64_t> File::EndToCheck(uint64_t disk_length) {
-  torn_ = false;
-  return FindEnd(disk_length);
 }
 
 // CheckBlock looks at one block. The last one may be sealed at any length the file had

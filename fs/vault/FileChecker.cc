@@ -49,7 +49,7 @@ FindingKind KindOf(const Status& header) {
   }
 }
 
-// Add joins a range to the one it follows.
+// AddRange joins a range to the one it follows.
 void AddRange(std::vector<Fault>* faults, const ByteRange& range, const Status& why) {
   const FindingKind kind =
       IsDamage(why) ? FindingKind::kBlocks : FindingKind::kUnreadable;

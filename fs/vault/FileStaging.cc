@@ -233,6 +233,7 @@ Result<std::optional<uint64_t>> File::SealedLength(BlockNo block, uint64_t least
 // FindEnd returns how much of the file there is, when of what was not synced any part
 // may be missing: up to the first block that does not authenticate.
 Result<uint64_t> File::FindEnd(uint64_t disk_length) {
+  torn_ = false;
   const uint64_t synced = header_.synced_length;
   const uint64_t end = std::min(header_.length, disk_length);
   std::array<uint8_t, kBlockSize> plain;
@@ -270,7 +271,6 @@ Result<uint64_t> File::FindEnd(uint64_t disk_length) {
 
 // Recover makes the file as long as it can be after a power failure.
 Status File::Recover(uint64_t disk_length, const Recovering& recovering) {
-  torn_ = false;
   KF_ASSIGN_OR_RETURN(const uint64_t end, FindEnd(disk_length));
   if (end < header_.length && recovering) KF_RETURN_IF_ERROR(recovering());
   torn_ = true;  // seals of the end may be in any order

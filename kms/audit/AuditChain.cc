@@ -12,8 +12,6 @@
 namespace keyfold {
 namespace {
 
-Status Broken(std::string message) { return {Error::kCorrupt, std::move(message)}; }
-
 const std::string& NoHash() {
   static const std::string kNone(2 * kSha256Size, '0');
   return kNone;
@@ -44,21 +42,22 @@ class ChainWalk {
   Status Take(std::string_view text, const Line& line) {
     const auto record =
         rules_.key ? ParseRecord(*rules_.key, text) : ParseUnchecked(text);
-    if (!record) return Broken(Place(next(), line) + " was changed.");
+    if (!record) return CorruptLog(Place(next(), line) + " was changed.");
     if (record->sequence < next() && sequence_ > 0)
-      return Broken(Place(record->sequence, line) + " was moved or repeated; record " +
-                    std::to_string(next()) + " belongs there.");
+      return CorruptLog(Place(record->sequence, line) +
+                        " was moved or repeated; record " + std::to_string(next()) +
+                        " belongs there.");
     if (record->sequence != next() && !Skip(*record, line)) {
       gap_ = Place(next(), line);
       gap_sequence_ = next();
       return OkStatus();
     }
     if (!hash_.empty() && Member(record->value, "previousHash") != hash_)
-      return Broken(Place(next(), line) +
-                    (rules_.key ? " was changed: it does not continue the record "
-                                  "before it."
-                                : " does not continue the record before it: one of "
-                                  "the two was changed."));
+      return CorruptLog(Place(next(), line) +
+                        (rules_.key ? " was changed: it does not continue the record "
+                                      "before it."
+                                    : " does not continue the record before it: one of "
+                                      "the two was changed."));
     KF_RETURN_IF_ERROR(TakeDigest(*record, line));
     sequence_ = record->sequence;
     hash_ = HashOfLine(text);
@@ -67,8 +66,8 @@ class ChainWalk {
     for (const AuditHead* known :
          {rules_.at_least ? &*rules_.at_least : nullptr, &rules_.released})
       if (known && known->sequence == sequence_ && known->hash != hash_)
-        return Broken(Place(sequence_, line) +
-                      " was changed: it is not the record that was sealed.");
+        return CorruptLog(Place(sequence_, line) +
+                          " was changed: it is not the record that was sealed.");
     return OkStatus();
   }
 
@@ -81,8 +80,9 @@ class ChainWalk {
     return true;
   }
   Status GapStatus() const {
-    if (!found_at_.empty()) return Broken(gap_ + " was moved to " + found_at_ + ".");
-    return Broken(gap_ + " is missing.");
+    if (!found_at_.empty())
+      return CorruptLog(gap_ + " was moved to " + found_at_ + ".");
+    return CorruptLog(gap_ + " is missing.");
   }
 
  private:
@@ -102,17 +102,17 @@ class ChainWalk {
   Status TakeDigest(const ParsedRecord& record, const Line& line) {
     const auto found = DigestIn(record.value);
     if (!found.ok())
-      return Broken(Place(record.sequence, line) +
-                    " was changed: " + found.status().message() + ".");
+      return CorruptLog(Place(record.sequence, line) +
+                        " was changed: " + found.status().message() + ".");
     if (!*found) return OkStatus();
     const SignedDigest& made = **found;
     const bool trusted = rules_.signers.empty() ||
                          std::find(rules_.signers.begin(), rules_.signers.end(),
                                    made.public_key) != rules_.signers.end();
     if (!trusted)
-      return Broken(Place(record.sequence, line) +
-                    " carries a digest that another key signed than the public key "
-                    "given. Compare the key with 'keyfold audit public-key'.");
+      return CorruptLog(Place(record.sequence, line) +
+                        " carries a digest that another key signed than the public key "
+                        "given. Compare the key with 'keyfold audit public-key'.");
     const AuditDigest& digest = made.digest;
     const bool continues =
         digest.last_sequence + 1 == record.sequence &&
@@ -121,8 +121,8 @@ class ChainWalk {
         (digest_.sequence == 0 || (digest.previous_sequence == digest_.sequence &&
                                    digest.previous_signature == digest_.signature));
     if (!continues)
-      return Broken(Place(record.sequence, line) +
-                    " was changed: its digest is of other records.");
+      return CorruptLog(Place(record.sequence, line) +
+                        " was changed: its digest is of other records.");
     digest_ = {record.sequence, ToBase64(made.signature)};
     ++summary_.digests;
     summary_.signed_to = digest.last_sequence;
@@ -140,9 +140,9 @@ class ChainWalk {
 };
 
 Status Truncated(uint64_t next, uint64_t known) {
-  return Broken("Audit record " + std::to_string(next) +
-                " is missing: the log was truncated; " + std::to_string(known) +
-                " records were written.");
+  return CorruptLog("Audit record " + std::to_string(next) +
+                    " is missing: the log was truncated; " + std::to_string(known) +
+                    " records were written.");
 }
 
 // WalkPart hands one file's lines to the walk; true when it need not go on.
@@ -155,7 +155,7 @@ Result<bool> WalkPart(ChainWalk& walk, const ChainPart& part) {
     if (!next.ok() && next.status().error() != Error::kCorrupt) return next.status();
     if (!next.ok()) {
       if (walk.has_gap()) return true;
-      return Broken(Place(walk.next(), at) + " was changed.");
+      return CorruptLog(Place(walk.next(), at) + " was changed.");
     }
     if (!*next) return false;
     if (!walk.has_gap()) {
@@ -189,8 +189,8 @@ Status CheckChainEnd(const AuditHead& found, const AuditHead& written) {
     return Truncated(found.sequence + 1, written.sequence);
   if (found.sequence == written.sequence && found.hash == written.hash)
     return OkStatus();
-  return Broken("Audit record " + std::to_string(found.sequence) +
-                " was not written by this log.");
+  return CorruptLog("Audit record " + std::to_string(found.sequence) +
+                    " was not written by this log.");
 }
 
 Result<AuditSummary> VerifyCopy(const std::vector<std::string>& paths,
@@ -208,7 +208,8 @@ Result<AuditSummary> VerifyCopy(const std::vector<std::string>& paths,
     if (!first.ok() || !*first)
       return Status(Error::kUsage, path + " holds no audit records.");
     const auto record = ParseUnchecked(**first);
-    if (!record) return Broken("The first line of " + path + " is no audit record.");
+    if (!record)
+      return CorruptLog("The first line of " + path + " is no audit record.");
     found.emplace_back(record->sequence, std::move(part));
   }
   std::sort(found.begin(), found.end(),

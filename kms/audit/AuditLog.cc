@@ -42,8 +42,6 @@ class AsDaemon {
   const int former_;
 };
 
-Status Corrupt(std::string message) { return {Error::kCorrupt, std::move(message)}; }
-
 Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
   char buffer[16384];
   while (size > 0) {
@@ -108,7 +106,7 @@ struct AuditLog::Impl {
 
 Status AuditLog::Impl::Poison(std::string why) {
   if (poison.empty()) poison = std::move(why);
-  return Corrupt(poison);
+  return CorruptLog(poison);
 }
 
 Status AuditLog::Impl::OpenFile(const std::string& directory) {
@@ -129,7 +127,7 @@ Status AuditLog::Impl::OpenFile(const std::string& directory) {
   file = std::make_shared<const AuditFile>(kAuditFile, fd);
   struct stat info;
   if (fstat(fd, &info) != 0) return Status::FromErrno(errno, path);
-  if (!S_ISREG(info.st_mode)) return Corrupt(path + " is not a regular file.");
+  if (!S_ISREG(info.st_mode)) return CorruptLog(path + " is not a regular file.");
   // Two writers would fork the chain.
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK)
@@ -219,9 +217,10 @@ Status AuditLog::Impl::LoadEnd() {
   KF_ASSIGN_OR_RETURN(const std::string line, LastLine(*holder, holder_size));
   const auto record = ParseRecord(key, line);
   if (!record)
-    return Corrupt("The last record of " + holder->name() +
-                   " of the audit log does not authenticate. Keep the file as evidence "
-                   "and restore it from a copy.");
+    return CorruptLog(
+        "The last record of " + holder->name() +
+        " of the audit log does not authenticate. Keep the file as evidence "
+        "and restore it from a copy.");
   head = {record->sequence, HashOfLine(line)};
   first = head.sequence + 1;
   if (whole == 0) return OkStatus();
@@ -238,9 +237,9 @@ Status AuditLog::Impl::LoadEnd() {
 Status AuditLog::Impl::CheckFileUnchanged() const {
   struct stat info;
   if (fstat(fd(), &info) != 0) return Status::FromErrno(errno, kAuditFile);
-  if (info.st_nlink == 0) return Corrupt("The audit log was removed.");
+  if (info.st_nlink == 0) return CorruptLog("The audit log was removed.");
   if (static_cast<uint64_t>(info.st_size) != end + torn)
-    return Corrupt(
+    return CorruptLog(
         "The audit log was changed by another program. Run 'keyfold audit "
         "verify'.");
   return OkStatus();
@@ -251,11 +250,11 @@ Status AuditLog::Impl::CheckFileInPlace() const {
   struct stat info, named;
   if (fstat(fd(), &info) != 0) return Status::FromErrno(errno, kAuditFile);
   if (fstatat(folder, kAuditFile, &named, AT_SYMLINK_NOFOLLOW) != 0) {
-    if (errno == ENOENT) return Corrupt("The audit log was removed.");
+    if (errno == ENOENT) return CorruptLog("The audit log was removed.");
     return Status::FromErrno(errno, kAuditFile);
   }
   if (named.st_dev != info.st_dev || named.st_ino != info.st_ino)
-    return Corrupt("The audit log was replaced by another file.");
+    return CorruptLog("The audit log was replaced by another file.");
   return OkStatus();
 }
 
@@ -300,7 +299,7 @@ Status AuditLog::Impl::SyncUpTo(uint64_t wanted) {
   std::shared_ptr<const AuditFile> current;
   {
     std::lock_guard lock(mutex);
-    if (!poison.empty()) return Corrupt(poison);
+    if (!poison.empty()) return CorruptLog(poison);
     target = head.sequence;
     current = file;
   }
@@ -379,7 +378,7 @@ Status AuditLog::Append(JsonText record, AuditRoom room) {
 
 Status AuditLog::AppendWith(const RecordMaker& make, AuditRoom room) {
   std::lock_guard lock(impl_->mutex);
-  if (!impl_->poison.empty()) return Corrupt(impl_->poison);
+  if (!impl_->poison.empty()) return CorruptLog(impl_->poison);
   KF_RETURN_IF_ERROR(impl_->CheckFileUnchanged());
   KF_RETURN_IF_ERROR(impl_->KeepTornEnd());
   KF_ASSIGN_OR_RETURN(JsonText record, make(impl_->head));
@@ -423,7 +422,7 @@ Status AuditLog::Rotate(const RecordMaker& make) {
   const AsDaemon as;
   std::lock_guard sync_lock(impl_->sync_mutex);
   std::lock_guard lock(impl_->mutex);
-  if (!impl_->poison.empty()) return Corrupt(impl_->poison);
+  if (!impl_->poison.empty()) return CorruptLog(impl_->poison);
   KF_RETURN_IF_ERROR(impl_->CheckFileUnchanged());
   KF_RETURN_IF_ERROR(impl_->CheckFileInPlace());
   KF_RETURN_IF_ERROR(impl_->KeepTornEnd());
@@ -461,13 +460,14 @@ Result<AuditHead> AuditLog::ArchiveEnd(const std::string& name) const {
   KF_ASSIGN_OR_RETURN(const uint64_t size, (*archive)->Size());
   KF_ASSIGN_OR_RETURN(const std::string line, LastLine(**archive, size));
   const auto record = ParseRecord(impl_->key, line);
-  if (!record) return Corrupt("The last record of " + name + " does not authenticate.");
+  if (!record)
+    return CorruptLog("The last record of " + name + " does not authenticate.");
   return AuditHead{record->sequence, HashOfLine(line)};
 }
 
 Result<std::vector<json>> AuditLog::ReadAll(const AuditFilter& filter) const {
   KF_ASSIGN_OR_RETURN(AuditRecords found, Read(filter));
-  if (!found.damage.empty()) return Corrupt(found.damage);
+  if (!found.damage.empty()) return CorruptLog(found.damage);
   return std::move(found.records);
 }
 
@@ -543,7 +543,7 @@ Result<AuditSummary> AuditLog::Verify(const std::optional<AuditHead>& at_least,
     rules.released = released;
     KF_ASSIGN_OR_RETURN(AuditSummary found, VerifyChain(rules, parts));
     KF_RETURN_IF_ERROR(CheckChainEnd(found.end, known));
-    if (size != end) return Corrupt("The audit log was changed by another program.");
+    if (size != end) return CorruptLog("The audit log was changed by another program.");
     return found;
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The audit log could not be verified.");

@@ -21,6 +21,10 @@ struct ParsedRecord {
   uint64_t sequence = 0;
 };
 
+// CorruptLog is the kCorrupt of a log that is not as it was written.
+inline Status CorruptLog(std::string message) {
+  return {Error::kCorrupt, std::move(message)};
+}
 // FormatRecord makes a record a line, without the newline. kValidation for more than
 // kMaxLineSize bytes.
 Result<std::string> FormatRecord(const SecretBytes& key, const JsonText& record);

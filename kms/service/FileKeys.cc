@@ -59,7 +59,7 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
   const TimePoint now = clock_.Now();
   auto principal = identity_.Resolve(caller, *state->iam);
   if (!principal.ok()) {
-    use.principal.arn = use.principal.user_name = "uid:" + std::to_string(caller.uid);
+    use.principal = UnresolvedPrincipal(caller.uid);
     use.outcome = principal.status();
     return use;
   }

@@ -104,6 +104,12 @@ std::optional<Caller> UserNamed(const std::string& user) {
 
 }  // namespace
 
+policy::Principal UnresolvedPrincipal(uid_t uid) {
+  policy::Principal principal;
+  principal.arn = principal.user_name = "uid:" + std::to_string(uid);
+  return principal;
+}
+
 std::string Executable(pid_t pid) {
   if (pid <= 0) return {};
   char path[PATH_MAX];

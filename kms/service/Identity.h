@@ -60,6 +60,8 @@ class Identity {
   std::map<std::string, std::optional<Caller>> named_;
 };
 
+// UnresolvedPrincipal is how records name a caller that cannot be resolved.
+policy::Principal UnresolvedPrincipal(uid_t uid);
 // Executable is the path of the process's program, or empty.
 std::string Executable(pid_t pid);
 

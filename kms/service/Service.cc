@@ -259,12 +259,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                     *activity_, *catalog_, identity_,  caller,  clock_.Now(),
                     {},         {},        state,      nullptr, {},
                     {},         {}};
-    if (principal.ok()) {
-      call.principal = *principal;
-    } else {
-      call.principal.arn = "uid:" + std::to_string(caller.uid);
-      call.principal.user_name = call.principal.arn;
-    }
+    call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
       call.parameters = *std::move(parameters);
     else if (entry != nullptr)

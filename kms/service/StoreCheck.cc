@@ -61,13 +61,10 @@ class KeyedCheck final : public StoreCheck {
                 const Status& outcome) {
     try {
       const auto state = service_.catalog_->state();
-      policy::Principal principal;
-      if (auto found = service_.identity_.Resolve(caller_, *state->iam); found.ok())
-        principal = *std::move(found);
-      else
-        principal.arn = principal.user_name = "uid:" + std::to_string(caller_.uid);
-      nlohmann::json record = service_.recorder_->BaseTree(caller_, principal, kSource,
-                                                           event, /*read_only=*/false);
+      const auto found = service_.identity_.Resolve(caller_, *state->iam);
+      nlohmann::json record = service_.recorder_->BaseTree(
+          caller_, found.ok() ? *found : UnresolvedPrincipal(caller_.uid), kSource,
+          event, /*read_only=*/false);
       if (!details.empty()) record["requestParameters"] = details;
       if (!key_arn.empty()) service_.recorder_->AddKey(record, key_arn);
       if (!path.empty())

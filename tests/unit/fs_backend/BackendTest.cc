@@ -9,8 +9,8 @@
 #include <thread>
 
 #include "NoTmpfile.h"
-#include "TempFolder.h"
 #include "fs/backend/Backend.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {

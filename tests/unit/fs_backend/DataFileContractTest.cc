@@ -8,10 +8,10 @@
 #include <functional>
 #include <memory>
 
-#include "TempFolder.h"
 #include "fs/backend/DataFile.h"
 #include "fs/backend/FaultyDataFile.h"
 #include "fs/backend/VolatileDataFile.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "fs/cli/Outside.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {
@@ -28,18 +29,12 @@ policy::AlertAction Shell(const std::string& script) {
 
 class OutsideTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/keyfold-outside-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::unique_ptr<Outside> Start(bool commands) {
-    auto outside = Outside::Start(folder_, commands);
+    auto outside = Outside::Start(folder_.path(), commands);
     return outside.ok() ? std::move(*outside) : nullptr;
   }
 
-  std::string folder_;
+  TempFolder folder_{"/tmp"};
   std::atomic<bool> ending_{false};
 };
 
@@ -47,14 +42,15 @@ TEST_F(OutsideTest, ACommandGetsTheRecordAndItsFailureComesBack) {
   const auto outside = Start(true);
   ASSERT_NE(outside, nullptr);
   const std::string record = R"({"eventName":"Dëcrypt"})";
-  EXPECT_TRUE(outside
-                  ->RunCommand(Shell("cat >" + folder_ + "/got; echo $KEYFOLD_ALERT >" +
-                                     folder_ + "/name"),
-                               "Some", record, ending_)
-                  .ok());
+  EXPECT_TRUE(
+      outside
+          ->RunCommand(Shell("cat >" + folder_.path() + "/got; echo $KEYFOLD_ALERT >" +
+                             folder_.path() + "/name"),
+                       "Some", record, ending_)
+          .ok());
   std::string got, name;
-  std::getline(std::ifstream(folder_ + "/got"), got);
-  std::getline(std::ifstream(folder_ + "/name"), name);
+  std::getline(std::ifstream(folder_ / "got"), got);
+  std::getline(std::ifstream(folder_ / "name"), name);
   EXPECT_EQ(got, record);
   EXPECT_EQ(name, "Some");
   const Status failed = outside->RunCommand(Shell("exit 3"), "Some", "{}", ending_);
@@ -93,9 +89,9 @@ TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
   const auto outside = Start(false);
   ASSERT_NE(outside, nullptr);
   const Status refused =
-      outside->RunCommand(Shell("touch " + folder_ + "/ran"), "Some", "{}", ending_);
+      outside->RunCommand(Shell("touch " + (folder_ / "ran")), "Some", "{}", ending_);
   EXPECT_EQ(refused.error(), Error::kAccessDenied);
-  EXPECT_FALSE(std::filesystem::exists(folder_ + "/ran"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "ran"));
 }
 
 TEST_F(OutsideTest, UnmountingWhatIsNoMountFails) {

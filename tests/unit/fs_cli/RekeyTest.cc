@@ -9,6 +9,7 @@
 #include "fs/cli/Figures.h"
 #include "fs/cli/RateLimit.h"
 #include "fs/cli/RekeyJournal.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {
@@ -47,18 +48,12 @@ TEST(FiguresTest, SizesAreReadWholeOrNotAtAll) {
 class RekeyJournalTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/var/tmp/keyfold-journal-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    folder_ = name;
-    ASSERT_EQ(::setenv("XDG_STATE_HOME", name, 1), 0);
+    ASSERT_EQ(::setenv("XDG_STATE_HOME", folder_.path().c_str(), 1), 0);
   }
-  void TearDown() override {
-    ::unsetenv("XDG_STATE_HOME");
-    std::filesystem::remove_all(folder_);
-  }
+  void TearDown() override { ::unsetenv("XDG_STATE_HOME"); }
   static std::string Id(char digit) { return std::string(32, digit); }
 
-  std::string folder_;
+  TempFolder folder_;
 };
 
 TEST_F(RekeyJournalTest, WhatARunDidIsKnownToTheNextOfTheSamePaths) {
@@ -81,7 +76,7 @@ TEST_F(RekeyJournalTest, WhatARunDidIsKnownToTheNextOfTheSamePaths) {
 TEST_F(RekeyJournalTest, ALineCutOffIsLeftOut) {
   (void)RekeyJournal::Open({"/a"}, "k", false)->Add(Id('1'));
   std::string path;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/keyfold"))
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "keyfold"))
     path = entry.path();
   std::ofstream(path, std::ios::app) << "2222";
   {

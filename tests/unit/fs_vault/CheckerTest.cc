@@ -11,6 +11,7 @@
 
 #include "TestKeys.h"
 #include "fs/vault/Checker.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {
@@ -18,10 +19,7 @@ namespace {
 class CheckerTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/var/tmp/keyfold-check-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    store_ = name;
-    options_ = {store_ + "/tree", "33333333-3333-4333-8333-333333333333"};
+    options_ = {store_ / "tree", "33333333-3333-4333-8333-333333333333"};
     ASSERT_TRUE(Vault::CreateTree(options_, metadata_, TestKeys::kKeyOne).ok());
     auto vault = Vault::Open(options_, metadata_, keys_).value();
     for (int i = 0; i < 20; ++i) {
@@ -46,7 +44,6 @@ class CheckerTest : public testing::Test {
     }
     vault->SettleAll();
   }
-  void TearDown() override { std::filesystem::remove_all(store_); }
 
   CheckOptions Options(unsigned jobs) {
     CheckOptions options;
@@ -60,7 +57,7 @@ class CheckerTest : public testing::Test {
   }
   Status Run(const CheckOptions& options) {
     TestKeys::Check check(keys_);
-    quarantine_ = std::make_unique<Quarantine>(store_, "now");
+    quarantine_ = std::make_unique<Quarantine>(store_.path(), "now");
     checker_ = std::make_unique<Checker>(options, metadata_, check,
                                          Checkpoints::OpenToCheck(keys_).value(),
                                          *quarantine_);
@@ -72,7 +69,7 @@ class CheckerTest : public testing::Test {
     return paths;
   }
 
-  std::string store_;
+  TempFolder store_;
   VaultOptions options_;
   MetadataKey metadata_{RandomSecret(kKeySize)};
   TestKeys keys_;
@@ -122,7 +119,7 @@ TEST_F(CheckerTest, WhatCannotBeRecordedIsNotRepaired) {
   EXPECT_TRUE(Run(options).ok());
   EXPECT_EQ(Paths(), damaged_);
   for (const Finding& finding : found_) EXPECT_FALSE(finding.repaired);
-  EXPECT_FALSE(std::filesystem::exists(store_ + "/quarantine"));
+  EXPECT_FALSE(std::filesystem::exists(store_ / "quarantine"));
 }
 
 TEST_F(CheckerTest, DamageThatCannotBeRecordedEndsTheCheck) {

@@ -15,6 +15,7 @@
 #include "fs/format/Geometry.h"
 #include "fs/format/Header.h"
 #include "fs/vault/Vault.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {
@@ -44,15 +45,11 @@ class KeysOfTwo : public TestKeys {
 class HostileStoreTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/var/tmp/keyfold-hostile-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    base_ = name;
-    options_ = {base_ + "/tree", "33333333-3333-4333-8333-333333333333"};
+    options_ = {base_ / "tree", "33333333-3333-4333-8333-333333333333"};
     ASSERT_TRUE(Vault::CreateTree(options_, metadata_, TestKeys::kKeyOne).ok());
     Fill();
     copy_.emplace(options_.tree_path);
   }
-  void TearDown() override { fs::remove_all(base_); }
 
   std::unique_ptr<Vault> Mount() {
     auto vault = Vault::Open(options_, metadata_, keys_);
@@ -261,7 +258,7 @@ class HostileStoreTest : public testing::Test {
   const std::set<std::string> kFolders = {"/open", "/secret", "/open/inner",
                                           "/secret/inner"};
 
-  std::string base_;
+  TempFolder base_;
   VaultOptions options_;
   MetadataKey metadata_{RandomSecret(kKeySize)};
   KeysOfTwo keys_;
@@ -438,13 +435,13 @@ TEST_F(HostileStoreTest, SidecarsAndLinksRemovedOrReplaced) {
 }
 
 TEST_F(HostileStoreTest, PlantedObjectsLeadNowhere) {
-  std::ofstream(base_ + "/outside") << "outside";
+  std::ofstream(base_ / "outside") << "outside";
   const auto plant = [&](const std::string& path, int kind) {
     switch (kind) {
       case 0:
         return ::symlink("/etc/passwd", path.c_str()) == 0;
       case 1:
-        return ::symlink((base_ + "/outside").c_str(), path.c_str()) == 0;
+        return ::symlink((base_ / "outside").c_str(), path.c_str()) == 0;
       case 2:
         return ::symlink(".", path.c_str()) == 0;
       case 3:
@@ -458,7 +455,7 @@ TEST_F(HostileStoreTest, PlantedObjectsLeadNowhere) {
       case 7:
         return ::mkdir(path.c_str(), 0777) == 0;
       default:
-        return ::link((base_ + "/outside").c_str(), path.c_str()) == 0;
+        return ::link((base_ / "outside").c_str(), path.c_str()) == 0;
     }
   };
   for (const StoreCopy::Object& object : copy_->objects()) {

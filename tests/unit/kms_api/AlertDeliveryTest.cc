@@ -13,6 +13,7 @@
 
 #include "kms/api/AlertCommand.h"
 #include "kms/api/AlertDelivery.h"
+#include "tests/unit/TempFolder.h"
 
 namespace keyfold {
 namespace {
@@ -69,13 +70,6 @@ class DrippingServer {
 
 class AlertDeliveryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/keyfold-alert-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   void Start(Commands commands) {
     delivery_ = std::make_unique<AlertDelivery>(
         commands, RunAlertCommand,
@@ -113,7 +107,7 @@ class AlertDeliveryTest : public testing::Test {
     }
     return "no failure";
   }
-  std::string File(const char* name) const { return folder_ + "/" + name; }
+  std::string File(const char* name) const { return folder_ / name; }
   std::string AwaitText(const std::string& path) {
     std::string text;
     for (int i = 0; i < 500 && text.empty(); ++i) {
@@ -123,7 +117,7 @@ class AlertDeliveryTest : public testing::Test {
     return text;
   }
 
-  std::string folder_;
+  TempFolder folder_{"/tmp"};
   std::mutex mutex_;
   int throws_ = 0;
   std::vector<std::string> failures_;

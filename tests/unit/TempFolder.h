@@ -12,7 +12,7 @@ namespace keyfold {
 class TempFolder {
  public:
   explicit TempFolder(const std::string& parent = "/var/tmp") {
-    path_ = parent + "/keyfold-backend-XXXXXX";
+    path_ = parent + "/keyfold-test-XXXXXX";
     if (::mkdtemp(path_.data()) == nullptr) std::abort();
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }

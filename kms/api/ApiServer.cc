@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "kms/api/Endpoint.h"
-#include "kms/api/HttpService.h"
 #include "kms/api/LoopbackSocket.h"
+#include "kms/api/ServeHttp.h"
 #include "kms/api/SocketFile.h"
 #include "kms/service/Identity.h"
 
@@ -67,7 +67,7 @@ struct ApiServer::Impl {
   struct Connection {
     int fd = -1;
     uid_t uid = kUnknown;
-    HttpService::Handler handler;
+    HttpHandler handler;
     std::unique_ptr<TlsConnection> tls;
     std::atomic<bool> done{false};
     std::thread thread;
@@ -107,7 +107,6 @@ struct ApiServer::Impl {
   std::optional<LoopbackSocket> loopback;
   const std::optional<TlsServer> tls;  // of the loopback socket
   Endpoint endpoint;
-  HttpService http;
   int wake = -1;  // eventfd: a connection ended, or the server stops
   std::atomic<bool> stopping{false};
   std::list<Connection> connections;  // the accepting thread's alone
@@ -175,7 +174,7 @@ void ApiServer::Impl::Accept(int listener) {
     return;
   }
   connection.thread = std::thread([this, &connection] {
-    http.Serve(connection.fd, connection.handler, connection.tls.get());
+    ServeHttp(connection.fd, connection.handler, connection.tls.get());
     ::shutdown(connection.fd, SHUT_RDWR);
     connection.done = true;
     Wake();

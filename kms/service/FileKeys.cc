@@ -72,10 +72,14 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
     return use;
   }
   const std::string arn = KeyArn(account(), key_id);
-  policy::Request request{{}, arn, KeyConditions(account(), *state, *use.key, now)};
-  AddContext(request.context, context);
-  request.context["kms:ViaService"] = {kViaService};
-  request.context["kms:EncryptionAlgorithm"] = {"SYMMETRIC_DEFAULT"};
+  policy::Request request{{}, arn, policy::LazyContext([&] {
+                            policy::Context known =
+                                KeyConditions(account(), *state, *use.key, now);
+                            AddContext(known, context);
+                            known["kms:ViaService"] = {kViaService};
+                            known["kms:EncryptionAlgorithm"] = {"SYMMETRIC_DEFAULT"};
+                            return known;
+                          })};
   const auto grants = state->GrantsOf(key_id).HeldBy(use.principal);
   for (const char* action : actions) {
     request.action = action;

@@ -109,7 +109,7 @@ bool SameGrant(const policy::Grant& a, const policy::Grant& b) {
 // that grant holds.
 Status CheckDelegation(const Invocation& call, const policy::Grant& wanted) {
   const policy::Request request{call.Action(), KeyArn(call.account, call.key->id),
-                                call.ConditionsOn(*call.key, call.Action())};
+                                call.ConditionsOn(call.key.get(), call.Action())};
   if (policy::DecideOnKey(*call.state->iam, call.principal, request, call.key->policy,
                           {})
           .allowed())

@@ -117,13 +117,11 @@ Answer Simulate(Invocation& call) {
     if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
     resource = KeyArn(call.account, key->id);
     decision = policy::DecideOnKey(
-        *call.state->iam, who, {action, resource, call.ConditionsOn(*key, action)},
+        *call.state->iam, who, {action, resource, call.ConditionsOn(key.get(), action)},
         key->policy, call.state->GrantsOf(key->id).HeldBy(who));
   } else {
     decision = policy::DecideOnAccount(
-        *call.state->iam, who,
-        {action, resource,
-         call.WithRequest(BaseConditions(call.account, call.now), action)});
+        *call.state->iam, who, {action, resource, call.ConditionsOn(nullptr, action)});
   }
   json answer = {{"Principal", Describe(who)},
                  {"Action", action},

@@ -118,8 +118,7 @@ Status Invocation::Authorize(const std::string& action, const KeyRecord& target)
 
 Status Invocation::AuthorizeOnAccount(const std::string& action,
                                       const std::string& resource) const {
-  const policy::Request request{action, resource,
-                                WithRequest(BaseConditions(account, now), action)};
+  const policy::Request request{action, resource, ConditionsOn(nullptr, action)};
   return policy::DecideOnAccount(*state->iam, principal, request).allowed()
              ? OkStatus()
              : AccessDenied(principal, action, resource);
@@ -127,8 +126,7 @@ Status Invocation::AuthorizeOnAccount(const std::string& action,
 
 bool Invocation::IsDenied(const std::string& action,
                           const std::string& resource) const {
-  const policy::Request request{action, resource,
-                                WithRequest(BaseConditions(account, now), action)};
+  const policy::Request request{action, resource, ConditionsOn(nullptr, action)};
   return policy::DecideOnAccount(*state->iam, principal, request).outcome ==
          policy::Outcome::kExplicitDeny;
 }
@@ -136,23 +134,23 @@ bool Invocation::IsDenied(const std::string& action,
 bool Invocation::IsAllowed(const policy::Principal& who, const std::string& action,
                            const KeyRecord& target) const {
   const policy::Request request{action, KeyArn(account, target.id),
-                                ConditionsOn(target, action)};
+                                ConditionsOn(&target, action)};
   return policy::DecideOnKey(*state->iam, who, request, target.policy,
                              state->GrantsOf(target.id).HeldBy(who))
       .allowed();
 }
 
-policy::Context Invocation::ConditionsOn(const KeyRecord& target,
-                                         std::string_view action) const {
-  return WithRequest(KeyConditions(account, *state, target, now), action);
-}
-
-policy::Context Invocation::WithRequest(policy::Context known,
-                                        std::string_view action) const {
-  AddContext(known, parameters.Map(context_parameter));
-  AddRequest(known, action, parameters, account);
-  for (const auto& [name, values] : conditions) known[name] = values;
-  return known;
+policy::LazyContext Invocation::ConditionsOn(const KeyRecord* target,
+                                             std::string action) const {
+  return policy::LazyContext([this, target, action = std::move(action)] {
+    policy::Context known = target == nullptr
+                                ? BaseConditions(account, now)
+                                : KeyConditions(account, *state, *target, now);
+    AddContext(known, parameters.Map(context_parameter));
+    AddRequest(known, action, parameters, account);
+    for (const auto& [name, values] : conditions) known[name] = values;
+    return known;
+  });
 }
 
 Status Invocation::RequireUse(const KeyRecord& target, KeyUsage usage) const {

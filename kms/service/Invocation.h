@@ -77,10 +77,9 @@ struct Invocation {
   // RequireUse: kInvalidKeyUsage for a key of another usage; kDisabled or kInvalidState
   // unless the key is Enabled.
   Status RequireUse(const KeyRecord& target, KeyUsage usage) const;
-  // The condition keys of this call when it asks for `action` on `target`.
-  policy::Context ConditionsOn(const KeyRecord& target, std::string_view action) const;
-  // And those of the request alone, added to what is `known`.
-  policy::Context WithRequest(policy::Context known, std::string_view action) const;
+  // The condition keys of this call when it asks for `action` on `target`; on nothing
+  // in particular if that is null. It refers to both.
+  policy::LazyContext ConditionsOn(const KeyRecord* target, std::string action) const;
   // DryRunDone is kDryRunOperation when the call asked for a dry run.
   Status DryRunDone() const;
 };

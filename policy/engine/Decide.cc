@@ -131,7 +131,9 @@ size_t PairCount(const Context& context) {
   return count;
 }
 
-bool ConstraintsHold(const Grant& grant, const Context& context) {
+bool ConstraintsHold(const Grant& grant, const LazyContext& lazy) {
+  if (grant.context_subset.empty() && grant.context_equals.empty()) return true;
+  const Context& context = lazy.get();
   for (const auto& [name, value] : grant.context_subset)
     if (!HasPair(context, name, value)) return false;
   if (grant.context_equals.empty()) return true;

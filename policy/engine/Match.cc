@@ -164,7 +164,7 @@ bool Holds(const Condition& condition, bool unreadable, const Request& request,
   if (!op) return unreadable;
   Found found;
   if (!FromAsker(condition.key, asker, &found))
-    FromContext(condition.key, request.context, &found);
+    FromContext(condition.key, request.context.get(), &found);
   const Values* haves = found.values();
   if (op->comparison == Comparison::kNull)
     return AnyEquals(Comparison::kBool, haves == nullptr ? "true" : "false",

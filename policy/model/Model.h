@@ -11,10 +11,9 @@
 #include <string_view>
 #include <vector>
 
-namespace keyfold::policy {
+#include "policy/model/LazyContext.h"
 
-// Context carries condition keys ("kms:ViaService") to their values.
-using Context = std::map<std::string, std::vector<std::string>>;
+namespace keyfold::policy {
 
 enum class Effect { kAllow, kDeny };
 
@@ -69,7 +68,7 @@ struct Principal {
 struct Request {
   std::string action;    // "kms:Decrypt"
   std::string resource;  // ARN
-  Context context;
+  LazyContext context;
 };
 
 struct IamUser {

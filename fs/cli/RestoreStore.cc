@@ -138,9 +138,11 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
                                      "first, or make an empty folder.");
   const std::string store = *real;
   bool no_config = false;
+  // In a wrong folder not even a lock is made.
+  KF_RETURN_IF_ERROR(ConfigFor(store, of_backup, &no_config).status());
+  KF_ASSIGN_OR_RETURN(const StoreLock lock, StoreLock::Take(store));
   KF_ASSIGN_OR_RETURN(const StoreConfig config,
                       ConfigFor(store, of_backup, &no_config));
-  KF_ASSIGN_OR_RETURN(const StoreLock lock, StoreLock::Take(store));
   KF_RETURN_IF_ERROR(FinishRotation(store, config));
   KF_ASSIGN_OR_RETURN(const RootKey root,
                       UnsealRootKey(config.root_key, request.root_key, prompt));

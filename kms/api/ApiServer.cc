@@ -170,7 +170,9 @@ void ApiServer::Impl::Accept(int listener) {
     return;
   }
   if (!Identify(connection, is_local) || Full(connection.uid)) {
-    (void)::send(connection.fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    // In plain, which a client that speaks TLS would not understand.
+    if (!connection.tls)
+      (void)::send(connection.fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }
   connection.thread = std::thread([this, &connection] {

@@ -16,6 +16,7 @@ using std::chrono::steady_clock;
 constexpr seconds kIdle{30};         // between two requests
 constexpr seconds kRequestTime{10};  // from a request's first byte to its last
 constexpr seconds kWriteTime{10};    // without the peer taking a byte
+constexpr seconds kAnswerTime{60};   // for an answer as a whole
 
 milliseconds Until(steady_clock::time_point end) {
   return std::chrono::duration_cast<milliseconds>(end - steady_clock::now());
@@ -99,6 +100,7 @@ bool HttpStream::Fill() {
 }
 
 bool HttpStream::Send(std::string_view text) {
+  const auto end = steady_clock::now() + kAnswerTime;
   while (!text.empty()) {
     const ssize_t count = Pass(
         POLLOUT,
@@ -107,7 +109,7 @@ bool HttpStream::Send(std::string_view text) {
                       : ::send(fd_, text.data(), text.size(),
                                MSG_NOSIGNAL | MSG_DONTWAIT);
         },
-        [] { return milliseconds(kWriteTime); });
+        [end] { return std::min<milliseconds>(kWriteTime, Until(end)); });
     if (count <= 0) return false;
     text.remove_prefix(static_cast<size_t>(count));
   }

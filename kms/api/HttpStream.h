@@ -27,7 +27,8 @@ class HttpStream {
   bool Fill();
   // IsFull: 16 KiB are received and not consumed.
   bool IsFull() const { return end_ - begin_ == buffer_.size(); }
-  // Send is false when the peer takes no byte for 10 seconds, or is gone.
+  // Send is false when the peer takes no byte for 10 seconds, not all of them within a
+  // minute, or is gone.
   bool Send(std::string_view text);
 
  private:

@@ -95,6 +95,18 @@ class Cutoff {
   std::thread thread_;
 };
 
+std::string Reason(httplib::Error error) {
+  switch (error) {
+    case httplib::Error::Connection:
+    case httplib::Error::ConnectionTimeout:
+      return "nobody answers there";
+    case httplib::Error::SSLServerVerification:
+      return "its certificate is not one that this machine trusts for that name";
+    default:
+      return httplib::to_string(error);
+  }
+}
+
 Status Post(const policy::AlertAction& action, const std::string& body,
             const std::atomic<bool>& ending) {
   const std::string origin = OriginOf(action.url);
@@ -124,8 +136,8 @@ Status Post(const policy::AlertAction& action, const std::string& body,
   if (cutoff.over())
     return {Error::kSystem, WithoutSecrets(action.url) + " did not answer in time."};
   if (!answer)
-    return {Error::kSystem, WithoutSecrets(action.url) + " was not reached: " +
-                                httplib::to_string(answer.error()) + "."};
+    return {Error::kSystem, WithoutSecrets(action.url) +
+                                " was not reached: " + Reason(answer.error()) + "."};
   if (answer->status >= 200 && answer->status < 300) return OkStatus();
   return {Error::kSystem, WithoutSecrets(action.url) + " answered " +
                               std::to_string(answer->status) + "."};

@@ -418,7 +418,8 @@ uint64_t AuditLog::first_sequence() const {
   return impl_->first;
 }
 
-Status AuditLog::Rotate(const RecordMaker& make) {
+Status AuditLog::Rotate(const RecordMaker& make, bool* appended) {
+  *appended = false;
   const AsDaemon as;
   std::lock_guard sync_lock(impl_->sync_mutex);
   std::lock_guard lock(impl_->mutex);
@@ -432,6 +433,7 @@ Status AuditLog::Rotate(const RecordMaker& make) {
     return Status::FromErrno(errno, kNextAuditFile);
   KF_ASSIGN_OR_RETURN(JsonText record, make(impl_->head));
   KF_RETURN_IF_ERROR(impl_->Append(std::move(record), AuditRoom::kReserved));
+  *appended = true;
   if (fdatasync(impl_->fd()) != 0) {
     const int failed = errno;
     (void)impl_->Poison(

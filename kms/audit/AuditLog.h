@@ -96,8 +96,8 @@ class AuditLog {
   uint64_t first_sequence() const;
   // Rotate appends the record that `make` returns, makes audit.log an archive, and goes
   // on in a new one. Killed at any point, it leaves a log that goes on. On failure the
-  // log goes on as it was.
-  Status Rotate(const RecordMaker& make);
+  // log goes on as it was, and `*appended` tells whether with the record.
+  Status Rotate(const RecordMaker& make, bool* appended);
 
   // Read returns the records selected, and those that authenticate beside others that
   // do not.

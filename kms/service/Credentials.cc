@@ -12,7 +12,6 @@ constexpr size_t kMostRefusedTold = 4096;
 
 Result<Credential> Service::FindCredential(const std::string& access_key_id,
                                            const std::string& session_token) {
-  KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
   Credential out;
   std::string user;
   uid_t uid = 0;
@@ -21,10 +20,12 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
     const auto it = state->access_keys.find(access_key_id);
     if (it == state->access_keys.end() || !it->second.active)
       return UnrecognizedClient();
+    KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
     KF_ASSIGN_OR_RETURN(out.secret, OpenAccessKey(*secrets, it->second));
     user = it->second.user;
     uid = it->second.uid;
   } else {
+    KF_ASSIGN_OR_RETURN(const auto secrets, root_keys_.Use());
     KF_ASSIGN_OR_RETURN(const Session session,
                         OpenSession(*secrets, access_key_id, session_token));
     if (session.expires <= clock_.Now())

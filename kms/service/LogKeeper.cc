@@ -81,11 +81,10 @@ Status LogKeeper::Rotate() {
                                  {"firstSequence", log_.first_sequence()},
                                  {"bytes", log_.size()}};
   DigestHead made;
-  const uint64_t before = log_.head().sequence;
-  const Status status = log_.Rotate(Signed(record, &made));
+  bool appended = false;
+  const Status status = log_.Rotate(Signed(record, &made), &appended);
   // The record may be there though what it tells of failed.
-  if (made.sequence > before && log_.head().sequence >= made.sequence)
-    Accept(std::move(made));
+  if (appended) Accept(std::move(made));
   if (!status.ok()) rotation_failed_ = std::chrono::steady_clock::now();
   return status;
 }

@@ -58,6 +58,8 @@ class Recorder {
   // Append writes the record and whatever alerts it raises. kSystem, in words
   // for the caller, when the log cannot be written: nothing may then be done.
   Status Append(const nlohmann::json& record, AuditRoom room = AuditRoom::kOrdinary);
+  // Judge raises the alerts of a record that is written.
+  void Judge(const nlohmann::json& record);
   // AppendUse writes the record of what changes nothing, such as a key's use for a
   // file, and how it ended.
   Status AppendUse(const JsonText& record, const Status& outcome);

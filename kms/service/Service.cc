@@ -368,6 +368,7 @@ Status Service::CommitRecorded(json record, Transaction transaction) {
 Status Service::CommitSigned(json record, Transaction transaction) {
   record["additionalEventData"][kKeyStoreSequence] = transaction.next().sequence;
   KF_RETURN_IF_ERROR(log_keeper_->AppendSigned(record));
+  recorder_->Judge(record);
   return CommitAppended(std::move(record), std::move(transaction));
 }
 

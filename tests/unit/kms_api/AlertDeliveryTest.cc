@@ -13,6 +13,8 @@
 
 #include "kms/api/AlertCommand.h"
 #include "kms/api/AlertDelivery.h"
+#include "kms/api/LoopbackSocket.h"
+#include "kms/api/ServeHttp.h"
 #include "tests/unit/TempFolder.h"
 
 namespace keyfold {
@@ -64,6 +66,61 @@ class DrippingServer {
 
   int socket_;
   uint16_t port_ = 0;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+// TlsReceiver takes webhooks by HTTPS, with a certificate of its own making.
+class TlsReceiver {
+ public:
+  // `name` is whom the certificate is for: "IP:127.0.0.1".
+  explicit TlsReceiver(const std::string& name) {
+    signal(SIGPIPE, SIG_IGN);  // as the program does
+    const std::string command =
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+        "-subj /CN=receiver -addext subjectAltName=" +
+        name + " -keyout " + folder_ / "key" + " -out " + certificate() +
+        " 2>/dev/null";
+    if (std::system(command.c_str()) != 0) std::abort();
+    auto server = TlsServer::Load(certificate(), folder_ / "key");
+    if (!server.ok()) std::abort();
+    server_.emplace(std::move(server).value());
+    thread_ = std::thread([this] { Receive(); });
+  }
+  ~TlsReceiver() {
+    done_ = true;
+    shutdown(listener_.fd(), SHUT_RDWR);
+    thread_.join();
+  }
+  std::string certificate() const { return folder_ / "certificate"; }
+  std::string url() const { return "https://" + listener_.address() + "/"; }
+  std::atomic<int> received{0};
+
+ private:
+  static LoopbackSocket Listening() {
+    auto socket = LoopbackSocket::Listen("127.0.0.1:0");
+    if (!socket.ok()) std::abort();
+    return std::move(socket).value();
+  }
+  void Receive() {
+    while (!done_) {
+      const int client = accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK);
+      if (client < 0) continue;
+      const auto tls = server_->Accept(client);
+      ServeHttp(
+          client,
+          [this](const HttpRequest&) {
+            ++received;
+            return Reply{};
+          },
+          tls.get());
+      close(client);
+    }
+  }
+
+  TempFolder folder_{"/tmp"};
+  LoopbackSocket listener_ = Listening();
+  std::optional<TlsServer> server_;
   std::atomic<bool> done_{false};
   std::thread thread_;
 };
@@ -142,6 +199,41 @@ TEST_F(AlertDeliveryTest, TheEndDoesNotWaitForAWebhookThatDrips) {
   delivery_.reset();
   EXPECT_LT(std::chrono::steady_clock::now() - began, seconds(6));
   EXPECT_NE(AwaitFailure().find("in time"), std::string::npos);
+}
+
+TEST_F(AlertDeliveryTest, AWebhookIsToldOnlyIfItsCertificateIsTrustedAndItsOwn) {
+  TlsReceiver receiver("IP:127.0.0.1"), other("DNS:elsewhere.example");
+  Start(Commands::kNone);
+  delivery_->Deliver(Of(Webhook(receiver.url(), seconds(5))));
+  EXPECT_NE(AwaitFailure().find("certificate"), std::string::npos) << AwaitFailure();
+  setenv("SSL_CERT_FILE", other.certificate().c_str(), 1);
+  delivery_->Deliver(Of(Webhook(other.url(), seconds(5))));
+  EXPECT_NE(AwaitFailure(2).find("certificate"), std::string::npos) << AwaitFailure(2);
+  EXPECT_EQ(receiver.received + other.received, 0);
+  setenv("SSL_CERT_FILE", receiver.certificate().c_str(), 1);
+  delivery_->Deliver(Of(Webhook(receiver.url(), seconds(5))));
+  delivery_.reset();
+  unsetenv("SSL_CERT_FILE");
+  EXPECT_EQ(receiver.received, 1);
+  EXPECT_EQ(failures_.size(), 2u);
+}
+
+TEST_F(AlertDeliveryTest, WhatFindsNoRoomInTheQueueIsCounted) {
+  DrippingServer server;
+  Start(Commands::kNone);
+  // All threads are held up, and the rest waits.
+  for (int i = 0; i < 1100; ++i)
+    delivery_->Deliver(Of(Webhook(server.url(), seconds(i < 4 ? 2 : 1))));
+  for (int i = 0; i < 10; ++i) delivery_->Deliver(Of(Shell("", false)));
+  delivery_.reset();
+  size_t dropped = 0, told = 0;
+  for (const std::string& failure : failures_)
+    if (failure.find("deliveries were dropped") != std::string::npos)
+      dropped += std::stoul(failure);
+    else
+      ++told;
+  EXPECT_GE(dropped, 100u);
+  EXPECT_EQ(dropped + told, 1110u);
 }
 
 TEST_F(AlertDeliveryTest, OnlyCommandsThatMayBeAreRun) {

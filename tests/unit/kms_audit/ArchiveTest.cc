@@ -61,8 +61,10 @@ class ArchiveTest : public testing::Test {
     };
   }
   void Rotate() {
-    const Status status = log_->Rotate(Digest("RotateLog", key_));
+    bool appended = false;
+    const Status status = log_->Rotate(Digest("RotateLog", key_), &appended);
     ASSERT_TRUE(status.ok()) << status.ToString();
+    ASSERT_TRUE(appended);
   }
   void Sign() {
     ASSERT_TRUE(

@@ -94,6 +94,15 @@ Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& vis
   return error == 0 ? OkStatus() : Status::FromErrno(error, "read folder");
 }
 
+Result<std::vector<std::string>> SortedEntries(int folder) {
+  KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
+  std::vector<std::string> names;
+  KF_RETURN_IF_ERROR(
+      ForEachEntry(std::move(fd), [&](const char* name) { names.emplace_back(name); }));
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
 Result<std::optional<Bytes>> GetXattr(int fd, const std::string& name) {
   Bytes value(256);
   const std::string path = FdPath(fd);

@@ -104,6 +104,8 @@ Status WriteAt(int fd, off_t offset, ByteView data);
 Result<std::string> ReadLinkAt(int folder, const std::string& name);
 // ForEachEntry calls `visit` with the name of each entry but "." and "..".
 Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& visit);
+// SortedEntries opens the folder anew, so an O_PATH descriptor will do.
+Result<std::vector<std::string>> SortedEntries(int folder);
 
 // Attributes by any descriptor, O_PATH ones included. GetXattr returns nothing
 // when the attribute is absent.

@@ -3,15 +3,15 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <future>
 #include <thread>
 
+#include "fs/cli/Attended.h"
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/FsckReport.h"
 #include "fs/cli/FsckState.h"
-#include "fs/cli/HeldSignals.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
+#include "fs/cli/SizeAhead.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/Terminal.h"
 #include "fs/vault/Checker.h"
@@ -23,13 +23,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr auto kSaveInterval = std::chrono::minutes(1);
-constexpr timespec kTick{0, 500'000'000};
 constexpr unsigned kMostJobs = 256;
-
-int Failed(const Status& status) {
-  (void)Fail(status);
-  return kFsckFailed;
-}
 
 Finding OfStore(FindingKind kind, const char* part, const Status& status) {
   return {kind, "", part, {}, status.message(), false, ""};
@@ -61,7 +55,7 @@ class Checking {
         store_(store),
         before_(before),
         report_(options.json, options.progress || ::isatty(STDERR_FILENO) == 1,
-                before.counts) {}
+                before.counts, "It was cut off. Go on with: keyfold fsck --resume") {}
 
   int Do() {
     const Status done = Check();
@@ -115,45 +109,27 @@ class Checking {
     options.vault = {store_.path() + "/tree", store_.config().account.store_id};
     options.repair = options_.repair;
     options.contents = !options_.quick;
-    options.jobs =
-        options_.jobs != 0 ? options_.jobs : std::thread::hardware_concurrency();
-    options.jobs = std::min(options.jobs, kMostJobs);
+    options.jobs = JobsOf(options_);
     options.before = before_.reached;
     options.found = [this](const Finding& finding) { report_.Add(finding); };
     return options;
   }
 
-  // Walk checks in threads of their own, while this one shows how far they are, saves
-  // it, and waits for signals.
+  // Walk checks, and saves now and then how far it is.
   Status Walk(Checker& checker) {
-    const HeldSignals signals;
-    std::atomic<bool> stop{false};
-    auto size = std::async(std::launch::async, [&] {
-      return options_.quick ? TreeSize() : MeasureTree(store_.path() + "/tree", stop);
-    });
-    auto walked = std::async(std::launch::async, [&] { return checker.Run(); });
-    TreeSize known;
+    std::optional<SizeAhead> size;
+    if (!options_.quick) size.emplace(store_.path() + "/tree");
+    Status status = OkStatus();
     auto saved = steady_clock::now();
-    const auto ready = [](const auto& future) {
-      return future.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-    };
-    while (!ready(walked)) {
-      if (signals.Take(kTick) && !ready(walked)) {
-        cancelled_ = true;
-        checker.Stop();
-        break;
-      }
-      if (size.valid() && ready(size)) known = size.get();
-      report_.Progress(LookedAt(checker), known);
-      if (steady_clock::now() - saved < kSaveInterval) continue;
-      // It only saves work; at the end it is told how that ended.
-      (void)Save(checker);
-      saved = steady_clock::now();
-    }
-    stop = true;
-    const Status status = walked.get();
-    if (size.valid()) known = size.get();
-    report_.Progress(LookedAt(checker), known);
+    cancelled_ = !Attend({[&] { status = checker.Run(); }, [&] { checker.Stop(); },
+                          [&] {
+                            report_.Progress(LookedAt(checker),
+                                             size ? size->Known() : TreeSize());
+                            if (steady_clock::now() - saved < kSaveInterval) return;
+                            // It only saves work; at the end it is told how that ended.
+                            (void)Save(checker);
+                            saved = steady_clock::now();
+                          }});
     return status;
   }
 
@@ -210,12 +186,12 @@ int WhyNotOpen(const FsckOptions& options, const Status& status, StorePart part)
   const bool lost =
       status.error() == Error::kNotAStore && IsStoreWithoutConfiguration(options.store);
   if (status.error() == Error::kLocked)
-    return Failed({Error::kLocked,
-                   status.message() +
-                       ". Nothing was checked: unmount it first, or check a snapshot "
-                       "of its disk."});
-  if (!lost && status.error() != Error::kCorrupt) return Failed(status);
-  FsckReport report(options.json, false, {});
+    return FailFsck(
+        {Error::kLocked, status.message() +
+                             ". Nothing was checked: unmount it first, or name its "
+                             "mountpoint to check what you may read of it."});
+  if (!lost && status.error() != Error::kCorrupt) return FailFsck(status);
+  FsckReport report(options.json, false, {}, "What it holds was not checked.");
   report.Add(OfPart(part, status));
   const int code = kFsckDamaged | kFsckFailed;
   report.Summarize(report.Found(), false, code);
@@ -224,22 +200,38 @@ int WhyNotOpen(const FsckOptions& options, const Status& status, StorePart part)
 
 }  // namespace
 
+int FailFsck(const Status& status) {
+  (void)Fail(status);
+  return kFsckFailed;
+}
+
+unsigned JobsOf(const FsckOptions& options) {
+  const unsigned jobs =
+      options.jobs != 0 ? options.jobs : std::thread::hardware_concurrency();
+  return std::min(jobs, kMostJobs);
+}
+
 int Fsck(const FsckOptions& options) {
   Harden();
+  if (const auto path = RealPath(options.store); path.ok())
+    if (const auto mounts = KeyfoldMounts(); mounts.ok())
+      if (const auto mount = MountOf(*mounts, *path))
+        return FsckMounted(options, *mount, *path);
   StorePart part = StorePart::kConfiguration;
   auto store = OpenStore::Open(options.store, options.root_key, AskPassphrase, &part);
   if (!store.ok()) return WhyNotOpen(options, store.status(), part);
   FsckState before;
   if (options.resume) {
     auto found = LoadFsckState(store->path(), store->kms());
-    if (!found.ok()) return Failed(found.status());
+    if (!found.ok()) return FailFsck(found.status());
     if (!*found || (*found)->contents == options.quick)
-      return Failed({Error::kUsage, "There is no such check of " + store->path() +
-                                        " to go on with. Begin one without --resume."});
+      return FailFsck(
+          {Error::kUsage, "There is no such check of " + store->path() +
+                              " to go on with. Begin one without --resume."});
     before = **std::move(found);
   } else if (const Status cleared = ClearFsckState(store->path(), store->kms());
              !cleared.ok()) {
-    return Failed(cleared);
+    return FailFsck(cleared);
   }
   return Checking(options, *store, before).Do();
 }

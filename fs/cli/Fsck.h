@@ -6,10 +6,13 @@
 
 #include <string>
 
+#include "fs/cli/MountTable.h"
+#include "kms/base/Status.h"
+
 namespace keyfold {
 
 struct FsckOptions {
-  std::string store;
+  std::string store;     // or a path on a mount
   std::string root_key;  // where the secret is; empty: as configured
   bool repair = false;
   bool quick = false;  // not the contents of files
@@ -21,5 +24,14 @@ struct FsckOptions {
 
 // Fsck returns an exit code of FsckExitCode, after telling what it found.
 int Fsck(const FsckOptions& options);
+
+// FsckMounted looks at `path` on a mount, as far as whoever runs it may.
+int FsckMounted(const FsckOptions& options, const MountEntry& mount,
+                const std::string& path);
+
+// FailFsck tells why nothing was checked, and is the exit code.
+int FailFsck(const Status& status);
+// JobsOf is the number of threads.
+unsigned JobsOf(const FsckOptions& options);
 
 }  // namespace keyfold

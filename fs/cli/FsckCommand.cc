@@ -12,9 +12,11 @@ void AddFsck(CLI::App& app, Run* run) {
   const auto words = std::make_shared<Words>();
   CLI::App* fsck = app.add_subcommand(
       "fsck", "Checks a store: every file, name, folder, key and record");
-  fsck->add_option("store", words->store, "The store's folder, not mounted")
+  fsck->add_option("store", words->store,
+                   "The store's folder, not mounted; or what is at and below a path on "
+                   "a mount")
       ->required()
-      ->type_name("STORE");
+      ->type_name("STORE|PATH");
   fsck->add_flag("--repair", words->repair,
                  "Move what cannot be opened to STORE/quarantine, and put right what "
                  "is known for certain");
@@ -38,6 +40,13 @@ void AddFsck(CLI::App& app, Run* run) {
       "those whose key is disabled, waits for deletion or has no material: these are\n"
       "counted. Nothing of what files hold is shown. The check and each damage found\n"
       "are in the audit log.\n\n"
+      "Of a PATH on a mount, which stays in use, you check what you may open: all of "
+      "it\n"
+      "is read, past the kernel's cache, and the audit log is verified if you may "
+      "look\n"
+      "at it. What you may not open is counted. Objects that have no name on the "
+      "mount\n"
+      "any more only a check of the STORE finds.\n\n"
       "--repair destroys nothing. What cannot be opened is moved, whole, to a folder\n"
       "of STORE/quarantine, whose file \"manifest\" says where it was: to undo it, "
       "move\n"

@@ -124,7 +124,7 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
             " nothing to be checked.\n";
   if (found.not_checked > 0)
     text += Number(found.not_checked, "file was", "files were") +
-            " not checked: their key cannot be used.\n";
+            " not checked: their key cannot be used, or you may not open them.\n";
   if (found.repaired > 0) text += "Repaired: " + std::to_string(found.repaired) + ".\n";
   if (found.leftovers > 0)
     text += Number(found.leftovers, "leftover does", "leftovers do") +
@@ -133,7 +133,7 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
     text += "Damage left: " + std::to_string(found.damaged) + ".\n";
   else if (complete)
     text += "No damage is left.\n";
-  if (!complete) text += "It was cut off. Go on with: keyfold fsck --resume\n";
+  if (!complete) text += std::string(incomplete_) + "\n";
   Put(text);
 }
 

@@ -17,9 +17,15 @@ namespace keyfold {
 
 class FsckReport {
  public:
-  // `before` is what an earlier check counted that this one goes on with.
-  FsckReport(bool as_json, bool progress, const FsckCounts& before)
-      : json_(as_json), progress_(progress), before_(before), found_(before) {}
+  // `before` is what an earlier check counted that this one goes on with; `incomplete`
+  // is said at the end of one that does not look at all.
+  FsckReport(bool as_json, bool progress, const FsckCounts& before,
+             std::string_view incomplete)
+      : json_(as_json),
+        progress_(progress),
+        before_(before),
+        incomplete_(incomplete),
+        found_(before) {}
 
   void Add(const Finding& finding);
   // Progress shows how far it is; `size` is all zero while that is not known. It does
@@ -37,6 +43,7 @@ class FsckReport {
 
   const bool json_, progress_;
   const FsckCounts before_;
+  const std::string_view incomplete_;
   mutable std::mutex mutex_;  // guards the rest
   FsckCounts found_;
   ProgressLine line_;

@@ -16,15 +16,6 @@ namespace {
 // What wrapping a key writes: a page of the file's header.
 constexpr uint64_t kHeaderPage = 4096;
 
-Result<std::vector<std::string>> EntriesOf(int folder) {
-  KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
-  std::vector<std::string> names;
-  KF_RETURN_IF_ERROR(
-      ForEachEntry(std::move(fd), [&](const char* name) { names.emplace_back(name); }));
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::string FolderOf(const std::string& path) {
   const size_t slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
@@ -94,7 +85,7 @@ void Rekey::Folder(const UniqueFd& fd, const std::string& path) {
   std::string key_id;
   if (const Status bound = Bind(FdPath(fd.get()), path, &key_id); !bound.ok())
     return Refused(path, {}, bound);
-  const auto names = EntriesOf(fd.get());
+  const auto names = SortedEntries(fd.get());
   if (!names.ok()) return Refused(path, {}, names.status());
   for (const std::string& name : *names)
     Entry(fd, key_id, name, (path == "/" ? "" : path) + "/" + name);

@@ -114,11 +114,7 @@ Status Checker::Push(std::shared_ptr<Folder> folder, std::string path,
               std::move(position),
               {},
               0};
-  KF_ASSIGN_OR_RETURN(UniqueFd real,
-                      OpenAt(frame.folder->fd(), ".", O_RDONLY | O_DIRECTORY));
-  KF_RETURN_IF_ERROR(ForEachEntry(
-      std::move(real), [&](const char* name) { frame.names.emplace_back(name); }));
-  std::sort(frame.names.begin(), frame.names.end());
+  KF_ASSIGN_OR_RETURN(frame.names, SortedEntries(frame.folder->fd()));
   // Behind what an earlier check has reached.
   const WalkPosition& after = options_.before.through;
   const size_t depth = frame.position.size();

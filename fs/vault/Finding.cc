@@ -17,6 +17,7 @@ const FindingTraits& TraitsOf(FindingKind kind) {
       kUnreadable{"unreadable", Gravity::kDamage, Remedy::kNone},
       kUnsyncedEnd{"unsynced-end", Gravity::kNote, Remedy::kNone},
       kKeyUnavailable{"key-unavailable", Gravity::kNotChecked, Remedy::kNone},
+      kNoRight{"no-right", Gravity::kNotChecked, Remedy::kNone},
       kNames{"names", Gravity::kDamage, Remedy::kQuarantine},
       kMoved{"moved", Gravity::kDamage, Remedy::kQuarantine},
       kSpareBinding{"spare-binding", Gravity::kLeftover, Remedy::kTrim},
@@ -52,6 +53,8 @@ const FindingTraits& TraitsOf(FindingKind kind) {
       return kUnsyncedEnd;
     case FindingKind::kKeyUnavailable:
       return kKeyUnavailable;
+    case FindingKind::kNoRight:
+      return kNoRight;
     case FindingKind::kNames:
       return kNames;
     case FindingKind::kMoved:

@@ -21,6 +21,7 @@ enum class FindingKind {
   kUnreadable,  // the disk gives an error
   kUnsyncedEnd,
   kKeyUnavailable,
+  kNoRight,  // whoever checks may not open it
   // Of an object's names.
   kNames,  // the attribute is missing or none
   kMoved,  // bound elsewhere

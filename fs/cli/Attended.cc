@@ -1,0 +1,33 @@
+#include "fs/cli/Attended.h"
+
+#include <future>
+
+#include "fs/cli/HeldSignals.h"
+
+namespace keyfold {
+namespace {
+
+constexpr timespec kTick{0, 500'000'000};
+
+}  // namespace
+
+bool Attend(const AttendedWork& work) {
+  const HeldSignals signals;
+  bool cut_off = false;
+  auto done = std::async(std::launch::async, work.run);
+  const auto running = [&] {
+    return done.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+  };
+  while (running() && !cut_off) {
+    cut_off = signals.Take(kTick) && running();
+    if (cut_off)
+      work.stop();
+    else
+      work.tick();
+  }
+  done.get();
+  work.tick();
+  return !cut_off;
+}
+
+}  // namespace keyfold

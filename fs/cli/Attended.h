@@ -1,0 +1,20 @@
+// Attended: long work in a thread of its own, while this one shows how far it is and
+// waits for the signals that end a program.
+#pragma once
+
+#include <functional>
+
+namespace keyfold {
+
+struct AttendedWork {
+  std::function<void()> run;
+  // Called when a signal arrived: `run` is to return soon.
+  std::function<void()> stop;
+  // Called twice a second meanwhile, and once after `run`.
+  std::function<void()> tick;
+};
+
+// Attend returns when `run` has; false if a signal cut it off.
+bool Attend(const AttendedWork& work);
+
+}  // namespace keyfold

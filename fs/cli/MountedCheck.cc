@@ -1,0 +1,206 @@
+#include "fs/cli/MountedCheck.h"
+
+#include <fcntl.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+namespace keyfold {
+namespace {
+
+constexpr uint64_t kChunk = 1 << 20;     // read at once
+constexpr uint64_t kPart = 64 * kChunk;  // read by one thread
+constexpr uint64_t kBlock = 4096;        // what authenticates by itself
+
+// Room for O_DIRECT, without which the kernel's cache would answer for the disk.
+struct Released {
+  void operator()(uint8_t* bytes) const { std::free(bytes); }
+};
+using Room = std::unique_ptr<uint8_t, Released>;
+
+Room RoomFor(uint64_t size) {
+  Room room(static_cast<uint8_t*>(std::aligned_alloc(kBlock, size)));
+  if (!room) throw std::bad_alloc();
+  return room;
+}
+
+// O_DIRECT reads whole blocks, behind a file's end too.
+size_t RoundUp(uint64_t size) { return (size + kBlock - 1) / kBlock * kBlock; }
+
+// IsDaemonGone: nothing more can be read.
+bool IsDaemonGone(const Status& status) {
+  return status.sys_errno() == ENOTCONN || status.sys_errno() == ECONNABORTED;
+}
+
+}  // namespace
+
+// A file that several threads read may be closed before all have come to it.
+struct MountedCheck::Found {
+  std::string path;
+  UniqueFd at;  // O_PATH
+};
+
+void MountedCheck::Failed(const std::string& path, FindingKind kind,
+                          const Status& status, std::optional<ByteRange> range) {
+  const std::lock_guard lock(told_mutex_);
+  switch (status.sys_errno()) {
+    case ENOENT:  // it went away meanwhile
+      return;
+    case EACCES:
+    case EPERM:
+      return options_.found(
+          {FindingKind::kNoRight, path, "", {}, "you may not open it", false, ""});
+    case ENOKEY:
+      return options_.found({FindingKind::kKeyUnavailable,
+                             path,
+                             "",
+                             {},
+                             "its key cannot be used",
+                             false,
+                             ""});
+    case EIO:
+      return options_.found({kind, path, "", range,
+                             range ? "these bytes do not authenticate, or the disk "
+                                     "fails to read them"
+                                   : "it does not authenticate, or the disk fails",
+                             false, ""});
+    default:
+      if (failure_.ok()) failure_ = status;
+      // Of one file that cannot be opened the others are none the wiser.
+      if (IsDaemonGone(status)) stopped_ = true;
+      return options_.found(
+          {FindingKind::kUnreadable, path, "", range, status.message(), false, ""});
+  }
+}
+
+Status MountedCheck::Run(const std::string& path) {
+  const UniqueFd at(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st;
+  if (!at.valid() || ::fstat(at.get(), &st) != 0) return Status::FromErrno(errno, path);
+  device_ = st.st_dev;
+  try {
+    workers_ = std::make_unique<Workers>(options_.jobs);
+    Object(at, path);
+  } catch (const std::bad_alloc&) {
+    stopped_ = true;
+    failure_ = Status::NoMemory();
+  }
+  workers_.reset();
+  return failure_;
+}
+
+void MountedCheck::Object(const UniqueFd& at, const std::string& path) {
+  struct stat st;
+  if (::fstat(at.get(), &st) != 0)
+    return Failed(path, FindingKind::kNames, Status::FromErrno(errno, path));
+  if (st.st_dev != device_) return;
+  if (S_ISDIR(st.st_mode)) return Folder(at, path);
+  if (S_ISREG(st.st_mode)) return File(at, st, path);
+  if (!S_ISLNK(st.st_mode)) {
+    ++tally_.nodes;
+    return;
+  }
+  ++tally_.links;
+  if (const auto text = ReadLinkAt(at.get(), ""); !text.ok())
+    Failed(path, FindingKind::kSymlink, text.status());
+}
+
+void MountedCheck::Folder(const UniqueFd& at, const std::string& path) {
+  ++tally_.folders;
+  Attributes(at, path);
+  const auto names = SortedEntries(at.get());
+  if (!names.ok()) return Failed(path, FindingKind::kFolder, names.status());
+  for (const std::string& name : *names) {
+    if (stopped_) return;
+    const std::string below = (path == "/" ? "" : path) + "/" + name;
+    const auto entry = OpenAt(at.get(), name, O_PATH);
+    if (entry.ok())
+      Object(*entry, below);
+    else
+      Failed(below, FindingKind::kNames, entry.status());
+  }
+}
+
+void MountedCheck::Attributes(const UniqueFd& at, const std::string& path) {
+  const auto names = ListXattrNames(at.get());
+  if (!names.ok()) return Failed(path, FindingKind::kAttribute, names.status());
+  for (const std::string& name : *names)
+    if (const auto value = GetXattr(at.get(), name); !value.ok())
+      Failed(path, FindingKind::kAttribute, value.status());
+}
+
+void MountedCheck::File(const UniqueFd& at, const struct stat& st,
+                        const std::string& path) {
+  if (st.st_nlink > 1 && !linked_.insert(st.st_ino).second) return;
+  ++tally_.files;
+  const auto file = std::make_shared<const Found>(
+      Found{path, UniqueFd(::fcntl(at.get(), F_DUPFD_CLOEXEC, 0))});
+  const auto size = options_.contents ? static_cast<uint64_t>(st.st_size) : 0;
+  uint64_t begin = 0;
+  do {
+    const uint64_t end = std::min(size, begin + kPart);
+    workers_->Hand([this, file, begin, end] {
+      if (stopped_) return;
+      const Status status = OrNoMemory([&] { return Part(*file, {begin, end}); });
+      if (!status.ok()) Failed(file->path, FindingKind::kHeader, status);
+    });
+    begin = end;
+  } while (begin < size && !stopped_);
+}
+
+// Part opens the file, the first part's for all, and reads what is the part's.
+Status MountedCheck::Part(const Found& file, const ByteRange& range) {
+  auto data = Reopen(file.at.get(), O_RDONLY | O_DIRECT | O_NOCTTY);
+  // Why it does not open is told once.
+  if (!data.ok()) return range.begin == 0 ? data.status() : OkStatus();
+  if (range.begin == 0) Attributes(file.at, file.path);
+  if (range.begin == range.end) return OkStatus();
+  const Room room = RoomFor(kChunk);
+  for (uint64_t at = range.begin; at < range.end && !stopped_;) {
+    const uint64_t end = std::min(range.end, at + kChunk);
+    const Status status = Read(data->get(), {at, end}, room.get());
+    // The kernel's cache was dropped, as somebody lost a right to the file.
+    if (status.sys_errno() == ESTALE) {
+      KF_ASSIGN_OR_RETURN(*data, Reopen(file.at.get(), O_RDONLY | O_DIRECT));
+      continue;
+    }
+    if (status.sys_errno() == EIO)
+      ReadBlocks(file, data->get(), {at, end}, room.get());
+    else if (!status.ok())
+      return status;
+    tally_.bytes += end - at;
+    at = end;
+  }
+  return OkStatus();
+}
+
+Status MountedCheck::Read(int fd, const ByteRange& range, uint8_t* room) {
+  for (uint64_t at = range.begin; at < range.end;) {
+    const ssize_t got =
+        ::pread(fd, room, RoundUp(range.end - at), static_cast<off_t>(at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return Status::FromErrno(errno, "read");
+    if (got == 0) return OkStatus();  // it was cut meanwhile
+    at += static_cast<uint64_t>(got);
+  }
+  return OkStatus();
+}
+
+// ReadBlocks finds out which of the blocks are bad, and tells of neighbours as one.
+void MountedCheck::ReadBlocks(const Found& file, int fd, const ByteRange& range,
+                              uint8_t* room) {
+  std::optional<ByteRange> bad;
+  for (uint64_t at = range.begin; at < range.end; at += kBlock) {
+    const uint64_t end = std::min(range.end, at + kBlock);
+    const bool good = Read(fd, {at, end}, room).sys_errno() != EIO;
+    if (!good) bad = ByteRange{bad ? bad->begin : at, end};
+    if (bad && (good || end == range.end)) {
+      Failed(file.path, FindingKind::kBlocks, Status::FromErrno(EIO, "read"), bad);
+      bad.reset();
+    }
+  }
+}
+
+}  // namespace keyfold

@@ -28,6 +28,13 @@ void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);
 void AddFsck(CLI::App& app, Run* run);
+void AddDoctor(CLI::App& app, Run* run);
+void AddCompletion(CLI::App& app, Run* run);
+// AddManual adds a hidden command that writes manual pages of all others.
+void AddManual(CLI::App& app, Run* run);
+
+// CommandsOf are the commands of `app` that its help lists.
+std::vector<const CLI::App*> CommandsOf(const CLI::App& app);
 
 // Options that several groups share.
 void AddTargetOptions(CLI::App* app, TargetOptions* target);

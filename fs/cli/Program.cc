@@ -154,6 +154,9 @@ int RunProgram(std::vector<std::string> arguments) {
     AddRekey(app, &run);
     AddAudit(app, &run);
     AddFsck(app, &run);
+    AddDoctor(app, &run);
+    AddCompletion(app, &run);
+    AddManual(app, &run);
     AddHelp(app, &run);
     app.require_subcommand(1);
     app.footer(

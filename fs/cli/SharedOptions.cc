@@ -2,6 +2,12 @@
 
 namespace keyfold {
 
+std::vector<const CLI::App*> CommandsOf(const CLI::App& app) {
+  const auto commands = app.get_subcommands(
+      [](const CLI::App* one) { return !one->get_group().empty(); });
+  return {commands.begin(), commands.end()};
+}
+
 void AddTargetOptions(CLI::App* app, TargetOptions* target) {
   app->add_option(
          "--mount", target->mount,

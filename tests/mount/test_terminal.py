@@ -1,0 +1,198 @@
+"""What people meet at a terminal: completion in real shells, manual pages, and doctor."""
+import gzip
+import json
+import os
+import pathlib
+import pty
+import select
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from share import KEYFOLD, as_user, new_share
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
+
+
+@pytest.fixture(scope='module')
+def share():
+    with new_share('terminal') as made:
+        made.kms('kfcfo', 'create-key', '--alias', 'alias/reports', '--administrators', 'user:kfcfo',
+                 '--users', 'user:kfcfo')
+        yield made
+
+
+BASH = r'''
+source /usr/share/bash-completion/bash_completion
+source <("$KEYFOLD" completion bash)
+COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
+read -ra COMP_WORDS <<<"$1"
+[[ $1 == *' ' ]] && COMP_WORDS+=('')
+COMP_WORDS[0]=$KEYFOLD
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+compopt() { :; }
+_keyfold
+printf '%s\n' "${COMPREPLY[@]}"
+'''
+
+
+def in_bash(share, line, user='kfcfo'):
+    out = subprocess.run([*as_user(user), 'bash', '-c', BASH, 'bash', line], check=True, cwd='/',
+                         stdout=subprocess.PIPE, text=True,
+                         env=dict(share.environment(), KEYFOLD=str(share.keyfold))).stdout
+    return out.split()
+
+
+def in_fish(share, line):
+    script = f'{share.keyfold} completion fish | source; complete -C "$LINE"'
+    place = share.folder / 'fish'
+    place.mkdir(exist_ok=True)
+    os.chmod(place, 0o777)
+    bin_folder = share.folder / 'bin'
+    bin_folder.mkdir(exist_ok=True)
+    if not (bin_folder / 'keyfold').exists():
+        (bin_folder / 'keyfold').symlink_to(share.keyfold)
+    out = subprocess.run([*as_user('kfcfo'), 'fish', '-c', script], check=True, cwd='/',
+                         stdout=subprocess.PIPE, text=True,
+                         env=dict(share.environment(), LINE=line, HOME=str(place),
+                                  PATH=f'{bin_folder}:/usr/bin:/bin')).stdout
+    return [one.split('\t')[0] for one in out.splitlines()]
+
+
+def in_zsh(share, typed, wanted, seconds=20):
+    """Types at a prompt, then tab, and waits until `wanted` is shown."""
+    home = share.folder / 'zsh'
+    home.mkdir(exist_ok=True)
+    (home / '.zshrc').write_text(f'autoload -U compinit; compinit -u\npath=({share.folder}/bin $path)\n'
+                                 f'source <({share.keyfold} completion zsh)\nPS1="ready> "\n')
+    os.chmod(home, 0o777)
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*as_user('kfcfo'), 'zsh', '-i'], stdin=slave, stdout=slave,
+                               stderr=slave, cwd='/', start_new_session=True,
+                               env=dict(share.environment(), HOME=str(home), ZDOTDIR=str(home),
+                                        TERM='dumb'))
+    os.close(slave)
+
+    def until(text):
+        seen, end = '', time.monotonic() + seconds
+        while text not in seen and time.monotonic() < end:
+            if select.select([master], [], [], 0.2)[0]:
+                seen += os.read(master, 4096).decode(errors='replace')
+        assert text in seen, seen
+    try:
+        until('ready> ')
+        os.write(master, typed.encode() + b'\t')
+        until(wanted)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+@pytest.mark.parametrize('line, wanted', [
+    ('keyfold fs', ['fsck']),
+    ('keyfold kms schedule-k', ['schedule-key-deletion']),
+    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports']),
+    ('keyfold kms describe-key --key-id alias/r', ['alias/reports']),
+    ('keyfold kms generate-data-key --key-spec ', ['AES_128', 'AES_256']),
+    ('keyfold iam simulate --user kfac', ['kfaccounts']),
+    ('keyfold kms disable-key --key', ['--key-id']),
+    ('keyfold init /x --root-key pk', ['pkcs11:']),
+    ('keyfold audit --output ', ['json', 'text']),
+])
+def test_completion_in_bash_and_fish(share, line, wanted):
+    assert in_bash(share, line) == wanted
+    assert in_fish(share, line) == wanted
+
+
+def test_a_colon_in_a_word(share):
+    # Readline takes the part behind the colon for the word.
+    assert 'kfcfo' in in_bash(share, 'keyfold kms create-key --users user:kf')
+    assert 'user:kfcfo' in in_fish(share, 'keyfold kms create-key --users user:kf')
+
+
+def test_completion_in_zsh(share):
+    in_fish(share, 'keyfold ')  # makes the folder of programs
+    in_zsh(share, 'keyfold kms describe-key --key-id alias/rep', 'alias/reports')
+
+
+def test_who_may_list_nothing_is_shown_nothing(share):
+    assert in_bash(share, 'keyfold kms describe-key --key-id alias/r', 'kfstranger') == []
+
+
+def test_files_are_left_to_the_shell(share):
+    for line in ('keyfold iam apply ', 'keyfold fsck ', 'keyfold kms import-key-material '
+                 '--import-token '):
+        assert in_bash(share, line) == []
+
+
+def test_manual_pages(share, tmp_path):
+    out = tmp_path / 'manual'
+    root = pathlib.Path(__file__).resolve().parents[2]
+    subprocess.run([root / 'packaging/make-manual', KEYFOLD, out], check=True)
+    pages = sorted(p.relative_to(out).as_posix() for p in out.glob('man?/*'))
+    assert {'man1/keyfold.1.gz', 'man1/keyfold-kms.1.gz', 'man5/keyfold-policy.5.gz',
+            'man5/keyfold-store.5.gz', 'man8/mount.keyfold.8.gz'} <= set(pages)
+    assert not any('complete.1' in p or 'manual.1' in p for p in pages)
+    for page in pages:
+        text = gzip.decompress((out / page).read_bytes())
+        shown = subprocess.run(['groff', '-man', '-Tutf8', '-P-cbou', '-ww', '-Kutf8'], input=text, check=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert shown.stderr == b'' and b'NAME' in shown.stdout, (page, shown.stderr[:500])
+    kms = gzip.decompress((out / 'man1/keyfold-kms.1.gz').read_bytes()).decode()
+    for verb in ('create-key', 'import-key-material', 'root-key rotate'):
+        assert '.SS keyfold kms ' + verb.replace('-', '\\-') in kms
+
+
+def doctor(share, *args, user=None, expect=0):
+    result = subprocess.run([*share.command_of(user), 'doctor', '--output', 'json', *map(str, args)],
+                            stdout=subprocess.PIPE, text=True, cwd='/')
+    assert result.returncode == expect, result.stdout
+    return {one['what']: one for one in json.loads(result.stdout)}
+
+
+def test_a_sound_machine_and_store(share):
+    found = doctor(share, share.store)
+    assert {'FUSE', 'clock', 'memory locking', 'store', 'root key', 'disk', 'room'} <= set(found)
+    assert not [one for one in found.values() if one['health'] == 'bad']
+    assert found[str(share.mnt)]['health'] == 'ok'
+    assert all(one['mend'] for one in found.values() if one['health'] != 'ok')
+
+
+def test_what_is_wrong_is_named_with_its_remedy(share, tmp_path):
+    store = tmp_path / 'store'
+    key = tmp_path / 'root.key'
+    subprocess.run([KEYFOLD, 'init', store, '--root-key', f'file:{key}'], check=True,
+                   stdout=subprocess.DEVNULL)
+    os.chmod(store, 0o755)
+    assert 'chmod 700' in doctor(share, store)['privacy']['mend']
+    key.unlink()
+    lost = doctor(share, store, expect=1)['root key']
+    assert lost['health'] == 'bad' and str(key) in lost['found']
+    (store / 'keyfold.json').write_text('{')
+    assert doctor(share, store, expect=1)['store']['health'] == 'bad'
+    shutil.rmtree(store)
+    assert doctor(share, store, expect=1)['store']['health'] == 'bad'
+
+
+def test_a_mount_whose_daemon_died(share, tmp_path):
+    store, mnt = tmp_path / 'store', tmp_path / 'mnt'
+    mnt.mkdir()
+    for command in (['init', store, '--root-key', f'file:{tmp_path}/root.key'], ['mount', store, mnt]):
+        subprocess.run([KEYFOLD, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
+    pid = json.loads(subprocess.run([KEYFOLD, 'status', mnt, '--output', 'json'], check=True,
+                                    stdout=subprocess.PIPE).stdout)[0]['Pid']
+    os.kill(pid, 9)
+    try:
+        found = {}
+        for _ in range(50):
+            result = subprocess.run([KEYFOLD, 'doctor', '--output', 'json'], stdout=subprocess.PIPE)
+            found = {one['what']: one for one in json.loads(result.stdout)}
+            if found[str(mnt)]['health'] == 'bad':
+                break
+            time.sleep(0.1)
+        assert 'keyfold unmount' in found[str(mnt)]['mend'] and result.returncode == 1
+    finally:
+        subprocess.run([KEYFOLD, 'unmount', mnt], check=True)

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -81,22 +82,44 @@ class Recorder:
             os.write(self.fuse, OUT_HEADER.pack(OUT_HEADER.size + len(body), error, unique) + body)
 
 
+# Of each: the program, the disk's size in MiB, and the options of a mount. FORMAT.md
+# counts on 4 KiB being written whole.
+FILESYSTEMS = {
+    'ext4': (['mkfs.ext4', '-q', '-b', str(PAGE)], 64, 'loop'),
+    # The smallest that mkfs.xfs makes. A copy of a disk has its UUID too.
+    'xfs': (['mkfs.xfs', '-q', '-s', f'size={PAGE}'], 300, 'loop,nouuid'),
+}
+
+
+def known_to_kernel(filesystem):
+    """Whether the kernel can mount it, after it was asked to load what it needs."""
+    if shutil.which('modprobe'):
+        subprocess.run(['modprobe', '-q', filesystem], check=False)
+    with open('/proc/filesystems') as f:
+        return filesystem in f.read().split()
+
+
+def mount_disk(filesystem, image, disk):
+    subprocess.run(['mount', '-t', filesystem, '-o', FILESYSTEMS[filesystem][2], image, disk],
+                   check=True)
+
+
 @contextlib.contextmanager
-def recorded_disk(folder, mib):
-    """A mounted ext4 on such a disk, below `folder`. Yields where it is, and the log."""
+def recorded_disk(folder, filesystem):
+    """A mounted filesystem on such a disk, below `folder`. Yields where it is, and the log."""
+    make, mib, _ = FILESYSTEMS[filesystem]
     image, log, fuse, disk = (folder / name for name in ('image', 'log', 'fuse', 'disk'))
     fuse.mkdir()
     disk.mkdir()
     with open(image, 'wb') as f:
         f.truncate(mib << 20)
-    # FORMAT.md counts on 4 KiB being written whole.
-    subprocess.run(['mkfs.ext4', '-q', '-b', str(PAGE), image], check=True)
+    subprocess.run([*make, image], check=True)
     subprocess.run(['cp', '--sparse=always', image, folder / 'before'], check=True)
     server = subprocess.Popen(['/usr/bin/python3', __file__, image, log, fuse],
                               stdout=subprocess.PIPE)
     try:
         assert server.stdout.readline() == b'mounted\n'
-        subprocess.run(['mount', '-o', 'loop', fuse / 'disk', disk], check=True)
+        mount_disk(filesystem, fuse / 'disk', disk)
         try:
             yield disk, log
         finally:

@@ -1,9 +1,9 @@
-"""When the power fails under ext4 under the store, is what fsync returned for there, and
-is all else old or new?
+"""When the power fails under the filesystem under the store, is what fsync returned for
+there, and is all else old or new?
 
-The store lies on an ext4 of its own, on a disk that records what it is given
+The store lies on an ext4 or xfs of its own, on a disk that records what it is given
 (recorded_disk.py). From the record disks are made as a power failure could have left
-them; ext4 replays its journal, and the store is mounted.
+them; the filesystem replays its journal, and the store is mounted.
 
 KEYFOLD_TEST_SEED repeats a run as far as moments can be repeated; KEYFOLD_TEST_STEPS
 sets how many such disks are tried."""
@@ -16,7 +16,7 @@ import time
 import pytest
 
 from crash_model import Folder
-from recorded_disk import Replay, recorded_disk
+from recorded_disk import FILESYSTEMS, Replay, known_to_kernel, mount_disk, recorded_disk
 from share import Share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a loop device')
@@ -69,10 +69,13 @@ def folder_at(seed, files, lines, kept, reached):
     return folder
 
 
-def test_what_was_synced_is_there_after_a_power_failure(tmp_path):
+@pytest.mark.parametrize('filesystem', FILESYSTEMS)
+def test_what_was_synced_is_there_after_a_power_failure(tmp_path, filesystem):
+    if not known_to_kernel(filesystem):
+        pytest.skip(f'this kernel cannot mount {filesystem}: it is not in /proc/filesystems')
     print(f'KEYFOLD_TEST_SEED={SEED} KEYFOLD_TEST_STEPS={STEPS}')
     rng = random.Random(SEED)
-    with recorded_disk(tmp_path, 64) as (disk, log):
+    with recorded_disk(tmp_path, filesystem) as (disk, log):
         share = Share(tmp_path, disk)
         files = {}
         try:
@@ -93,7 +96,7 @@ def test_what_was_synced_is_there_after_a_power_failure(tmp_path):
         if replay.flushed < start:
             continue
         reached = replay.crashed(tmp_path / 'crashed', rng)
-        subprocess.run(['mount', '-o', 'loop', tmp_path / 'crashed', disk], check=True)
+        mount_disk(filesystem, tmp_path / 'crashed', disk)
         try:
             share.mount()
             try:

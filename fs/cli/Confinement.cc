@@ -1,12 +1,12 @@
 #include "fs/cli/Confinement.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <vector>
 
@@ -16,7 +16,7 @@ namespace keyfold {
 namespace {
 
 // What serving a mount takes.
-constexpr std::array kServing = {
+constexpr auto kServing = {
     CAP_CHOWN,            // objects made for a user, and chown by root on the mount
     CAP_DAC_OVERRIDE,     // what root does on the mount; the store's own files
     CAP_DAC_READ_SEARCH,  // objects by handle (Anchor.h)
@@ -26,27 +26,44 @@ constexpr std::array kServing = {
     CAP_SETUID,           // to act as the calling user (setfsuid)
     CAP_SETGID,           // and with that user's groups
     CAP_SETPCAP,          // to keep capabilities while it acts as nobody (Reserve.h)
-    CAP_SYS_PTRACE,       // to see which program calls (/proc/PID/exe)
     CAP_IPC_LOCK,         // secrets in locked memory
 };
-
 // What mounting takes besides.
-constexpr std::array kMounting = {
+constexpr auto kMounting = {
     CAP_SYS_ADMIN,     // mount(2), and to widen its readahead
     CAP_SYS_RESOURCE,  // to raise the limit on open files
 };
+// What keeping keys takes.
+constexpr auto kKeeping = {
+    CAP_SYS_PTRACE,  // to see which program calls (/proc/PID/exe), and in whose groups
+    CAP_IPC_LOCK,    // secrets in locked memory
+};
+// What it takes where other users own what is opened.
+constexpr auto kOthersFiles = {
+    CAP_DAC_OVERRIDE,  // a store, a TPM's device, a file with a PIN
+    CAP_CHOWN,         // SQLite makes its journal as the key store is
+    CAP_FOWNER,
+};
+// What opening a store takes besides.
+constexpr auto kOpening = {
+    CAP_DAC_READ_SEARCH,   // a file of the root key's secret
+    CAP_NET_BIND_SERVICE,  // a port below 1024
+    CAP_SETPCAP,           // to give up the rest later
+};
 
-std::vector<unsigned> Wanted(bool mounting, bool listens) {
-  std::vector<unsigned> wanted(kServing.begin(), kServing.end());
-  if (mounting) wanted.insert(wanted.end(), kMounting.begin(), kMounting.end());
-  if (listens) wanted.push_back(CAP_NET_BIND_SERVICE);
+using Wanted = std::vector<unsigned>;
+
+template <typename... Lists>
+Wanted AllOf(const Lists&... lists) {
+  Wanted wanted;
+  (wanted.insert(wanted.end(), lists.begin(), lists.end()), ...);
   return wanted;
 }
 
 // The bounding set limits what the process could ever get, by executing a program too.
 // Taking from it needs CAP_SETPCAP, which who isn't root hasn't; no_new_privs does the
 // same for them.
-Status Bound(const std::vector<unsigned>& wanted) {
+Status Bound(const Wanted& wanted) {
   for (unsigned one = 0; ::prctl(PR_CAPBSET_READ, one, 0, 0, 0) >= 0; ++one) {
     const bool keep = std::find(wanted.begin(), wanted.end(), one) != wanted.end();
     if (!keep && ::prctl(PR_CAPBSET_DROP, one, 0, 0, 0) != 0)
@@ -55,7 +72,7 @@ Status Bound(const std::vector<unsigned>& wanted) {
   return OkStatus();
 }
 
-Status Keep(const std::vector<unsigned>& wanted) {
+Status Keep(const Wanted& wanted) {
   const Capabilities own = Capabilities::OfThread();
   if (own.Empty()) return OkStatus();
   if (own.Has(CAP_SETPCAP)) KF_RETURN_IF_ERROR(Bound(wanted));
@@ -75,13 +92,37 @@ Status GainNothing() {
 }  // namespace
 
 Status KeepForMounting() {
-  KF_RETURN_IF_ERROR(Keep(Wanted(true, true)));
+  KF_RETURN_IF_ERROR(Keep(AllOf(kServing, kMounting)));
   return ::geteuid() == 0 ? GainNothing() : OkStatus();
 }
 
-Status KeepForServing(bool listens) {
-  KF_RETURN_IF_ERROR(Keep(Wanted(false, listens)));
+Status KeepForServing() {
+  KF_RETURN_IF_ERROR(Keep(AllOf(kServing)));
   return GainNothing();
+}
+
+Status KeepForOpening() {
+  KF_RETURN_IF_ERROR(Keep(AllOf(kKeeping, kOthersFiles, kOpening)));
+  return GainNothing();
+}
+
+Status KeepForKeys(bool listens, bool others_files) {
+  Wanted wanted = AllOf(kKeeping);
+  if (others_files) wanted = AllOf(wanted, kOthersFiles);
+  if (listens) wanted.push_back(CAP_NET_BIND_SERVICE);
+  return Keep(wanted);
+}
+
+Status Filter(bool wanted, SystemCalls calls) {
+  if (!wanted) {
+    spdlog::warn("confine=off: the daemon may make any system call.");
+    return OkStatus();
+  }
+  const auto filtered = FilterSystemCalls(calls);
+  if (!filtered.ok())
+    spdlog::warn("The daemon may make any system call, as the kernel refused: {}",
+                 filtered.status().message());
+  return OkStatus();
 }
 
 bool LockMemory() {

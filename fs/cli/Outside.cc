@@ -24,14 +24,7 @@ using nlohmann::json;
 // A record and a command's words are far below that.
 constexpr size_t kMostRequest = 16 << 20;
 
-struct Duties {
-  std::string mountpoint;
-  bool commands;
-};
-
-Status Gone() {
-  return {Error::kSystem, "The daemon's process for unmounting and commands is gone."};
-}
+Status Gone() { return {Error::kSystem, "The daemon's process for that is gone."}; }
 
 bool SendAll(int socket, const std::string& text) {
   for (size_t done = 0; done < text.size();) {
@@ -142,21 +135,21 @@ Status RunFor(int connection, const json& request) {
                          request.at("Record").get<std::string>(), ending);
 }
 
-Status Do(int connection, const json& request, const Duties& duties) {
-  if (request.contains("Lazy"))
-    return Unmount(duties.mountpoint, request.at("Lazy").get<bool>());
-  if (!duties.commands)
-    return {Error::kAccessDenied, "The store is mounted with alert-commands=no."};
-  return RunFor(connection, request);
+// `mountpoint` is empty for commands.
+Status Do(int connection, const json& request, const std::string& mountpoint) {
+  if (mountpoint.empty() == request.contains("Lazy"))
+    return {Error::kAccessDenied, "This process is for something else."};
+  return mountpoint.empty() ? RunFor(connection, request)
+                            : Unmount(mountpoint, request.at("Lazy").get<bool>());
 }
 
 // AnswerOne answers one request in a process of its own, so that none waits for
 // another.
-[[noreturn]] void AnswerOne(const UniqueFd& connection, const Duties& duties) {
+[[noreturn]] void AnswerOne(const UniqueFd& connection, const std::string& mountpoint) {
   ::signal(SIGCHLD, SIG_DFL);
   try {
     const json request = json::parse(ReceiveLine(connection.get()));
-    (void)SendLine(connection.get(), ToJson(Do(connection.get(), request, duties)));
+    (void)SendLine(connection.get(), ToJson(Do(connection.get(), request, mountpoint)));
   } catch (const std::exception& error) {
     (void)SendLine(connection.get(), ToJson({Error::kInternal, error.what()}));
   }
@@ -171,7 +164,7 @@ void KeepForUnmount() {
   if (!few.Take()) ::_exit(1);
 }
 
-[[noreturn]] void BeOutside(UniqueFd socket, const Duties& duties) {
+[[noreturn]] void BeOutside(UniqueFd socket, const std::string& mountpoint) {
   ::setsid();
   // It ends with the daemon, whatever signals come for both.
   for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD})
@@ -188,14 +181,14 @@ void KeepForUnmount() {
       ::close_range(kSocket + 1, ~0U, 0) != 0)
     ::_exit(1);
   (void)socket.Release();
-  if (!duties.commands) KeepForUnmount();
+  if (!mountpoint.empty()) KeepForUnmount();
   for (;;) {
     const UniqueFd connection = ReceiveEnd(kSocket);
     if (!connection.valid()) ::_exit(0);
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(kSocket);
-      AnswerOne(connection, duties);
+      AnswerOne(connection, mountpoint);
     }
   }
 }
@@ -212,8 +205,13 @@ Result<UniqueFd> Connect(int socket) {
 
 }  // namespace
 
-Result<std::unique_ptr<Outside>> Outside::Start(const std::string& mountpoint,
-                                                bool commands) {
+Result<std::unique_ptr<Outside>> Outside::ForUnmounting(const std::string& mountpoint) {
+  return Start(mountpoint);
+}
+
+Result<std::unique_ptr<Outside>> Outside::ForCommands() { return Start(""); }
+
+Result<std::unique_ptr<Outside>> Outside::Start(const std::string& mountpoint) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Status::FromErrno(errno, "socketpair");
@@ -222,7 +220,7 @@ Result<std::unique_ptr<Outside>> Outside::Start(const std::string& mountpoint,
   if (child < 0) return Status::FromErrno(errno, "fork");
   if (child == 0) {
     mine.Close();
-    BeOutside(std::move(theirs), {mountpoint, commands});
+    BeOutside(std::move(theirs), mountpoint);
   }
   return std::unique_ptr<Outside>(new Outside(std::move(mine)));
 }

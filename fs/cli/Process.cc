@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -25,16 +26,6 @@ void RaiseLimit(__rlimit_resource resource) {
   ::setrlimit(resource, &limit);
 }
 
-// Detach leaves the terminal and the folder the daemon was started from.
-void Detach() {
-  ::setsid();
-  if (::chdir("/") != 0) return;
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0) return;
-  for (int fd : {0, 1, 2}) ::dup2(null, fd);
-  if (null > 2) ::close(null);
-}
-
 }  // namespace
 
 void Harden() {
@@ -46,7 +37,27 @@ void Harden() {
   ::umask(077);
 }
 
-void CloseInherited() { ::close_range(3, ~0U, 0); }
+void CloseInherited() { CloseAllBut({}); }
+
+void CloseAllBut(std::vector<int> kept) {
+  std::sort(kept.begin(), kept.end());
+  unsigned from = STDERR_FILENO + 1;
+  for (const int one : kept) {
+    const auto next = static_cast<unsigned>(one);
+    if (next > from) ::close_range(from, next - 1, 0);
+    from = std::max(from, next + 1);
+  }
+  ::close_range(from, ~0U, 0);
+}
+
+void Detach() {
+  ::setsid();
+  if (::chdir("/") != 0) return;
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0) return;
+  for (int fd : {0, 1, 2}) ::dup2(null, fd);
+  if (null > 2) ::close(null);
+}
 
 int RunInBackground(
     const std::function<int(const std::function<void()>& ready)>& serve) {

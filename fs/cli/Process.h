@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 namespace keyfold {
 
@@ -11,6 +12,10 @@ void Harden();
 // CloseInherited closes descriptors above 2 that came from the caller; to be
 // called before this program opened any.
 void CloseInherited();
+// CloseAllBut closes descriptors above 2 that are not among `kept`.
+void CloseAllBut(std::vector<int> kept);
+// Detach leaves the terminal and the folder this process was started from.
+void Detach();
 
 // RunInBackground runs `serve` in a child and returns when the child called
 // `ready`, or ended: then with its exit code. The child keeps its terminal until

@@ -1,7 +1,8 @@
-// Serve: the daemon behind a mount, from opening the store to unmounting.
+// Serve: the daemon behind a mount, from its first process to unmounting.
 //
-// Owns: the order in which store, socket, vault and mount come and go, signals,
-// and the clock of the KMS. Must not know: option syntax.
+// Owns: the order in which processes, vault and mount come and go, and signals. This
+// process serves the filesystem; KmsProcess.h has the keys, and Outside.h what neither
+// may do. Must not know: option syntax.
 #pragma once
 
 #include <chrono>

@@ -8,6 +8,7 @@
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -29,62 +30,72 @@ constexpr bool kSanitized = false;
 // By name, as not every machine has every call. Libraries make more than the daemon's
 // own code: OpenSSL, SQLite, look-ups of users and hosts, TPMs, and modules of PKCS#11
 // that nobody here has seen.
-constexpr std::array kAllowed = {
+constexpr std::array kBoth = {
     // files
-    "open", "openat", "openat2", "creat", "close", "close_range", "dup", "dup2", "dup3",
-    "fcntl", "fcntl64", "ioctl", "flock", "read", "write", "readv", "writev", "pread64",
-    "pwrite64", "preadv", "pwritev", "preadv2", "pwritev2", "lseek", "_llseek",
-    "copy_file_range", "sendfile", "sendfile64", "fallocate", "truncate", "truncate64",
-    "ftruncate", "ftruncate64", "fsync", "fdatasync", "syncfs", "sync_file_range",
-    "sync_file_range2", "fadvise64", "fadvise64_64", "arm_fadvise64_64", "readahead",
-    "memfd_create",
+    "open", "openat", "openat2", "close", "close_range", "dup", "dup2", "dup3", "fcntl",
+    "fcntl64", "ioctl", "flock", "read", "write", "readv", "writev", "pread64",
+    "pwrite64", "preadv", "pwritev", "lseek", "_llseek", "fallocate", "ftruncate",
+    "ftruncate64", "fsync", "fdatasync", "fadvise64", "fadvise64_64",
+    "arm_fadvise64_64",
     // names and attributes
     "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "newfstatat", "fstatat64",
     "statx", "statfs", "statfs64", "fstatfs", "fstatfs64", "access", "faccessat",
     "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir",
-    "fchdir", "umask", "mkdir", "mkdirat", "mknod", "mknodat", "link", "linkat",
-    "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "rename", "renameat",
-    "renameat2", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "chown32",
-    "fchown", "fchown32", "lchown", "lchown32", "fchownat", "utime", "utimes",
-    "futimesat", "utimensat", "utimensat_time64", "getxattr", "lgetxattr", "fgetxattr",
-    "setxattr", "lsetxattr", "fsetxattr", "listxattr", "llistxattr", "flistxattr",
-    "removexattr", "lremovexattr", "fremovexattr", "name_to_handle_at",
-    "open_by_handle_at",
+    "fchdir", "umask", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename",
+    "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "fchown", "fchown32",
     // memory
     "brk", "munmap", "mremap", "madvise", "mincore", "msync", "membarrier", "mlock",
     "mlock2", "munlock", "mlockall", "munlockall",
     // time
     "clock_gettime", "clock_gettime64", "clock_getres", "clock_getres_time64",
     "clock_nanosleep", "clock_nanosleep_time64", "nanosleep", "gettimeofday", "time",
-    "times", "alarm", "setitimer", "getitimer", "timer_create", "timer_settime",
-    "timer_settime64", "timer_gettime", "timer_gettime64", "timer_getoverrun",
-    "timer_delete", "timerfd_create", "timerfd_settime", "timerfd_settime64",
-    "timerfd_gettime", "timerfd_gettime64",
-    // threads and signals; of processes only to wait for them
+    "times",
+    // threads and signals
     "futex", "futex_time64", "futex_waitv", "set_robust_list", "get_robust_list",
     "set_tid_address", "rseq", "gettid", "exit", "exit_group", "restart_syscall",
     "arch_prctl", "sched_yield", "sched_getaffinity", "sched_setaffinity",
     "sched_getparam", "sched_getscheduler", "sched_get_priority_max",
     "sched_get_priority_min", "getcpu", "rt_sigaction", "rt_sigprocmask",
     "rt_sigreturn", "rt_sigtimedwait", "rt_sigtimedwait_time64", "rt_sigpending",
-    "rt_sigsuspend", "sigreturn", "sigaltstack", "tgkill", "wait4", "waitid",
+    "rt_sigsuspend", "sigreturn", "sigaltstack",
     // waiting
     "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6",
-    "pselect6_time64", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait",
-    "epoll_pwait", "epoll_pwait2", "eventfd", "eventfd2", "pipe", "pipe2",
-    // sockets, of the families below
-    "socketpair", "connect", "bind", "listen", "accept", "accept4", "getsockname",
-    "getpeername", "getsockopt", "setsockopt", "send", "sendto", "sendmsg", "sendmmsg",
-    "recv", "recvfrom", "recvmsg", "recvmmsg", "recvmmsg_time64", "shutdown",
-    // who this is, and acting as the caller
+    "pselect6_time64", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait",
+    "epoll_pwait2", "eventfd2", "pipe2",
+    // sockets that are there
+    "socketpair", "send", "sendto", "sendmsg", "recv", "recvfrom", "recvmsg",
+    "shutdown", "getsockopt", "setsockopt",
+    // who this is
     "getpid", "getppid", "getpgrp", "getpgid", "getsid", "setsid", "getuid", "getuid32",
     "geteuid", "geteuid32", "getgid", "getgid32", "getegid", "getegid32", "getresuid",
-    "getresuid32", "getresgid", "getresgid32", "getgroups", "getgroups32", "setgroups",
-    "setgroups32", "setfsuid", "setfsuid32", "setfsgid", "setfsgid32", "capget",
-    "capset",
+    "getresuid32", "getresgid", "getresgid32", "getgroups", "getgroups32", "capget",
     // the machine
     "getrandom", "getrlimit", "ugetrlimit", "getrusage", "sysinfo", "uname",
-    "getpriority",
+    "getpriority"};
+
+// Who serves files does with them all that users do, and acts as those.
+constexpr std::array kOfFiles = {
+    "creat", "preadv2", "pwritev2", "copy_file_range", "sendfile", "sendfile64",
+    "truncate", "truncate64", "syncfs", "sync_file_range", "sync_file_range2",
+    "readahead", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat",
+    "fchmodat2", "chown", "chown32", "lchown", "lchown32", "fchownat", "utime",
+    "utimes", "futimesat", "utimensat", "utimensat_time64", "getxattr", "lgetxattr",
+    "fgetxattr", "setxattr", "lsetxattr", "fsetxattr", "listxattr", "llistxattr",
+    "flistxattr", "removexattr", "lremovexattr", "fremovexattr", "name_to_handle_at",
+    "open_by_handle_at", "setgroups", "setgroups32", "setfsuid", "setfsuid32",
+    "setfsgid", "setfsgid32", "capset",
+    // to wait for the process that has the keys
+    "wait4", "waitid"};
+
+// Who has the keys answers callers, and asks webhooks, users' names, tokens and TPMs.
+constexpr std::array kOfKeys = {
+    "memfd_create", "alarm", "setitimer", "getitimer", "timer_create", "timer_settime",
+    "timer_settime64", "timer_gettime", "timer_gettime64", "timer_getoverrun",
+    "timer_delete", "timerfd_create", "timerfd_settime", "timerfd_settime64",
+    "timerfd_gettime", "timerfd_gettime64", "epoll_create", "eventfd", "pipe",
+    // sockets, of the families below
+    "connect", "bind", "listen", "accept", "accept4", "getsockname", "getpeername",
+    "sendmmsg", "recvmmsg", "recvmmsg_time64",
     // shared memory and semaphores of tokens' modules (opencryptoki)
     "shmget", "shmdt", "shmctl", "semget", "semop", "semtimedop", "semctl"};
 
@@ -176,16 +187,13 @@ void AddByArguments(Filter* filter) {
   filter->Add(SCMP_ACT_ALLOW, "mmap", {HasBits(2, PROT_EXEC, 0)});
   filter->Add(SCMP_ACT_ALLOW, "mmap", {HasBits(2, PROT_WRITE | PROT_EXEC, PROT_EXEC)});
   filter->Add(SCMP_ACT_ALLOW, "mprotect", {HasBits(2, PROT_EXEC, 0)});
-  filter->Add(SCMP_ACT_ALLOW, "shmat", {HasBits(2, SHM_EXEC, 0)});
   // Threads, no processes. What clone3 is asked for can't be seen from here: the C
   // library falls back.
   filter->Add(SCMP_ACT_ALLOW, "clone",
               {HasBits(0, CLONE_THREAD | kNewSpaces, CLONE_THREAD)});
   filter->Add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
-  filter->Add(SCMP_ACT_ALLOW, "unshare", {Is(0, CLONE_FS)});  // a umask of its own
-  // Webhooks, the endpoint, and who connects to it; look-ups.
-  for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK})
-    filter->Add(SCMP_ACT_ALLOW, "socket", {Is(0, static_cast<uint64_t>(family))});
+  // Signals to its own threads.
+  filter->Add(SCMP_ACT_ALLOW, "tgkill", {Is(0, static_cast<uint64_t>(::getpid()))});
   // Limits are read only, and the process stays out of others' reach.
   filter->Add(SCMP_ACT_ALLOW, "prlimit64", {Is(2, 0)});
   for (const int option :
@@ -194,9 +202,25 @@ void AddByArguments(Filter* filter) {
     filter->Add(SCMP_ACT_ALLOW, "prctl", {Is(0, static_cast<uint64_t>(option))});
 }
 
+void AddForFiles(Filter* filter) {
+  for (const char* name : kOfFiles) filter->Add(SCMP_ACT_ALLOW, name);
+  filter->Add(SCMP_ACT_ALLOW, "unshare", {Is(0, CLONE_FS)});  // a umask of its own
+  // The C library tries to connect to a system log that went. The KMS's callers are
+  // told by who connects, so this process makes no connections, not even there.
+  filter->Add(SCMP_ACT_ERRNO(EPERM), "socket");
+}
+
+void AddForKeys(Filter* filter) {
+  for (const char* name : kOfKeys) filter->Add(SCMP_ACT_ALLOW, name);
+  filter->Add(SCMP_ACT_ALLOW, "shmat", {HasBits(2, SHM_EXEC, 0)});
+  // Webhooks, the endpoint, and who connects to it; look-ups.
+  for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK})
+    filter->Add(SCMP_ACT_ALLOW, "socket", {Is(0, static_cast<uint64_t>(family))});
+}
+
 }  // namespace
 
-Result<bool> FilterSystemCalls() {
+Result<bool> FilterSystemCalls(SystemCalls which) {
   if (kSanitized) return false;
   struct sigaction action {};
   action.sa_sigaction = OnRefused;
@@ -209,9 +233,10 @@ Result<bool> FilterSystemCalls() {
   filter.Set(SCMP_FLTATR_CTL_TSYNC, 1);
   // Calls by the tables of another machine (32 bits) are nobody's here.
   filter.Set(SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-  for (const char* name : kAllowed) filter.Add(SCMP_ACT_ALLOW, name);
+  for (const char* name : kBoth) filter.Add(SCMP_ACT_ALLOW, name);
   for (const char* name : kDeadly) filter.Add(SCMP_ACT_KILL_PROCESS, name);
   AddByArguments(&filter);
+  which == SystemCalls::kFiles ? AddForFiles(&filter) : AddForKeys(&filter);
   KF_RETURN_IF_ERROR(filter.Load());
   return true;
 }

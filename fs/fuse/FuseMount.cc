@@ -294,6 +294,11 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   return mount;
 }
 
+// More threads than that only wake each other on small requests.
+unsigned FuseMount::MostThreads() {
+  return std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u);
+}
+
 Status FuseMount::Run() {
   Impl& impl = *impl_;
   KF_RETURN_IF_ERROR(OwnUmask());
@@ -310,10 +315,8 @@ Status FuseMount::Run() {
   });
   fuse_loop_config* config = fuse_loop_cfg_create();
   fuse_loop_cfg_set_clone_fd(config, 1);
-  // More threads than that only wake each other on small requests.
-  const unsigned threads = std::clamp(2 * std::thread::hardware_concurrency(), 4u, 16u);
-  fuse_loop_cfg_set_max_threads(config, threads);
-  fuse_loop_cfg_set_idle_threads(config, threads);
+  fuse_loop_cfg_set_max_threads(config, MostThreads());
+  fuse_loop_cfg_set_idle_threads(config, MostThreads());
   const int result = fuse_session_loop_mt(impl.session, config);
   fuse_loop_cfg_destroy(config);
   impl.vault.keys().SetChangeListener({});

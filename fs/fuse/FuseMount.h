@@ -31,6 +31,8 @@ class FuseMount {
   static Result<std::unique_ptr<FuseMount>> Create(Vault& vault,
                                                    const MountOptions& options);
   ~FuseMount();
+  // MostThreads is how many serve requests.
+  static unsigned MostThreads();
   // Run serves until the filesystem is unmounted or Stop is called. SIGINT,
   // SIGTERM and SIGHUP count as Stop unless the program blocks them, as the
   // daemon does; SIGPIPE is ignored.

@@ -201,8 +201,8 @@ class Vault {
   Status SyncTree();
   EncryptionContext ContextOf(const FileIdentity& file) const;
   bool LoseRights(const std::shared_ptr<File>& file);
-  Status Unlock(Handle& handle, const File::ClaimedHeader& claimed,
-                const File::Recovering& recovering);
+  Status Unlock(const Handle& handle, const File::ClaimedHeader& claimed,
+                const FileEvent& event);
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                bool linked, const FileEvent& event);
   Status Unbind(const Place& place, int fd);

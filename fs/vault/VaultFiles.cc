@@ -47,10 +47,9 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   out.handle->path = path;
   const Caller& caller = out.handle->caller;
   const uint64_t generation = keys_.Generation();
-  KF_RETURN_IF_ERROR(
-      keys_.Authorize(caller, key_id, context, {"CreateFile", path, KeyUse::kCreate}));
   KF_ASSIGN_OR_RETURN(WrappedDataKey wrapped,
-                      keys_.GenerateDataKey(caller, key_id, context, path));
+                      keys_.AuthorizeGenerate(caller, key_id, context,
+                                              {"CreateFile", path, KeyUse::kCreate}));
   header.key_id = wrapped.key_id;
   header.blob = std::move(wrapped.blob);
 
@@ -113,12 +112,18 @@ Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
   return handle;
 }
 
-Status Vault::Unlock(Handle& handle, const File::ClaimedHeader& claimed,
-                     const File::Recovering& recovering) {
+Status Vault::Unlock(const Handle& handle, const File::ClaimedHeader& claimed,
+                     const FileEvent& event) {
+  const FileIdentity identity = IdentityOf(claimed.slot);
+  // No end is lost without a record.
+  const auto recovering = [&] {
+    return keys_.RecordFileEvent(handle.caller, identity.key_id,
+                                 {"RecoverFile", event.path, event.use}, OkStatus());
+  };
   KF_ASSIGN_OR_RETURN(
       const DataKey dek,
-      keys_.UnwrapDataKey(handle.caller, claimed.slot.blob,
-                          ContextOf(IdentityOf(claimed.slot)), handle.path));
+      keys_.AuthorizeUnwrap(handle.caller, identity.key_id, ContextOf(identity), event,
+                            claimed.slot.blob));
   return handle.file->Unlock(dek, claimed, recovering);
 }
 
@@ -143,17 +148,14 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   }
   const EncryptionContext context = ContextOf(*identity);
   const uint64_t generation = keys_.Generation();
-  KF_RETURN_IF_ERROR(keys_.Authorize(handle->caller, identity->key_id, context, event));
-  if (!claimed.raw.empty()) {
-    // No end is lost without a record.
-    const auto recovering = [&] {
-      return keys_.RecordFileEvent(handle->caller, identity->key_id,
-                                   {"RecoverFile", event.path, event.use}, OkStatus());
-    };
-    Status unlocked = Unlock(*handle, claimed, recovering);
+  if (claimed.raw.empty()) {
+    KF_RETURN_IF_ERROR(
+        keys_.Authorize(handle->caller, identity->key_id, context, event));
+  } else {
+    Status unlocked = Unlock(*handle, claimed, event);
     if (IsDamage(unlocked))
       if (const auto other = File::Other(claimed))
-        if (Unlock(*handle, *other, recovering).ok()) unlocked = OkStatus();
+        if (Unlock(*handle, *other, event).ok()) unlocked = OkStatus();
     KF_RETURN_IF_ERROR(unlocked);
   }
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
@@ -222,13 +224,13 @@ Status Vault::BeginReencrypt(const Handle& handle) {
   const auto identity = handle.file->identity();
   if (!identity) return Status::FromErrno(ESTALE, "re-encrypt");
   const EncryptionContext context = ContextOf(*identity);
-  KF_RETURN_IF_ERROR(keys_.Authorize(handle.caller, identity->key_id, context,
-                                     {"ReencryptFile", handle.path, KeyUse::kWrite}));
+  const FileEvent event{"ReencryptFile", handle.path, KeyUse::kWrite};
   // One that was cut off is gone on with.
-  if (handle.file->header().former) return OkStatus();
+  if (handle.file->header().former)
+    return keys_.Authorize(handle.caller, identity->key_id, context, event);
   KF_ASSIGN_OR_RETURN(
       WrappedDataKey fresh,
-      keys_.GenerateDataKey(handle.caller, identity->key_id, context, handle.path));
+      keys_.AuthorizeGenerate(handle.caller, identity->key_id, context, event));
   return handle.file->BeginReencrypt(std::move(fresh));
 }
 

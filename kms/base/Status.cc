@@ -104,6 +104,12 @@ Status Status::FromErrno(int sys_errno, std::string_view what) {
   return status;
 }
 
+Status Status::Told(Error error, int sys_errno, std::string message) {
+  Status status(error, std::move(message));
+  if (error == Error::kSystem) status.sys_errno_ = sys_errno;
+  return status;
+}
+
 Status Status::NoMemory() {
   Status status(Error::kSystem, "no memory");  // short enough to lie in the object
   status.sys_errno_ = ENOMEM;

@@ -84,6 +84,8 @@ class [[nodiscard]] Status {
 
   // FromErrno describes a failed system call: `what` names the call or path.
   static Status FromErrno(int sys_errno, std::string_view what);
+  // Told is what another process says of its own call; `sys_errno` is for kSystem.
+  static Status Told(Error error, int sys_errno, std::string message);
   // NoMemory is kSystem/ENOMEM, and needs no memory itself.
   static Status NoMemory();
 

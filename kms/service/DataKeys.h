@@ -1,5 +1,5 @@
-// DataKeys: all that fs/vault may know of the KMS. The embedded Kms implements
-// it; another process or a remote endpoint can.
+// DataKeys: all that fs/vault may know of the KMS. The embedded Kms implements it, and
+// RemoteDataKeys (kms/api) for the Kms of another process.
 //
 // Implementations are safe for concurrent use.
 #pragma once
@@ -95,7 +95,25 @@ class DataKeys {
   virtual Result<DataKey> UnwrapDataKey(const Caller& caller, ByteView blob,
                                         const EncryptionContext& context,
                                         const std::string& path) = 0;
-  // RewrapDataKey wraps the DEK of `blob` under another CMK and context.
+  // AuthorizeGenerate and AuthorizeUnwrap are Authorize and what follows it, for the
+  // event's path: where the KMS is not in this process, at the price of one call. The
+  // error is that of the first which fails.
+  virtual Result<WrappedDataKey> AuthorizeGenerate(const Caller& caller,
+                                                   const std::string& key_id,
+                                                   const EncryptionContext& context,
+                                                   const FileEvent& event) {
+    KF_RETURN_IF_ERROR(Authorize(caller, key_id, context, event));
+    return GenerateDataKey(caller, key_id, context, event.path);
+  }
+  virtual Result<DataKey> AuthorizeUnwrap(const Caller& caller,
+                                          const std::string& key_id,
+                                          const EncryptionContext& context,
+                                          const FileEvent& event, ByteView blob) {
+    KF_RETURN_IF_ERROR(Authorize(caller, key_id, context, event));
+    return UnwrapDataKey(caller, blob, context, event.path);
+  }
+  // RewrapDataKey wraps the DEK of `blob` under another CMK and context. The DEK itself
+  // stays where it was unwrapped: `key` is empty.
   virtual Result<WrappedDataKey> RewrapDataKey(const Caller& caller, ByteView blob,
                                                const EncryptionContext& from,
                                                const std::string& to_key_id,

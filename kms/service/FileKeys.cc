@@ -223,7 +223,11 @@ Result<WrappedDataKey> Service::RewrapDataKey(const Caller& caller, ByteView blo
                                               const EncryptionContext& to,
                                               const std::string& path) {
   KF_ASSIGN_OR_RETURN(DataKey key, UnwrapDataKey(caller, blob, from, path));
-  return WrapDataKey(caller, std::move(key), kReEncrypt, to_key_id, to, path);
+  KF_ASSIGN_OR_RETURN(
+      WrappedDataKey wrapped,
+      WrapDataKey(caller, std::move(key), kReEncrypt, to_key_id, to, path));
+  wrapped.key = DataKey();
+  return wrapped;
 }
 
 bool Service::IsCurrent(ByteView blob) {

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -43,10 +44,10 @@ int InChild(const std::function<int()>& body) {
 
 constexpr int kAsExpected = 0, kLetThrough = 1, kRefused = 2, kNoFilter = 3;
 
-int Filtered(const std::function<int()>& body) {
+int Filtered(SystemCalls which, const std::function<int()>& body) {
   return InChild([&] {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return kNoFilter;
-    const auto filtered = FilterSystemCalls();
+    const auto filtered = FilterSystemCalls(which);
     if (!filtered.ok() || !*filtered) return kNoFilter;
     return body();
   });
@@ -68,8 +69,10 @@ struct Call {
 
 void* Fails(void* pages) { return pages == MAP_FAILED ? nullptr : pages; }
 
-std::vector<Call> Forbidden() {
-  return {
+constexpr SystemCalls kEither[] = {SystemCalls::kFiles, SystemCalls::kKeys};
+
+std::vector<Call> Forbidden(SystemCalls which) {
+  std::vector<Call> calls = {
       {"execve",
        [] {
          char program[] = "/bin/true";
@@ -93,7 +96,8 @@ std::vector<Call> Forbidden() {
          return ::setrlimit(RLIMIT_CORE, &limit);
        }},
       {"prctl", [] { return ::prctl(PR_SET_DUMPABLE, 1); }},
-      {"socket", [] { return ::socket(AF_PACKET, SOCK_RAW, 0); }},
+      // Its parent's: the other process of the daemon is such a one.
+      {"tgkill", [] { return ::syscall(SYS_tgkill, ::getppid(), ::getppid(), 0); }},
       {"mmap",
        [] {
          return Fails(::mmap(nullptr, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -110,58 +114,105 @@ std::vector<Call> Forbidden() {
       {"swapon", [] { return ::syscall(SYS_swapon, "/nowhere", 0); }},
       {"reboot", [] { return ::syscall(SYS_reboot, 0, 0, 0, nullptr); }},
   };
+  const std::vector<Call> apart =
+      which == SystemCalls::kFiles
+          ? std::vector<Call>{{"connect", [] { return ::connect(0, nullptr, 0); }},
+                              {"bind", [] { return ::bind(0, nullptr, 0); }},
+                              {"listen", [] { return ::listen(0, 0); }},
+                              {"accept4",
+                               [] { return ::accept4(0, nullptr, nullptr, 0); }},
+                              {"shmget", [] { return ::syscall(SYS_shmget, 0, 0, 0); }}}
+          : std::vector<Call>{
+                {"socket", [] { return ::socket(AF_PACKET, SOCK_RAW, 0); }},
+                {"setfsuid", [] { return ::syscall(SYS_setfsuid, 1); }},
+                {"capset", [] { return ::syscall(SYS_capset, nullptr, nullptr); }},
+                {"mknodat",
+                 [] { return ::syscall(SYS_mknodat, AT_FDCWD, "/nowhere", 0, 0); }},
+                {"open_by_handle_at",
+                 [] { return ::syscall(SYS_open_by_handle_at, 0, nullptr, 0); }},
+                {"setxattr",
+                 [] { return ::syscall(SYS_setxattr, "/nowhere", "x", "y", 1, 0); }},
+                {"unshare", [] { return ::unshare(CLONE_FS); }}};
+  calls.insert(calls.end(), apart.begin(), apart.end());
+  return calls;
 }
 
 TEST_F(SystemCallsTest, WhatIsNotListedFailsAndIsToldByName) {
-  for (const Call& call : Forbidden()) {
-    const int status = Filtered([&] {
-      errno = 0;
-      if (call.make() != -1 || errno != EPERM) return kLetThrough;
-      std::string told;
-      ForEachRefusal([&](const std::string& name) { told += name; });
-      const bool named = told == call.name || (told == "clone" && call.name[0] == 'f');
-      return named ? kAsExpected : kRefused;
-    });
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected)
-        << call.name << ": " << status;
-  }
+  for (const SystemCalls which : kEither)
+    for (const Call& call : Forbidden(which)) {
+      const int status = Filtered(which, [&] {
+        errno = 0;
+        if (call.make() != -1 || errno != EPERM) return kLetThrough;
+        std::string told;
+        ForEachRefusal([&](const std::string& name) { told += name; });
+        const bool named =
+            told == call.name || (told == "clone" && call.name[0] == 'f');
+        return named ? kAsExpected : kRefused;
+      });
+      EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected)
+          << call.name << ": " << status;
+    }
 }
 
 TEST_F(SystemCallsTest, WhatIsPlainlyHostileEndsTheProcess) {
-  for (const long number :
-       {SYS_ptrace, SYS_process_vm_readv, SYS_bpf, SYS_init_module, SYS_userfaultfd,
-        SYS_perf_event_open, SYS_kexec_load, SYS_pidfd_getfd}) {
-    const int status = Filtered([number] {
-      ::syscall(number, 0, 0, 0, 0, 0, 0);
-      return kLetThrough;
-    });
-    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << number;
-  }
+  for (const SystemCalls which : kEither)
+    for (const long number :
+         {SYS_ptrace, SYS_process_vm_readv, SYS_bpf, SYS_init_module, SYS_userfaultfd,
+          SYS_perf_event_open, SYS_kexec_load, SYS_pidfd_getfd}) {
+      const int status = Filtered(which, [number] {
+        ::syscall(number, 0, 0, 0, 0, 0, 0);
+        return kLetThrough;
+      });
+      EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) << number;
+    }
 }
 
-TEST_F(SystemCallsTest, WhatTheDaemonDoesIsLetThrough) {
-  const int status = Filtered([] {
+// ToldNothing tells whether all was let through.
+bool ToldNothing() {
+  std::string told;
+  ForEachRefusal([&](const std::string& name) { told += name + " "; });
+  if (!told.empty()) ::dprintf(2, "refused: %s\n", told.c_str());
+  return told.empty();
+}
+
+bool WritesAFile() {
+  const int file = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  rlimit limit;
+  return file >= 0 && ::pwrite(file, "x", 1, 0) == 1 && ::fsync(file) == 0 &&
+         ::getrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+TEST_F(SystemCallsTest, WhatServingFilesTakesIsLetThrough) {
+  const int status = Filtered(SystemCalls::kFiles, [] {
     bool threaded = false;
     std::thread([&] { threaded = ::unshare(CLONE_FS) == 0; }).join();
-    const int file = ::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    rlimit limit;
-    const bool done = threaded && file >= 0 && ::pwrite(file, "x", 1, 0) == 1 &&
-                      ::fsync(file) == 0 && ::getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-                      ::getpwnam("root") != nullptr &&
+    // No connection can be made, by which it could be a caller of the KMS.
+    const bool alone = ::socket(AF_UNIX, SOCK_STREAM, 0) < 0 && errno == EPERM;
+    int ends[2];
+    const bool done = threaded && alone && WritesAFile() &&
+                      ::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0 &&
+                      ::setfsuid(::geteuid()) >= 0;
+    return done && ToldNothing() ? kAsExpected : kRefused;
+  });
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected) << status;
+}
+
+TEST_F(SystemCallsTest, WhatKeepingKeysTakesIsLetThrough) {
+  const int status = Filtered(SystemCalls::kKeys, [] {
+    bool threaded = false;
+    std::thread([&] { threaded = true; }).join();
+    const bool done = threaded && WritesAFile() && ::getpwnam("root") != nullptr &&
                       ::socket(AF_UNIX, SOCK_STREAM, 0) >= 0 &&
                       ::socket(AF_INET6, SOCK_STREAM, 0) >= 0;
     addrinfo* found = nullptr;
     if (::getaddrinfo("localhost", "80", nullptr, &found) != 0) return kRefused;
-    std::string told;
-    ForEachRefusal([&](const std::string& name) { told += name + " "; });
-    if (!told.empty()) ::dprintf(2, "refused: %s\n", told.c_str());
-    return done && told.empty() ? kAsExpected : kRefused;
+    return done && ToldNothing() ? kAsExpected : kRefused;
   });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected) << status;
 }
 
 TEST_F(SystemCallsTest, ThreadsThatAreThereAreFilteredToo) {
-  const int status = Filtered([] { return kAsExpected; });
+  const int status = Filtered(SystemCalls::kFiles, [] { return kAsExpected; });
   ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected);
   const int late = InChild([] {
     std::atomic<int> result{-1};
@@ -170,8 +221,8 @@ TEST_F(SystemCallsTest, ThreadsThatAreThereAreFilteredToo) {
       while (!go) std::this_thread::yield();
       result = ::chroot("/") == -1 && errno == EPERM ? kAsExpected : kLetThrough;
     });
-    const bool filtered =
-        ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && FilterSystemCalls().ok();
+    const bool filtered = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                          FilterSystemCalls(SystemCalls::kKeys).ok();
     go = true;
     other.join();
     std::string told;
@@ -187,9 +238,10 @@ TEST(ConfinementTest, CapabilitiesAreGoneForGood) {
     if (!KeepForMounting().ok()) return 10;
     const Capabilities mounting = Capabilities::OfThread();
     if (!mounting.Has(CAP_SYS_ADMIN) || mounting.Has(CAP_SYS_MODULE)) return 11;
-    if (!KeepForServing(false).ok()) return 12;
+    if (!KeepForServing().ok()) return 12;
     const Capabilities serving = Capabilities::OfThread();
     if (!serving.Has(CAP_SETUID) || serving.Has(CAP_SYS_ADMIN)) return 13;
+    if (serving.Has(CAP_SYS_PTRACE)) return 16;
     if (mounting.Take()) return 14;
     return ::prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 0 &&
                    ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1
@@ -197,6 +249,22 @@ TEST(ConfinementTest, CapabilitiesAreGoneForGood) {
                : 15;
   });
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected) << status;
+}
+
+TEST(ConfinementTest, WhoHasTheKeysKeepsLittle) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to have any";
+  for (const bool others_files : {false, true}) {
+    const int status = InChild([others_files] {
+      if (!KeepForOpening().ok()) return 10;
+      if (Capabilities::OfThread().Has(CAP_SETUID)) return 11;
+      if (!KeepForKeys(true, others_files).ok()) return 12;
+      const Capabilities kept = Capabilities::OfThread();
+      if (!kept.Has(CAP_SYS_PTRACE) || !kept.Has(CAP_NET_BIND_SERVICE)) return 13;
+      if (kept.Has(CAP_SETPCAP) || kept.Has(CAP_DAC_READ_SEARCH)) return 14;
+      return kept.Has(CAP_DAC_OVERRIDE) == others_files ? kAsExpected : 15;
+    });
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == kAsExpected) << status;
+  }
 }
 
 TEST(ConfinementTest, MemoryThatIsMappedLaterIsLockedToo) {

@@ -29,8 +29,7 @@ policy::AlertAction Shell(const std::string& script) {
 
 class OutsideTest : public testing::Test {
  protected:
-  std::unique_ptr<Outside> Start(bool commands) {
-    auto outside = Outside::Start(folder_.path(), commands);
+  static std::unique_ptr<Outside> Started(Result<std::unique_ptr<Outside>> outside) {
     return outside.ok() ? std::move(*outside) : nullptr;
   }
 
@@ -39,7 +38,7 @@ class OutsideTest : public testing::Test {
 };
 
 TEST_F(OutsideTest, ACommandGetsTheRecordAndItsFailureComesBack) {
-  const auto outside = Start(true);
+  const auto outside = Started(Outside::ForCommands());
   ASSERT_NE(outside, nullptr);
   const std::string record = R"({"eventName":"Dëcrypt"})";
   EXPECT_TRUE(
@@ -60,7 +59,7 @@ TEST_F(OutsideTest, ACommandGetsTheRecordAndItsFailureComesBack) {
 }
 
 TEST_F(OutsideTest, CommandsDoNotWaitForEachOther) {
-  const auto outside = Start(true);
+  const auto outside = Started(Outside::ForCommands());
   ASSERT_NE(outside, nullptr);
   const auto begin = steady_clock::now();
   std::vector<std::thread> threads;
@@ -73,7 +72,7 @@ TEST_F(OutsideTest, CommandsDoNotWaitForEachOther) {
 }
 
 TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
-  const auto outside = Start(true);
+  const auto outside = Started(Outside::ForCommands());
   ASSERT_NE(outside, nullptr);
   std::thread end([this] {
     std::this_thread::sleep_for(milliseconds(300));
@@ -86,7 +85,7 @@ TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
 }
 
 TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
-  const auto outside = Start(false);
+  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
   ASSERT_NE(outside, nullptr);
   const Status refused =
       outside->RunCommand(Shell("touch " + (folder_ / "ran")), "Some", "{}", ending_);
@@ -95,9 +94,12 @@ TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
 }
 
 TEST_F(OutsideTest, UnmountingWhatIsNoMountFails) {
-  const auto outside = Start(true);
+  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
   ASSERT_NE(outside, nullptr);
   EXPECT_EQ(outside->Unmount(false).error(), Error::kSystem);
+  const auto commands = Started(Outside::ForCommands());
+  ASSERT_NE(commands, nullptr);
+  EXPECT_EQ(commands->Unmount(false).error(), Error::kAccessDenied);
 }
 
 }  // namespace

@@ -1,0 +1,124 @@
+#include "kms/api/DataKeyLink.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <new>
+
+#include "kms/crypto/Crypto.h"
+#include "kms/rootkey/WipedBytes.h"
+
+namespace keyfold {
+namespace {
+
+static_assert(std::atomic<uint64_t>::is_always_lock_free, "else it is no shared count");
+
+Result<std::shared_ptr<DataKeyCounts>> Map(int memory, int protection) {
+  void* page =
+      ::mmap(nullptr, sizeof(DataKeyCounts), protection, MAP_SHARED, memory, 0);
+  if (page == MAP_FAILED) return Status::FromErrno(errno, "mmap");
+  return std::shared_ptr<DataKeyCounts>(
+      static_cast<DataKeyCounts*>(page),
+      [](DataKeyCounts* counts) { ::munmap(counts, sizeof *counts); });
+}
+
+struct Pair {
+  UniqueFd kms, files;
+};
+
+Result<Pair> Connect() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Status::FromErrno(errno, "socketpair");
+  Pair pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  // For the largest packet; the kernel gives as much as the machine allows.
+  const int room = kMostDataKeyMessage;
+  for (const int end : ends)
+    (void)::setsockopt(end, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  return pair;
+}
+
+Status SendPacket(int socket, ByteView head, ByteView tail) {
+  const size_t size = head.size() + tail.size();
+  if (size > kMostDataKeyMessage) return Status::FromErrno(EMSGSIZE, "send");
+  std::array<iovec, 2> parts{{{const_cast<uint8_t*>(head.data()), head.size()},
+                              {const_cast<uint8_t*>(tail.data()), tail.size()}}};
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = parts.size();
+  ssize_t n;
+  do n = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return Status::FromErrno(errno, "send");
+  return static_cast<size_t>(n) == size ? OkStatus() : Status::FromErrno(EIO, "send");
+}
+
+// Wiping leaves nothing in a packet that was read.
+struct Wiping {
+  explicit Wiping(MutableBytes read) : packet(read) {}
+  ~Wiping() { ::explicit_bzero(packet.data(), packet.size()); }
+  Wiping(const Wiping&) = delete;
+  Wiping& operator=(const Wiping&) = delete;
+  const MutableBytes packet;
+};
+
+}  // namespace
+
+Result<DataKeyLink> DataKeyLink::Make(size_t calls) {
+  DataKeyLink link;
+  const UniqueFd memory(::memfd_create("keyfold-counts", MFD_CLOEXEC));
+  if (!memory.valid() || ::ftruncate(memory.get(), sizeof(DataKeyCounts)) != 0)
+    return Status::FromErrno(errno, "memfd_create");
+  KF_ASSIGN_OR_RETURN(link.kms.counts, Map(memory.get(), PROT_READ | PROT_WRITE));
+  KF_ASSIGN_OR_RETURN(link.files.counts, Map(memory.get(), PROT_READ));
+  new (link.kms.counts.get()) DataKeyCounts;
+  const auto connect = [](UniqueFd* kms, UniqueFd* files) -> Status {
+    KF_ASSIGN_OR_RETURN(Pair pair, Connect());
+    *kms = std::move(pair.kms);
+    *files = std::move(pair.files);
+    return OkStatus();
+  };
+  KF_RETURN_IF_ERROR(connect(&link.kms.changes, &link.files.changes));
+  for (size_t i = 0; i < calls; ++i)
+    KF_RETURN_IF_ERROR(
+        connect(&link.kms.calls.emplace_back(), &link.files.calls.emplace_back()));
+  return link;
+}
+
+// The pages of a packet's room come into being as they are used, which most never are.
+DataKeySocket::DataKeySocket(int socket)
+    : socket_(socket),
+      packet_(std::make_unique_for_overwrite<uint8_t[]>(kMostDataKeyMessage)) {}
+
+Status DataKeySocket::Send(const DataKeyRequest& request) {
+  return SendPacket(socket_, Encode(request), {});
+}
+
+Status DataKeySocket::Send(const DataKeyAnswer& answer) {
+  const WipedBytes key(RevealSecret(answer.key.bytes()));
+  return SendPacket(socket_, Encode(answer), key.bytes);
+}
+
+// Receive gives an empty packet when there is none.
+MutableBytes DataKeySocket::Receive() {
+  ssize_t n;
+  do n = ::recv(socket_, packet_.get(), kMostDataKeyMessage, MSG_TRUNC);
+  while (n < 0 && errno == EINTR);
+  const bool whole = n > 0 && static_cast<size_t>(n) <= kMostDataKeyMessage;
+  return {packet_.get(), whole ? static_cast<size_t>(n) : 0};
+}
+
+std::optional<DataKeyRequest> DataKeySocket::ReceiveRequest() {
+  return DecodeDataKeyRequest(Receive());
+}
+
+std::optional<DataKeyAnswer> DataKeySocket::ReceiveAnswer() {
+  const Wiping received(Receive());
+  return DecodeDataKeyAnswer(received.packet);
+}
+
+}  // namespace keyfold

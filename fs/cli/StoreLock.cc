@@ -4,6 +4,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 namespace keyfold {
 namespace {
 
@@ -16,13 +19,22 @@ std::string Holder(int fd) {
   return pid.empty() ? "another process" : "process " + pid;
 }
 
+// A daemon that was killed leaves the process with its keys behind for a moment.
+bool LockSoon(int fd) {
+  for (int left = 50; ::flock(fd, LOCK_EX | LOCK_NB) != 0; --left) {
+    if (errno != EWOULDBLOCK || left == 0) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<StoreLock> StoreLock::Take(const std::string& store) {
   const std::string path = store + "/lock";
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return Status::FromErrno(errno, path);
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (!LockSoon(fd.get())) {
     if (errno != EWOULDBLOCK) return Status::FromErrno(errno, path);
     return Status(Error::kLocked, store + " is in use by " + Holder(fd.get()) +
                                       ". See: keyfold status");

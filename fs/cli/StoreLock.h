@@ -11,7 +11,7 @@ namespace keyfold {
 // StoreLock holds STORE/lock exclusively for as long as it lives.
 class StoreLock {
  public:
-  // Take is kLocked, naming the process, when another has it.
+  // Take is kLocked, naming the process, when another keeps it for a second.
   static Result<StoreLock> Take(const std::string& store);
   // IsHeld tells whether someone has it; false when that cannot be seen.
   static bool IsHeld(const std::string& store);

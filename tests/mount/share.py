@@ -45,6 +45,21 @@ def remove_users(names=USERS):
         subprocess.run(['groupdel', name], check=False, stderr=subprocess.DEVNULL)
 
 
+def children(pid):
+    return [int(child) for child in
+            pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def await_end_of(*pids):
+    """Waits until none of the processes does anything any more."""
+    for _ in range(200):
+        if not any(os.path.exists(f'/proc/{pid}/cmdline') and
+                   pathlib.Path(f'/proc/{pid}/cmdline').read_bytes() for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f'{pids} do not end')
+
+
 def as_user(name):
     user = pwd.getpwnam(name)
     return ['setpriv', f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--init-groups', '--']
@@ -121,6 +136,17 @@ class Share:
     def daemon(self):
         """The process id of the mounted daemon."""
         return json.loads(self.run(None, 'status', self.mnt, '--output', 'json'))[0]['Pid']
+
+    def processes(self):
+        """The process ids of the mounted daemon, by what each does: files, keys, and those
+        outside of the confinement, unmount and commands (if there is one)."""
+        found = {'files': self.daemon()}
+        for child in children(found['files']):
+            name = pathlib.Path(f'/proc/{child}/comm').read_text().strip()
+            found['keys' if name == 'keyfold-kms' else 'unmount'] = child
+        for child in children(found['keys']):
+            found['commands'] = child
+        return found
 
     def kill(self):
         """Ends the daemon as a power cut ends it, but for the disk."""

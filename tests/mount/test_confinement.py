@@ -1,8 +1,10 @@
-"""What is the daemon confined to, and where are its secrets?
+"""What are the daemon's processes confined to, and where are its secrets?
 
-The daemons are real, mounted by root and by an ordinary user; everything is read from
+One process serves the files, the other has the keys. The daemons are real, mounted by root and by an ordinary user; everything is read from
 /proc. The memory scans read /proc/PID/mem as root, as a core dump or swap would hold it."""
 import base64
+import contextlib
+import hmac
 import json
 import os
 import pathlib
@@ -14,7 +16,7 @@ import time
 
 import pytest
 
-from share import Failed, as_user, lone_share, new_share
+from share import Failed, as_user, await_end_of, children, lone_share, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to look into daemons')
 
@@ -22,8 +24,12 @@ CAPABILITIES = ('CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SE
                 'LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK '
                 'IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN '
                 'SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD').split()
-SERVING = set('CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID SETGID SETUID SETPCAP '
-              'IPC_LOCK SYS_PTRACE MKNOD'.split())
+KEPT = {
+    'files': set('CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID SETGID SETUID SETPCAP '
+                 'IPC_LOCK MKNOD'.split()),
+    # Nothing of the disk but what is its own, as the store is root's.
+    'keys': {'SYS_PTRACE', 'IPC_LOCK'},
+}
 
 
 @pytest.fixture(scope='module')
@@ -50,36 +56,52 @@ def capabilities(mask):
             for i in range(64) if bits >> i & 1}
 
 
-def tasks(pid):
-    return os.listdir(f'/proc/{pid}/task')
+def statuses(pid):
+    """Of each thread that is there; those of connections come and go."""
+    found = []
+    for task in os.listdir(f'/proc/{pid}/task'):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found.append(status_of(pid, task))
+    return found
 
 
-def outside_of(pid):
-    """The daemon's process outside of the confinement: its only child."""
-    children = pathlib.Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
-    assert len(children) == 1
-    return int(children[0])
-
-
-def test_every_thread_holds_only_what_serving_needs(share):
-    pid = share.daemon()
+@pytest.mark.parametrize('which', KEPT)
+def test_every_thread_holds_only_what_its_work_needs(share, which):
+    pid = share.processes()[which]
     share.run(None, 'kms', 'list-keys')
-    assert len(tasks(pid)) > 5
-    for task in tasks(pid):
-        status = status_of(pid, task)
+    assert len(statuses(pid)) > 5
+    for status in statuses(pid):
         for name in ('CapPrm', 'CapBnd'):
-            assert capabilities(status[name]) == SERVING, (status['Name'], name)
-        assert capabilities(status['CapEff']) <= SERVING
+            assert capabilities(status[name]) == KEPT[which], (status['Name'], name)
+        assert capabilities(status['CapEff']) <= KEPT[which]
         assert capabilities(status['CapInh']) == capabilities(status['CapAmb']) == set()
 
 
-def test_every_thread_is_under_the_filter(share):
-    pid = share.daemon()
-    for task in tasks(pid):
-        status = status_of(pid, task)
+@pytest.mark.parametrize('which', KEPT)
+def test_every_thread_is_under_the_filter(share, which):
+    pid = share.processes()[which]
+    for status in statuses(pid):
         assert status['NoNewPrivs'] == '1'
         if not sanitized(share):
             assert status['Seccomp'] == '2', status['Name']
+
+
+def test_who_serves_files_has_nothing_of_the_keys_open(share):
+    pid = share.processes()['files']
+    targets = [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
+    tree = str(share.store / 'tree')
+    assert all(target.startswith((tree, 'socket:', '/dev/fuse', '/dev/null', 'anon_inode:'))
+               for target in targets), targets
+    # Pairs, but for the one to the system's log: none is listened on.
+    listening = subprocess.run(['ss', '-xlp'], capture_output=True, text=True).stdout
+    assert f'pid={pid},' not in listening
+
+
+def test_who_has_the_keys_has_nothing_of_the_mount_open(share):
+    pid = share.processes()['keys']
+    targets = [os.readlink(f'/proc/{pid}/fd/{fd}') for fd in os.listdir(f'/proc/{pid}/fd')]
+    tree = str(share.store / 'tree')
+    assert not any(target.startswith((tree, '/dev/fuse')) for target in targets), targets
 
 
 def test_a_users_daemon_is_confined_too(share):
@@ -93,12 +115,15 @@ def test_a_users_daemon_is_confined_too(share):
     share.run('kfcfo', 'mount', store, mnt)
     try:
         pid = json.loads(share.run('kfcfo', 'status', mnt, '--output', 'json'))[0]['Pid']
-        for task in tasks(pid):
-            status = status_of(pid, task)
-            assert capabilities(status['CapPrm']) == set()
-            assert status['NoNewPrivs'] == '1'
-            if not sanitized(share):
-                assert status['Seccomp'] == '2'
+        both = [pid, *(child for child in children(pid) if
+                       status_of(child)['Name'] == 'keyfold-kms')]
+        assert len(both) == 2
+        for process in both:
+            for status in statuses(process):
+                assert capabilities(status['CapPrm']) == set()
+                assert status['NoNewPrivs'] == '1'
+                if not sanitized(share):
+                    assert status['Seccomp'] == '2'
         # Unmounting needs fusermount3, which the daemon itself can no longer run.
         os.kill(pid, signal.SIGTERM)
         for _ in range(200):
@@ -112,8 +137,7 @@ def test_a_users_daemon_is_confined_too(share):
 
 
 def test_nobody_else_reaches_into_the_daemon(share):
-    pid = share.daemon()
-    for process in (pid, outside_of(pid)):
+    for process in share.processes().values():
         # What isn't dumpable belongs to root in /proc, whoever runs it.
         assert os.stat(f'/proc/{process}/mem').st_uid == 0
         core = re.search(r'Max core file size\s+(\d+)\s+(\d+)',
@@ -126,11 +150,10 @@ def test_nobody_else_reaches_into_the_daemon(share):
 
 
 def test_descriptors_are_closed_on_exec(share):
-    pid = share.daemon()
     with open(share.mnt / 'held', 'w') as f:
         f.write('x')
         f.flush()
-        for process in (pid, outside_of(pid)):
+        for process in share.processes().values():
             for fd in os.listdir(f'/proc/{process}/fd'):
                 info = pathlib.Path(f'/proc/{process}/fdinfo/{fd}').read_text()
                 flags = int(re.search(r'flags:\s+(\d+)', info).group(1), 8)
@@ -138,33 +161,37 @@ def test_descriptors_are_closed_on_exec(share):
                 assert flags & os.O_CLOEXEC or target == '/dev/null', (fd, target)
 
 
-def test_the_outside_process_holds_nothing_of_the_daemons(share):
-    outside = outside_of(share.daemon())
+@pytest.mark.parametrize('which', ['unmount', 'commands'])
+def test_the_outside_processes_hold_nothing_of_the_daemons(share, which):
+    outside = share.processes()[which]
     targets = sorted(os.readlink(f'/proc/{outside}/fd/{fd}')
                      for fd in os.listdir(f'/proc/{outside}/fd'))
     assert targets[:3] == ['/dev/null'] * 3
     assert len(targets) == 4 and targets[3].startswith('socket:')
 
 
-def test_without_commands_the_outside_process_only_unmounts(share):
+def test_the_process_that_unmounts_does_nothing_else(share):
+    status = status_of(share.processes()['unmount'])
+    assert capabilities(status['CapPrm']) == {'SYS_ADMIN', 'DAC_READ_SEARCH'}
+
+
+def test_without_commands_there_is_no_process_that_runs_them(share):
     share.unmount()
     share.mount('--alert-commands', 'no')
-    status = status_of(outside_of(share.daemon()))
-    assert capabilities(status['CapPrm']) == {'SYS_ADMIN', 'DAC_READ_SEARCH'}
+    assert sorted(share.processes()) == ['files', 'keys', 'unmount']
     share.unmount()
     share.mount()
 
 
-def test_the_outside_process_ends_with_the_daemon(share):
-    pid = share.daemon()
-    outside = outside_of(pid)
-    os.kill(outside, signal.SIGTERM)
+def test_the_other_processes_end_with_the_daemon(share):
+    processes = share.processes()
+    assert sorted(processes) == ['commands', 'files', 'keys', 'unmount']
+    # And not before.
+    for which in ('keys', 'unmount', 'commands'):
+        os.kill(processes[which], signal.SIGTERM)
+    share.run(None, 'kms', 'list-keys')
     share.unmount()
-    for _ in range(100):
-        if not os.path.exists(f'/proc/{outside}'):
-            break
-        time.sleep(0.05)
-    assert not os.path.exists(f'/proc/{outside}')
+    await_end_of(*processes.values())
     share.mount()
 
 
@@ -182,8 +209,9 @@ def test_files_and_sockets_are_private(share):
 def test_the_filter_can_be_left_out(share):
     share.unmount()
     share.mount('-o', 'confine=off')
-    status = status_of(share.daemon())
-    assert (status['Seccomp'], status['NoNewPrivs']) == ('0', '1')
+    for which in KEPT:
+        status = status_of(share.processes()[which])
+        assert (status['Seccomp'], status['NoNewPrivs']) == ('0', '1')
     share.unmount()
     with pytest.raises(Failed):
         share.mount('-o', 'confine=perhaps')
@@ -268,22 +296,57 @@ def kept_from_swap_and_dumps(flags):
     return {'lo', 'dd'} <= flags
 
 
-def test_secrets_are_only_in_locked_memory(share):
+def hkdf(key, salt, info):
+    return hmac.digest(hmac.digest(salt or b'\0' * 32, key, 'sha256'), info + b'\1', 'sha256')
+
+
+def root_key(share):
+    """The store's root key, opened as kms/rootkey/KeyFile.cc does: AES-256-GCM, of which
+    this needs the counter mode only."""
+    config = json.loads((share.store / 'keyfold.json').read_text())
+    sealed = next(value for value in config.values() if isinstance(value, dict) and 'sealed' in value)
+    wrapping = hkdf((share.folder / 'root.key').read_bytes(), base64.b64decode(sealed['salt']),
+                    b'keyfold root key file v1')
+    blob = base64.b64decode(sealed['sealed'])
+    return subprocess.run(['openssl', 'enc', '-d', '-aes-256-ctr', '-K', wrapping.hex(),
+                           '-iv', blob[:12].hex() + '00000002'], input=blob[12:44],
+                          capture_output=True, check=True).stdout
+
+
+def derived(root):
+    """What hangs on the root key (kms/service/Material.cc)."""
+    return {f'root {label}': hkdf(root, b'', f'keyfold root {label} v1'.encode())
+            for label in ('material', 'rows', 'audit', 'tokens', 'sessions', 'session secrets',
+                          'backup')}
+
+
+def test_secrets_are_only_in_locked_memory_of_who_has_the_keys(share):
     share.unmount()
     share.mount()
     secrets = use_everything(share)
-    secrets['root key'] = (share.folder / 'root.key').read_bytes()
+    root = root_key(share)
+    keys = {'file': (share.folder / 'root.key').read_bytes(), 'root key': root, **derived(root),
+            **secrets}
     drop_caches(share)
-    pid = share.daemon()
-    assert int(status_of(pid)['VmLck'].split()[0]) > 0
-    found = scan(pid, list(secrets.values()))
-    for name, secret in secrets.items():
-        for place, flags in found[secret]:
-            assert kept_from_swap_and_dumps(flags), (name, place, flags)
-    # Nothing else that is written may be swapped either.
-    for start, _, name, flags in mappings(pid):
-        if 'wr' in flags and name in ('', '[heap]'):
-            assert 'lo' in flags, (hex(start), name, flags)
+    processes = share.processes()
+    for which in KEPT:
+        pid = processes[which]
+        assert int(status_of(pid)['VmLck'].split()[0]) > 0
+        found = scan(pid, list(keys.values()))
+        for name, secret in keys.items():
+            assert which == 'keys' or not found[secret], name
+            for place, flags in found[secret]:
+                assert kept_from_swap_and_dumps(flags), (name, place, flags)
+        # Nothing else that is written may be swapped either.
+        for start, _, name, flags in mappings(pid):
+            if 'wr' in flags and name in ('', '[heap]'):
+                assert 'lo' in flags, (hex(start), name, flags)
+        # The scan sees what is there: these are in use while the store is mounted.
+        if which == 'keys':
+            for name in ('root rows', 'root audit', 'root material', 'root sessions'):
+                assert found[keys[name]], name
+    for which in ('unmount', 'commands'):
+        assert not any(scan(processes[which], list(keys.values())).values())
 
 
 def test_contents_leave_memory_when_they_were_served(share):
@@ -302,8 +365,7 @@ def test_a_passphrase_is_nowhere():
         spec = f'passphrase-file:{words}'
         share.run(None, 'init', store, '--root-key', spec)
         share.run(None, 'mount', store, share.mnt)
-        pid = share.daemon()
-        for process in (pid, outside_of(pid)):
+        for process in share.processes().values():
             assert scan(process, [SECRET_PASSPHRASE.encode()])[SECRET_PASSPHRASE.encode()] == []
 
 

@@ -70,8 +70,13 @@ Reply Endpoint::ServeSigned(const Caller& peer, const HttpRequest& request) {
     return reply;
   }
   const auto target = TargetOf(request);
-  if (!target || target->service != kService) return UnknownOperation();
-  return Call(caller, *target, request);
+  if (target && target->service == kService) return Call(caller, *target, request);
+  // The services of Keyfold's own are not for whoever has an access key.
+  kms_.RecordRefusal(caller, {Error::kUnsupportedOperation,
+                              "Only operations of the KMS are answered here."});
+  Reply reply = UnknownOperation();
+  reply.request_id = caller.request_id;
+  return reply;
 }
 
 }  // namespace keyfold

@@ -86,7 +86,10 @@ Reply ErrorReply(std::string_view type, std::string_view message, int http_statu
 
 std::optional<json> ParseRequest(std::string_view body) {
   if (body.empty()) return json::object();
-  if (body.size() > kMaxBody || NestsTooDeep(body)) return std::nullopt;
+  // A NUL would end it for the parser, whatever follows.
+  if (body.size() > kMaxBody || NestsTooDeep(body) ||
+      body.find('\0') != std::string_view::npos)
+    return std::nullopt;
   json request = json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!request.is_object()) return std::nullopt;
   return request;

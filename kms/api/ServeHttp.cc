@@ -50,6 +50,9 @@ std::optional<Reply> Refusal(const Parser::value_type& request) {
 }
 
 Reply RefusalOf(boost::beast::error_code error) {
+  if (error == http::error::header_limit)
+    return ErrorReply("SerializationException", "The headers have more than 16 KiB.",
+                      431);
   if (error == http::error::body_limit)
     return ErrorReply("RequestEntityTooLargeException",
                       "The request has more than 1 MiB.", 413);
@@ -104,7 +107,7 @@ class HttpConnection {
     }
     // What follows a request that could not be read is not the next one.
     if (read == Read::kRefused) return Answer(RefusalOf(error_), true);
-    const bool close = last || !parser.keep_alive();
+    const bool close = last || parser.get().version() < 11 || !parser.keep_alive();
     return Answer(Call(RequestOf(parser.release())), close);
   }
 
@@ -118,10 +121,10 @@ class HttpConnection {
           parser.put(boost::asio::buffer(received.data(), received.size()), error_);
       stream_.Consume(taken);
       read += taken;
-      if (read > most) return Read::kRefused;
-      if (done()) break;
+      if (read > most || stream_.IsFull()) error_ = http::error::header_limit;
+      if (done() && read <= most) break;
       if (error_ && error_ != http::error::need_more) return Read::kRefused;
-      if (!stream_.Fill()) return stream_.IsFull() ? Read::kRefused : Read::kGone;
+      if (!stream_.Fill()) return Read::kGone;
     }
     return Read::kDone;
   }

@@ -10,11 +10,30 @@ using nlohmann::json;
 
 constexpr size_t kMostBytes = 8 << 20;  // of records in one answer
 
-// HideWhetherKeysExist: those who are refused do not learn from their own records
+// IsOfWhoMay tells whether a call that failed so did after its caller was found to have
+// the right.
+bool IsOfWhoMay(Error error) {
+  switch (error) {
+    case Error::kDisabled:
+    case Error::kInvalidState:
+    case Error::kUnavailable:
+    case Error::kInvalidCiphertext:
+    case Error::kIncorrectKey:
+    case Error::kInvalidKeyUsage:
+    case Error::kInvalidMac:
+    case Error::kDryRunOperation:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// HideWhetherKeysExist: those who may not know do not learn from their own records
 // which key a name stands for.
 void HideWhetherKeysExist(json& event) {
-  if (event.value("eventSource", "") == "kms.amazonaws.com" &&
-      event.value("errorCode", "") == ErrorName(Error::kAccessDenied))
+  const std::string error = event.value("errorCode", "");
+  if (event.value("eventSource", "") == "kms.amazonaws.com" && !error.empty() &&
+      !IsOfWhoMay(ErrorFromName(error)))
     event["resources"] = json::array();
 }
 

@@ -30,6 +30,10 @@ Result<EncryptionContext> ContextOf(const Parameters& p, const char* name) {
     return Status(Error::kValidation, "1 validation error detected: '" +
                                           LowerCamel(name) +
                                           "' must have at most 8192 characters");
+  if (const std::string twice = policy::TwiceButForCase(context); !twice.empty())
+    return Status(Error::kValidation,
+                  "1 validation error detected: '" + LowerCamel(name) +
+                      "' must not have two names that differ only by case: " + twice);
   return context;
 }
 

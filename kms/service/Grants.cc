@@ -52,14 +52,14 @@ Status ParseConstraints(const json& constraints, policy::Grant& grant) {
     auto* target = name == "EncryptionContextEquals"   ? &grant.context_equals
                    : name == "EncryptionContextSubset" ? &grant.context_subset
                                                        : nullptr;
-    bool strings = value.is_object();
+    bool strings = value.is_object() && !value.empty();
     if (strings)
       for (const json& item : value) strings = strings && item.is_string();
     if (target == nullptr || !strings)
       return {
           Error::kValidation,
           "1 validation error detected: 'constraints' takes EncryptionContextEquals "
-          "or EncryptionContextSubset, each a map of strings"};
+          "or EncryptionContextSubset, each a map of at least one string"};
     *target = value.get<std::map<std::string, std::string>>();
   }
   return OkStatus();

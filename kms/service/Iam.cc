@@ -103,7 +103,6 @@ Answer Simulate(Invocation& call) {
       who = named;
     }
   }
-  KF_RETURN_IF_ERROR(AddConditions(call));
   std::string action = p.String("Action");
   if (action.find(':') == std::string::npos) action.insert(0, "kms:");
   policy::Decision decision;
@@ -115,11 +114,14 @@ Answer Simulate(Invocation& call) {
     if (!informed && (!key || !call.IsAllowed(who, "kms:DescribeKey", *key)))
       return AccessDenied(call.principal, action, given);
     if (!key) return Status(Error::kNotFound, "Key '" + given + "' does not exist");
+    // Not before: what is given by hand must not decide that.
+    KF_RETURN_IF_ERROR(AddConditions(call));
     resource = KeyArn(call.account, key->id);
     decision = policy::DecideOnKey(
         *call.state->iam, who, {action, resource, call.ConditionsOn(key.get(), action)},
         key->policy, call.state->GrantsOf(key->id).HeldBy(who));
   } else {
+    KF_RETURN_IF_ERROR(AddConditions(call));
     decision = policy::DecideOnAccount(
         *call.state->iam, who, {action, resource, call.ConditionsOn(nullptr, action)});
   }

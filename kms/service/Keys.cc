@@ -59,6 +59,8 @@ Status AddTags(const json& list, std::map<std::string, std::string>& tags) {
     if (!seen.insert(name).second) return BadTag("Duplicate tag key: " + name);
     tags[name] = value;
   }
+  if (const std::string twice = policy::TwiceButForCase(tags); !twice.empty())
+    return BadTag("Tag keys must differ by more than case: " + twice);
   if (tags.size() > kMaxTags) return BadTag("A key has at most 50 tags.");
   return OkStatus();
 }

@@ -205,6 +205,7 @@ void Recorder::Raise(const json& cause, AlertEngine::Raised raised) {
       {"resources", cause["resources"]}};
   // The record that caused it is written; losing the alert must not undo that.
   (void)log_.Append(std::move(alert), AuditRoom::kReserved);
+  const std::lock_guard lock(sink_mutex_);
   if (!sink_) return;
   const std::string resources = ResourcesOf(cause);
   sink_(

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -33,7 +34,10 @@ class Recorder {
   Recorder(AuditLog& log, const Account& account, const Clock& clock,
            AlertEngine& alerts)
       : log_(log), account_(account), clock_(clock), alerts_(alerts) {}
-  void set_sink(std::function<void(const Alert&)> sink) { sink_ = std::move(sink); }
+  void set_sink(std::function<void(const Alert&)> sink) {
+    const std::lock_guard lock(sink_mutex_);
+    sink_ = std::move(sink);
+  }
 
   // Base is a record with all that does not depend on the event's kind; resources
   // are to be added. `invoked_by` names the service that calls for the caller.
@@ -76,6 +80,7 @@ class Recorder {
   const Account& account_;
   const Clock& clock_;
   AlertEngine& alerts_;
+  std::mutex sink_mutex_;  // guards sink_, and is held while it is called
   std::function<void(const Alert&)> sink_;
   std::atomic<bool> urgent_{false};
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "kms/service/Recorder.h"
 #include "policy/parse/Parse.h"
@@ -41,12 +42,19 @@ std::string KeyIdOf(const json& record) {
   return {};
 }
 
+// Unsure are the keys whose policy, or whether they wait for deletion, the log does not
+// tell. They are disabled whatever else it tells.
+struct Unsure {
+  std::set<std::string> policy, deletion;
+};
+
 // Change is one record, and the key it is about if the restored store has it.
 struct Event {
   const json& record;
   const Account& account;
   Transaction& transaction;
   std::shared_ptr<const KeyRecord> key;
+  Unsure& unsure;
   const char* advice = "";  // what somebody has to do about it
 
   const json& Parameter(const char* name) const {
@@ -78,7 +86,7 @@ Outcome ScheduleDeletion(Event& event) {
   const json& date = Member(event.record, "responseElements", "deletionDate");
   const json& window = Member(event.record, "responseElements", "pendingWindowInDays");
   if (!date.is_number() || !window.is_number_unsigned()) {
-    (void)Disable(event);
+    if (event.key) event.unsure.deletion.insert(event.key->id);
     return event.Open("the key is disabled instead; schedule its deletion again");
   }
   return event.EditKey([&](KeyRecord& key) {
@@ -89,6 +97,7 @@ Outcome ScheduleDeletion(Event& event) {
 }
 
 Outcome CancelDeletion(Event& event) {
+  if (event.key) event.unsure.deletion.erase(event.key->id);
   return event.EditKey([](KeyRecord& key) {
     key.deletion_date.reset();
     key.pending_window_days = 0;
@@ -133,9 +142,10 @@ Outcome ChangePolicy(Event& event) {
   const std::string text = Text(event.Parameter("policy"));
   auto policy = policy::ParsePolicy(text, "the audit log", event.account.id);
   if (text.empty() || !policy.ok()) {
-    (void)Disable(event);
+    event.unsure.policy.insert(event.key->id);
     return event.Open("the key is disabled; put its policy again, then enable it");
   }
+  event.unsure.policy.erase(event.key->id);
   return event.EditKey([&](KeyRecord& key) {
     key.policy_text = text;
     key.policy = *std::move(policy);
@@ -289,14 +299,23 @@ uint64_t LastCommit(const std::vector<json>& records, uint64_t otherwise) {
 Replayed ReplayChanges(const std::vector<json>& records, const Account& account,
                        Transaction& transaction) {
   Replayed out;
+  Unsure unsure;
   for (const json* record : Successful(records)) {
     const std::string key_id = KeyIdOf(*record);
-    Event event{*record, account, transaction, transaction.next().FindKey(key_id)};
+    Event event{*record, account, transaction, transaction.next().FindKey(key_id),
+                unsure};
     const Outcome outcome = Run(event, record->value("eventName", std::string()));
     const std::string line = Line(*record, key_id);
     if (outcome == Outcome::kDone) out.done.push_back(line);
     if (outcome == Outcome::kOpen) out.open.push_back(line + ": " + event.advice);
   }
+  unsure.policy.merge(unsure.deletion);
+  for (const std::string& id : unsure.policy)
+    if (const auto key = transaction.next().FindKey(id)) {
+      KeyRecord disabled = *key;
+      disabled.enabled = false;
+      transaction.PutKey(std::move(disabled));
+    }
   return out;
 }
 

@@ -456,10 +456,12 @@ bool Service::DependsOnTime() {
   std::lock_guard lock(write_mutex_);
   if (time_checked_ != state->sequence) {
     time_checked_ = state->sequence;
-    constexpr std::string_view kClock = "CurrentTime";
-    depends_on_time_ = state->iam_text.find(kClock) != std::string::npos;
+    constexpr std::string_view kClock = "aws:CurrentTime";
+    depends_on_time_ = false;
+    for (const auto& [name, document] : state->iam->iam().policies)
+      depends_on_time_ |= policy::LooksAt(document, kClock);
     for (const auto& [id, key] : state->keys)
-      depends_on_time_ |= key->policy_text.find(kClock) != std::string::npos;
+      depends_on_time_ |= policy::LooksAt(key->policy, kClock);
   }
   return depends_on_time_;
 }

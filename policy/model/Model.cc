@@ -1,5 +1,7 @@
 #include "policy/model/Model.h"
 
+#include <algorithm>
+
 #include "policy/model/Wildcard.h"
 
 namespace keyfold::policy {
@@ -60,6 +62,23 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   for (size_t i = 0; i < a.size(); ++i)
     if (AsciiLower(a[i]) != AsciiLower(b[i])) return false;
   return true;
+}
+
+bool LooksAt(const Document& document, std::string_view key) {
+  for (const Statement& statement : document.statements)
+    for (const Condition& condition : statement.conditions)
+      if (EqualsIgnoreCase(condition.key, key)) return true;
+  return false;
+}
+
+std::string TwiceButForCase(const std::map<std::string, std::string>& names) {
+  std::set<std::string> lower;
+  for (const auto& [name, value] : names) {
+    std::string folded = name;
+    std::transform(folded.begin(), folded.end(), folded.begin(), AsciiLower);
+    if (!lower.insert(std::move(folded)).second) return name;
+  }
+  return "";
 }
 
 }  // namespace keyfold::policy

@@ -112,6 +112,13 @@ std::string ShortPrincipal(std::string_view arn);
 // for what is no principal's ARN. A view into `arn`.
 std::string_view PrincipalKind(std::string_view arn);
 
+// LooksAt tells whether a condition of the document asks for `key`, in any case.
+bool LooksAt(const Document& document, std::string_view key);
+
+// TwiceButForCase is a name that stands among `names` in two spellings; empty if there
+// is none. Conditions know names in any case, so the two would be one to them.
+std::string TwiceButForCase(const std::map<std::string, std::string>& names);
+
 // EqualsIgnoreCase compares ASCII letters without regard to case.
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 

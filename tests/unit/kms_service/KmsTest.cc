@@ -531,15 +531,18 @@ TEST_F(KmsTest, ARecordAlwaysFits) {
   EXPECT_EQ(LastRecord()["errorCode"], kDenied);
 }
 
-TEST_F(KmsTest, PoliciesThatLookAtTheClockAreAskedAgain) {
+class ClockTest : public KmsTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(ClockTest, PoliciesThatLookAtTheClockAreAskedAgain) {
   const std::string key = MakeKey();
   int notified = 0;
   kms_->SetChangeListener([&] { ++notified; });
   ASSERT_TRUE(kms_->Tick().ok());
   EXPECT_EQ(notified, 0);
-  const json policy = R"({"Statement": [{"Effect": "Allow", "Action": "kms:*",
+  const std::string policy =
+      std::string(R"({"Statement": [{"Effect": "Allow", "Action": "kms:*",
     "Principal": "user:uid:60001", "Condition": {"DateLessThan":
-    {"aws:CurrentTime": "2026-01-02T00:00:00Z"}}}]})";
+    {")") + GetParam() + R"(": "2026-01-02T00:00:00Z"}}}]})";
   Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", policy}});
   EXPECT_TRUE(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).ok());
   clock_.Advance(days(2));
@@ -549,6 +552,66 @@ TEST_F(KmsTest, PoliciesThatLookAtTheClockAreAskedAgain) {
   EXPECT_EQ(kms_->StillAllowed(By(kCfo), key, {}, KeyUse::kRead).error(),
             Error::kAccessDenied);
   kms_->SetChangeListener({});
+}
+
+// Names of condition keys match in any case, and JSON has two ways to write a letter.
+INSTANTIATE_TEST_SUITE_P(Spellings, ClockTest,
+                         ::testing::Values("aws:CurrentTime", "aws:currenttime",
+                                           R"(aws:Current\u0054ime)"));
+
+TEST_F(KmsTest, NamesThatDifferOnlyByCaseAreRefused) {
+  const std::string key = MakeKey();
+  const json twice = {{"dept", "x"}, {"Dept", "hr"}};
+  EXPECT_EQ(Try(kCfo, "Encrypt",
+                {{"KeyId", key}, {"Plaintext", "aGk="}, {"EncryptionContext", twice}}),
+            "ValidationException");
+  EXPECT_EQ(Try(kCfo, "Decrypt",
+                {{"CiphertextBlob", "aGk="}, {"EncryptionContext", twice}}),
+            "ValidationException");
+  Must(kCfo, "TagResource",
+       {{"KeyId", key}, {"Tags", {{{"TagKey", "dept"}, {"TagValue", "x"}}}}});
+  EXPECT_EQ(Try(kCfo, "TagResource",
+                {{"KeyId", key}, {"Tags", {{{"TagKey", "Dept"}, {"TagValue", "hr"}}}}}),
+            "TagException");
+}
+
+TEST_F(KmsTest, AConstraintConstrains) {
+  const std::string key = MakeKey();
+  for (const json& constraints :
+       {json{{"EncryptionContextEquals", json::object()}},
+        json{{"EncryptionContextSubset", json::object()}}})
+    EXPECT_EQ(Try(kCfo, "CreateGrant",
+                  {{"KeyId", key},
+                   {"GranteePrincipal", "user:uid:60002"},
+                   {"Operations", {"Decrypt"}},
+                   {"Constraints", constraints}}),
+              "ValidationException");
+}
+
+TEST_F(KmsTest, WhoMayNotKnowOfAKeyLearnsNothingOfIt) {
+  const std::string key = MakeKey();
+  // A call that is refused for its words, before anybody asks for rights.
+  EXPECT_EQ(Try(kSysadmin, "DescribeKey", {{"KeyId", key}, {"Bogus", 1}}),
+            "ValidationException");
+  const auto own = kms_->Call(By(kSysadmin), "audit", "LookupEvents", json::object());
+  ASSERT_TRUE(own.ok()) << own.status().ToString();
+  for (const json& event : (*own)["Events"])
+    if (event["eventName"] == "DescribeKey") EXPECT_EQ(event["resources"], json::array());
+}
+
+TEST_F(KmsTest, ConditionsGivenByHandDoNotShowAKey) {
+  const std::string key = MakeKey();
+  const json policy = R"({"Statement": [{"Effect": "Allow", "Action": "kms:*",
+    "Principal": "user:uid:60001"}, {"Effect": "Allow", "Principal": "everyone",
+    "Action": ["kms:Decrypt", "kms:DescribeKey"],
+    "Condition": {"StringEquals": {"kms:ViaService": "fs.keyfold"}}}]})";
+  Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", policy}});
+  EXPECT_EQ(Try(kAccounts, "Simulate",
+                {{"Action", "kms:Decrypt"},
+                 {"KeyId", key},
+                 {"Conditions", {"kms:ViaService=fs.keyfold"}}},
+                "iam"),
+            kDenied);
 }
 
 TEST_F(KmsTest, RandomBytesAndDryRuns) {

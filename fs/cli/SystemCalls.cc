@@ -1,5 +1,6 @@
 #include "fs/cli/SystemCalls.h"
 
+#include <fcntl.h>
 #include <linux/prctl.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -32,7 +33,7 @@ constexpr bool kSanitized = false;
 // that nobody here has seen.
 constexpr std::array kBoth = {
     // files
-    "open", "openat", "openat2", "close", "close_range", "dup", "dup2", "dup3", "fcntl",
+    "open", "openat", "openat2", "close", "close_range", "dup", "dup2", "dup3",
     "fcntl64", "ioctl", "flock", "read", "write", "readv", "writev", "pread64",
     "pwrite64", "preadv", "pwritev", "lseek", "_llseek", "fallocate", "ftruncate",
     "ftruncate64", "fsync", "fdatasync", "fadvise64", "fadvise64_64",
@@ -41,8 +42,9 @@ constexpr std::array kBoth = {
     "stat", "stat64", "lstat", "lstat64", "fstat", "fstat64", "newfstatat", "fstatat64",
     "statx", "statfs", "statfs64", "fstatfs", "fstatfs64", "access", "faccessat",
     "faccessat2", "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir",
-    "fchdir", "umask", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir", "rename",
-    "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "fchown", "fchown32",
+    "fchdir", "umask", "mkdir", "mkdirat", "linkat", "link", "unlink", "unlinkat",
+    "rmdir", "rename", "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "fchown",
+    "fchown32",
     // memory
     "brk", "munmap", "mremap", "madvise", "mincore", "msync", "membarrier", "mlock",
     "mlock2", "munlock", "mlockall", "munlockall",
@@ -77,13 +79,13 @@ constexpr std::array kBoth = {
 constexpr std::array kOfFiles = {
     "creat", "preadv2", "pwritev2", "copy_file_range", "sendfile", "sendfile64",
     "truncate", "truncate64", "syncfs", "sync_file_range", "sync_file_range2",
-    "readahead", "mknod", "mknodat", "link", "linkat", "symlink", "symlinkat",
-    "fchmodat2", "chown", "chown32", "lchown", "lchown32", "fchownat", "utime",
-    "utimes", "futimesat", "utimensat", "utimensat_time64", "getxattr", "lgetxattr",
-    "fgetxattr", "setxattr", "lsetxattr", "fsetxattr", "listxattr", "llistxattr",
-    "flistxattr", "removexattr", "lremovexattr", "fremovexattr", "name_to_handle_at",
-    "open_by_handle_at", "setgroups", "setgroups32", "setfsuid", "setfsuid32",
-    "setfsgid", "setfsgid32", "capset",
+    "readahead", "mknod", "mknodat", "symlink", "symlinkat", "fchmodat2", "chown",
+    "chown32", "lchown", "lchown32", "fchownat", "utime", "utimes", "futimesat",
+    "utimensat", "utimensat_time64", "getxattr", "lgetxattr", "fgetxattr", "setxattr",
+    "lsetxattr", "fsetxattr", "listxattr", "llistxattr", "flistxattr", "removexattr",
+    "lremovexattr", "fremovexattr", "name_to_handle_at", "open_by_handle_at",
+    "setgroups", "setgroups32", "setfsuid", "setfsuid32", "setfsgid", "setfsgid32",
+    "capset",
     // to wait for the process that has the keys
     "wait4", "waitid"};
 
@@ -192,6 +194,13 @@ void AddByArguments(Filter* filter) {
   filter->Add(SCMP_ACT_ALLOW, "clone",
               {HasBits(0, CLONE_THREAD | kNewSpaces, CLONE_THREAD)});
   filter->Add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
+  // Nothing that has the kernel send signals to others (F_SETOWN, F_SETSIG). The
+  // command has 32 bits, whatever stands above.
+  for (const int command :
+       {F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_DUPFD_CLOEXEC})
+    filter->Add(SCMP_ACT_ALLOW, "fcntl",
+                {HasBits(1, UINT32_MAX, static_cast<uint64_t>(command))});
   // Signals to its own threads.
   filter->Add(SCMP_ACT_ALLOW, "tgkill", {Is(0, static_cast<uint64_t>(::getpid()))});
   // Limits are read only, and the process stays out of others' reach.

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,20 +26,6 @@ constexpr int kMaxTornFiles = 10000;
 // Room on the disk that the log has before it needs it; half of it may be gone
 // when more is asked for.
 constexpr uint64_t kRoomAhead = 1 << 20;
-
-// AsDaemon lets the calling thread act as the daemon until it goes out of scope: those
-// that serve a filesystem act as nobody on the disk (fs/backend/Reserve.h), and the
-// log's room is not a user's. Nothing without privilege.
-class AsDaemon {
- public:
-  AsDaemon() : former_(setfsuid(geteuid())) {}
-  ~AsDaemon() { setfsuid(static_cast<uid_t>(former_)); }
-  AsDaemon(const AsDaemon&) = delete;
-  AsDaemon& operator=(const AsDaemon&) = delete;
-
- private:
-  const int former_;
-};
 
 Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
   char buffer[16384];
@@ -159,7 +144,6 @@ Status AuditLog::Impl::FinishRotation() {
 
 Status AuditLog::Impl::KeepTornEnd() {
   if (torn == 0) return OkStatus();
-  const AsDaemon as;
   int kept = -1;
   for (int n = 1; kept < 0; ++n) {
     const std::string name = std::string(kAuditFile) + ".torn-" + std::to_string(n);
@@ -263,7 +247,6 @@ Status AuditLog::Impl::CheckFileInPlace() const {
 Status AuditLog::Impl::TakeRoom(size_t size, AuditRoom room) {
   if (end + size + kRoomAhead / 2 <= room_end) return OkStatus();
   const uint64_t wanted = size + kRoomAhead;
-  const AsDaemon as;
   if (fallocate(fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end),
                 static_cast<off_t>(wanted)) == 0) {
     room_end = end + wanted;
@@ -418,9 +401,13 @@ uint64_t AuditLog::first_sequence() const {
   return impl_->first;
 }
 
+<<<<<<< HEAD
 Status AuditLog::Rotate(const RecordMaker& make, bool* appended) {
   *appended = false;
   const AsDaemon as;
+=======
+Status AuditLog::Rotate(const RecordMaker& make) {
+>>>>>>> wip-privsep
   std::lock_guard sync_lock(impl_->sync_mutex);
   std::lock_guard lock(impl_->mutex);
   if (!impl_->poison.empty()) return CorruptLog(impl_->poison);

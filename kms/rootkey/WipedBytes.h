@@ -11,7 +11,9 @@ namespace keyfold {
 struct WipedBytes {
   explicit WipedBytes(size_t size) : bytes(size) {}
   explicit WipedBytes(Bytes from) : bytes(std::move(from)) {}
-  ~WipedBytes() { explicit_bzero(bytes.data(), bytes.size()); }
+  ~WipedBytes() {
+    if (!bytes.empty()) explicit_bzero(bytes.data(), bytes.size());
+  }
   WipedBytes(const WipedBytes&) = delete;
   WipedBytes& operator=(const WipedBytes&) = delete;
   Bytes bytes;

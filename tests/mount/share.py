@@ -150,9 +150,10 @@ class Share:
 
     def kill(self):
         """Ends the daemon as a power cut ends it, but for the disk."""
-        pid = self.daemon()
-        os.kill(pid, 9)
-        self.await_end(pid)
+        processes = self.processes()
+        for which in ('files', 'keys'):
+            os.kill(processes[which], 9)
+        self.await_end(processes['files'])
 
     def await_end(self, pid):
         """Clears away after a daemon that was killed."""

@@ -96,6 +96,9 @@ std::vector<Call> Forbidden(SystemCalls which) {
          return ::setrlimit(RLIMIT_CORE, &limit);
        }},
       {"prctl", [] { return ::prctl(PR_SET_DUMPABLE, 1); }},
+      {"fcntl", [] { return ::fcntl(0, F_SETOWN, ::getppid()); }},
+      {"fcntl",  // the same, to the kernel
+       [] { return ::syscall(SYS_fcntl, 0, (1L << 32) | F_SETOWN, ::getppid()); }},
       // Its parent's: the other process of the daemon is such a one.
       {"tgkill", [] { return ::syscall(SYS_tgkill, ::getppid(), ::getppid(), 0); }},
       {"mmap",

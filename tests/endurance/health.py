@@ -1,0 +1,56 @@
+"""Does the daemon stay as it is: its memory, descriptors and threads once nothing is
+open; and what is on record of refusals."""
+import json
+import os
+import pathlib
+import time
+
+# What may come on top between the warm-up and the end.
+MEMORY_SHARE, MEMORY_MIB, DESCRIPTORS, THREADS = 0.25, 24, 12, 4
+
+
+def figures(pid):
+    """Of a daemon nobody uses, with the inodes the kernel keeps forgotten."""
+    pathlib.Path('/proc/sys/vm/drop_caches').write_text('2')
+    deadline, lowest = time.monotonic() + 10, None
+    # Closed files are stored, and forgotten inodes told, a moment later.
+    while time.monotonic() < deadline:
+        status = pathlib.Path(f'/proc/{pid}/status').read_text()
+        now = {'MiB': int(status.split('VmRSS:')[1].split()[0]) / 1024,
+               'descriptors': len(os.listdir(f'/proc/{pid}/fd')),
+               'threads': int(status.split('Threads:')[1].split()[0])}
+        lowest = now if lowest is None else {k: min(now[k], lowest[k]) for k in now}
+        time.sleep(0.5)
+    return lowest
+
+
+def grown(before, after):
+    """What grew by more than it may."""
+    most = {'MiB': before['MiB'] * (1 + MEMORY_SHARE) + MEMORY_MIB,
+            'descriptors': before['descriptors'] + DESCRIPTORS,
+            'threads': before['threads'] + THREADS}
+    return [f'{name} grew from {before[name]:.0f} to {after[name]:.0f}, '
+            f'more than to {most[name]:.0f}' for name in most if after[name] > most[name]]
+
+
+def refusals_on_record(store):
+    """How many refusals of workers the audit log holds, by (user, key, kind), and the
+    integrity failures, of which there must be none."""
+    found, damage = {}, []
+    for path in sorted((store / 'audit').glob('audit*.log')):
+        for line in path.open():
+            if '"errorCode"' not in line:
+                continue
+            record = json.loads(line)
+            if record['errorCode'] == 'IntegrityFailure':
+                damage.append(line.strip())
+            kind = {'fs.keyfold': 'open', 'kms.amazonaws.com': 'call'}.get(record['eventSource'])
+            who = record['userIdentity']
+            # The command keyfold has records of its own, and so has what it did.
+            if kind is None or '/python3' not in who.get('executable', ''):
+                continue
+            arns = [r['ARN'] for r in record['resources'] if ':key/' in r.get('ARN', '')]
+            if arns:
+                at = (who['userName'], arns[0].rsplit('/', 1)[1], kind)
+                found[at] = found.get(at, 0) + 1
+    return found, damage

@@ -94,6 +94,12 @@ Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& vis
   return error == 0 ? OkStatus() : Status::FromErrno(error, "read folder");
 }
 
+Result<UniqueFd> CreateAnew(int folder, const std::string& name) {
+  if (::unlinkat(folder, name.c_str(), 0) != 0 && errno != ENOENT)
+    return Status::FromErrno(errno, name);
+  return OpenAt(folder, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
+}
+
 Result<std::vector<std::string>> SortedEntries(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
   std::vector<std::string> names;

@@ -72,6 +72,9 @@ class NewFile {
 inline constexpr std::string_view kTemporaryPrefix = ".keyfold-new-";
 std::string TemporaryName();
 
+// CreateAnew makes an empty file of mode 0600 for writing, in place of whatever bears
+// the name.
+Result<UniqueFd> CreateAnew(int folder, const std::string& name);
 // ReadAt returns how many bytes there were, less than asked only at the end.
 Result<size_t> ReadAt(int fd, off_t offset, MutableBytes out);
 Status WriteAt(int fd, off_t offset, ByteView data);

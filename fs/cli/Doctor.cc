@@ -35,6 +35,20 @@ std::string TextOf(const char* path) {
   return text.str();
 }
 
+std::string Trimmed(const std::string& line) {
+  const size_t first = line.find_first_not_of(" \t");
+  if (first == std::string::npos) return "";
+  return line.substr(first, line.find_last_not_of(" \t") - first + 1);
+}
+
+// HasLine finds a line that is `wanted` but for blanks around it.
+bool HasLine(const std::string& text, const std::string& wanted) {
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);)
+    if (Trimmed(line) == wanted) return true;
+  return false;
+}
+
 // HasWord finds `word` with blanks or ends of lines around it.
 bool HasWord(const std::string& text, const std::string& word) {
   std::istringstream in(text);
@@ -67,7 +81,7 @@ Diagnosis MountProgram() {
 
 Diagnosis OtherUsers() {
   Diagnosis out{"other users", Health::kGood, "can enter a mount", ""};
-  if (IsRoot() || HasWord(TextOf("/etc/fuse.conf"), "user_allow_other")) return out;
+  if (IsRoot() || HasLine(TextOf("/etc/fuse.conf"), "user_allow_other")) return out;
   out.health = Health::kWorse;
   out.found = "cannot enter a mount of yours";
   out.mend = "mount as root, or put user_allow_other into /etc/fuse.conf";

@@ -132,7 +132,8 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
   if (found.damaged > 0)
     text += "Damage left: " + std::to_string(found.damaged) + ".\n";
   else if (complete)
-    text += "No damage is left.\n";
+    text += found.not_checked > 0 ? "No damage is left in what was checked.\n"
+                                  : "No damage is left.\n";
   if (!complete) text += std::string(incomplete_) + "\n";
   Put(text);
 }

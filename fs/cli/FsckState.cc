@@ -83,7 +83,7 @@ Status SaveFsckState(const std::string& store, DataKeys& keys, const FsckState& 
   const std::string text = TextOf(state);
   KF_ASSIGN_OR_RETURN(const UniqueFd folder, OpenStoreFolder(store));
   KF_ASSIGN_OR_RETURN(const UniqueFd fd,
-                      OpenAt(folder.get(), kFresh, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+                      CreateAnew(folder.get(), kFresh));
   KF_RETURN_IF_ERROR(WriteAt(fd.get(), 0, AsBytes(text)));
   if (::fsync(fd.get()) != 0 ||
       ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0 ||

@@ -101,7 +101,7 @@ Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
   const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) return Status::FromErrno(errno, store);
   KF_ASSIGN_OR_RETURN(const UniqueFd fd,
-                      OpenAt(folder.get(), kFresh, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+                      CreateAnew(folder.get(), kFresh));
   Status status = WriteAt(fd.get(), 0, AsBytes(text));
   if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, kFresh);
   if (status.ok() && ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0)

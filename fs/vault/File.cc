@@ -41,26 +41,31 @@ Result<File::ClaimedHeader> File::Inspect() const {
   claimed.raw.resize(kHeaderSlots * kHeaderSlotSize);
   KF_ASSIGN_OR_RETURN(const size_t n, data_->ReadAt(0, claimed.raw));
   if (n != claimed.raw.size()) return Damaged("the file is shorter than its header");
-  Status first = OkStatus();
+  Status failure = OkStatus();
+  bool found = false;
   for (size_t i = 0; i < kHeaderSlots; ++i) {
     auto slot = ParseHeaderSlot(
         ByteView(claimed.raw).subspan(i * kHeaderSlotSize, kHeaderSlotSize));
-    if (slot.ok()) {
-      claimed.slot = std::move(*slot);
-      return claimed;
-    }
-    if (i == 0) first = slot.status();
+    if (!slot.ok() && failure.ok()) failure = slot.status();
+    if (!slot.ok() || (found && slot->generation <= claimed.slot.generation)) continue;
+    claimed.slot = std::move(*slot);
+    claimed.index = i;
+    found = true;
   }
-  return first;
+  if (!found) return failure;
+  return claimed;
 }
 
 std::optional<File::ClaimedHeader> File::Other(const ClaimedHeader& first) {
-  auto second = ParseHeaderSlot(ByteView(first.raw).subspan(kHeaderSlotSize));
+  static_assert(kHeaderSlots == 2);
+  const size_t other = 1 - first.index;
+  auto second = ParseHeaderSlot(
+      ByteView(first.raw).subspan(other * kHeaderSlotSize, kHeaderSlotSize));
   if (!second.ok() ||
       (IdentityOf(*second) == IdentityOf(first.slot) &&
        second->blob == first.slot.blob && second->commitment == first.slot.commitment))
     return std::nullopt;
-  return ClaimedHeader{first.raw, *std::move(second)};
+  return ClaimedHeader{first.raw, *std::move(second), other};
 }
 
 // Authenticate checks the commitment, and finds the newest header that authenticates.
@@ -209,9 +214,10 @@ Status File::WriteSettledHeader() {
   return data_->SetTimes(before.accessed, before.modified);
 }
 
-Status File::Rewrap(std::string key_id, Bytes blob) {
+Status File::Rewrap(const Bytes& former, std::string key_id, Bytes blob) {
   std::unique_lock lock(mutex_);
   if (!unlocked_) return Gone();
+  if (header_.blob != former) return Status::FromErrno(ESTALE, "set key");
   KF_ASSIGN_OR_RETURN(const DataFile::Info before, data_->Stat());
   std::swap(header_.key_id, key_id);
   std::swap(header_.blob, blob);

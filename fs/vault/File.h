@@ -67,8 +67,9 @@ class File {
  public:
   // ClaimedHeader is a header as found on disk, not yet believed.
   struct ClaimedHeader {
-    Bytes raw;        // both slots
-    HeaderSlot slot;  // the first that parses: enough to ask the KMS
+    Bytes raw;         // both slots
+    HeaderSlot slot;   // the newer of those that parse: enough to ask the KMS
+    size_t index = 0;  // which one that is
   };
 
   File(std::unique_ptr<DataFile> data, ino_t ino, Checkpoints& checkpoints)
@@ -151,8 +152,9 @@ class File {
   // survives power loss by then.
   Status Mark();
   void Confirm();
-  // Rewrap replaces the wrapped DEK (same key, other CMK). Times are kept.
-  Status Rewrap(std::string key_id, Bytes blob);
+  // Rewrap replaces the wrapped DEK `former` (same key, other CMK). Times are kept.
+  // kSystem/ESTALE if another has taken its place, which may be of another key.
+  Status Rewrap(const Bytes& former, std::string key_id, Bytes blob);
   // Refresh takes `blob`, of the same key and CMK, for `former`, if that is still in
   // use; the next header to be written has it.
   void Refresh(const Bytes& former, Bytes blob);

@@ -162,6 +162,14 @@ Status FileChecker::RestoreSlot(int path_fd) const {
   PosixDataFile data(std::move(fd));
   KF_ASSIGN_OR_RETURN(const DataFile::Info before, data.Stat());
   const ByteView raw(opened.claims.front().raw);
+  const auto slot = [&](auto which) {
+    return ParseHeaderSlot(raw.subspan(offset(which), kHeaderSlotSize));
+  };
+  // Its wrap may be the last one of that key.
+  if (const auto other = slot(bad);
+      other.ok() && other->commitment != slot(good)->commitment)
+    return {Error::kCorrupt,
+            "the damaged slot names another data key, and was left as it is"};
   KF_RETURN_IF_ERROR(
       data.WriteAt(offset(bad), raw.subspan(offset(good), kHeaderSlotSize)));
   KF_RETURN_IF_ERROR(data.SetTimes(before.accessed, before.modified));

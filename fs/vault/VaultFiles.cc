@@ -11,6 +11,7 @@ namespace {
 
 // A small file is read with its header, so that reading it does not wait twice.
 constexpr off_t kReadAtOpen = 64 << 10;
+constexpr int kMostRewraps = 5;
 
 Result<std::unique_ptr<DataFile>> OpenData(int path_fd, KeyUse use) {
   // Reading must not move the access time of the encrypted file.
@@ -240,12 +241,16 @@ Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
   KF_ASSIGN_OR_RETURN(auto handle,
                       OpenFile(place, fd, caller, KeyUse::kWrite, path, "SetFileKey"));
   const Closing closing(*this, handle);
-  const HeaderSlot header = handle->file->header();
-  const EncryptionContext context = ContextOf(IdentityOf(header));
-  KF_ASSIGN_OR_RETURN(
-      const WrappedDataKey wrapped,
-      keys_.RewrapDataKey(caller, header.blob, context, key_id, context, path));
-  return handle->file->Rewrap(wrapped.key_id, wrapped.blob);
+  // Another data key, or another wrap, may be put in while this one is made.
+  for (int attempt = 1;; ++attempt) {
+    const HeaderSlot header = handle->file->header();
+    const EncryptionContext context = ContextOf(IdentityOf(header));
+    KF_ASSIGN_OR_RETURN(
+        const WrappedDataKey wrapped,
+        keys_.RewrapDataKey(caller, header.blob, context, key_id, context, path));
+    const Status done = handle->file->Rewrap(header.blob, wrapped.key_id, wrapped.blob);
+    if (done.sys_errno() != ESTALE || attempt == kMostRewraps) return done;
+  }
 }
 
 // LoseRights marks the handles whose right ended; true if there was one.

@@ -401,13 +401,8 @@ uint64_t AuditLog::first_sequence() const {
   return impl_->first;
 }
 
-<<<<<<< HEAD
 Status AuditLog::Rotate(const RecordMaker& make, bool* appended) {
   *appended = false;
-  const AsDaemon as;
-=======
-Status AuditLog::Rotate(const RecordMaker& make) {
->>>>>>> wip-privsep
   std::lock_guard sync_lock(impl_->sync_mutex);
   std::lock_guard lock(impl_->mutex);
   if (!impl_->poison.empty()) return CorruptLog(impl_->poison);

@@ -55,7 +55,9 @@ Status WriteAndSync(File& file) {
   return file.Sync(false);
 }
 constexpr char kOtherKey[] = "99999999-9999-4999-8999-999999999999";
-Status Rewrap(File& file) { return file.Rewrap(kOtherKey, Bytes(97, 3)); }
+Status Rewrap(File& file) {
+  return file.Rewrap(file.header().blob, kOtherKey, Bytes(97, 3));
+}
 
 const Operation kOperations[] = {
     {"WriteNew", Nothing, Write(0, 300000)},

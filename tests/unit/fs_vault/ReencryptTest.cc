@@ -169,11 +169,20 @@ TEST_F(ReencryptTest, TimesAreKept) {
 
 TEST_F(ReencryptTest, AnotherCmkMeanwhileIsNotUndone) {
   const std::string former = file_->header().key_id;
-  ASSERT_TRUE(file_->Rewrap(RandomUuid(), Bytes(97, 1)).ok());
+  ASSERT_TRUE(file_->Rewrap(file_->header().blob, RandomUuid(), Bytes(97, 1)).ok());
   const Status begun =
       file_->BeginReencrypt({DataKey(RandomSecret(kKeySize)), Bytes(97, 2), former});
   EXPECT_EQ(begun.sys_errno(), ESTALE);
   EXPECT_FALSE(file_->header().former.has_value());
+}
+
+TEST_F(ReencryptTest, AWrapOfTheFormerKeyIsNotPutIn) {
+  const Bytes former = file_->header().blob;
+  ASSERT_TRUE(Begin().ok());
+  const Bytes begun = file_->header().blob;
+  EXPECT_EQ(file_->Rewrap(former, RandomUuid(), Bytes(97, 1)).sys_errno(), ESTALE);
+  EXPECT_EQ(file_->header().blob, begun);
+  Finish();
 }
 
 TEST_F(ReencryptTest, ADamagedBlockKeepsBothKeys) {

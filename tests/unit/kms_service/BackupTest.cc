@@ -217,6 +217,24 @@ TEST_F(BackupTest, RowsThatAreNotWhatWasWrittenAreNotBackedUp) {
   kms_.reset();
 }
 
+TEST_F(BackupTest, AKeyWhosePolicyIsNotKnownStaysDisabled) {
+  const std::string unknown = MakeKey(), known = MakeKey();
+  const Bytes backup = BackUp();
+  std::string longer = kPolicy;
+  longer += "# " + std::string(5000, 'x') + "\n";  // too long for its record
+  for (const std::string& key : {unknown, known}) {
+    Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", longer}});
+    Must(kCfo, "DisableKey", {{"KeyId", key}});
+    Must(kCfo, "EnableKey", {{"KeyId", key}});
+  }
+  Must(kCfo, "PutKeyPolicy", {{"KeyId", known}, {"Policy", kPolicy}});
+
+  const Restored restored = RestoreAndOpen(backup);
+  EXPECT_EQ(restored.replayed.open.size(), 2u);
+  EXPECT_EQ(State(unknown), "Disabled");
+  EXPECT_EQ(State(known), "Enabled");
+}
+
 TEST_F(BackupTest, WhatWasTakenAwaySinceIsTakenAwayAgain) {
   const std::string disabled = MakeKey(), scheduled = MakeKey(), destroyed = MakeKey(),
                     cancelled = MakeKey(), granted = MakeKey(), changed = MakeKey();

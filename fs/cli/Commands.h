@@ -28,6 +28,7 @@ void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);
 void AddFsck(CLI::App& app, Run* run);
+void AddUpgrade(CLI::App& app, Run* run);
 
 // Options that several groups share.
 void AddTargetOptions(CLI::App* app, TargetOptions* target);

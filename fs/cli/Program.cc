@@ -154,6 +154,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddRekey(app, &run);
     AddAudit(app, &run);
     AddFsck(app, &run);
+    AddUpgrade(app, &run);
     AddHelp(app, &run);
     app.require_subcommand(1);
     app.footer(

@@ -229,6 +229,7 @@ constexpr ReplayRule kReplayRules[] = {
     {"RestoreKeyStore", Ignore},
     {"RotateRootKey", FormerRootKey},
     {"ChangeRootKeyProvider", Ignore},
+    {"UpgradeStore", Ignore},
     {"SealStore", Ignore},
     {"KeepNote", KeepNote},
     {"CloseStore", Ignore},

@@ -213,8 +213,10 @@ Result<Db> OpenLocked(const std::string& path) {
       nullptr, nullptr, nullptr);
   if ((code & 0xff) == SQLITE_NOTADB)
     return Status(Error::kNotAStore, path + " is not a Keyfold key store.");
-  // What SQLite says of a header it has no word for.
-  if ((code & 0xff) == SQLITE_ERROR)
+  // What SQLite says of a header it has no word for, or that bids it not to write.
+  if ((code & 0xff) == SQLITE_ERROR ||
+      ((code & 0xff) == SQLITE_READONLY &&
+       ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0))
     return Status(Error::kCorrupt, path + " is damaged. Restore it from a backup.");
   if (code != SQLITE_OK) return DbStatus(db.get(), code, path);
   return db;

@@ -28,6 +28,7 @@ void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);
 void AddFsck(CLI::App& app, Run* run);
+void AddUpgrade(CLI::App& app, Run* run);
 void AddDoctor(CLI::App& app, Run* run);
 void AddCompletion(CLI::App& app, Run* run);
 // AddManual adds a hidden command that writes manual pages of all others.

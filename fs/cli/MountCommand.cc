@@ -3,10 +3,12 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <memory>
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/Figures.h"
+#include "fs/cli/Harmless.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Serve.h"
@@ -118,11 +120,23 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   return options;
 }
 
+// Such a store takes what programs of its time do not know, and they would not notice.
+void TellOlderFormat(const std::string& store) {
+  const auto config = ReadStoreConfig(store);
+  if (config.ok() && config->format < kStoreFormat)
+    std::fprintf(
+        stderr,
+        "keyfold: %s is of format %d; the newest is %d. To have older programs "
+        "refuse it: keyfold upgrade\n",
+        Harmless(store).c_str(), config->format, kStoreFormat);
+}
+
 int Mount(const MountWords& words) {
   CloseInherited();
   const auto options = OptionsOf(words);
   if (!options.ok()) return Fail(options.status());
   if (words.fake) return 0;
+  TellOlderFormat(options->store);
   if (words.foreground) return Serve(*options, [] {});
   const int code =
       RunInBackground([&](const auto& ready) { return Serve(*options, ready); });

@@ -157,6 +157,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddDoctor(app, &run);
     AddCompletion(app, &run);
     AddManual(app, &run);
+    AddUpgrade(app, &run);
     AddHelp(app, &run);
     app.require_subcommand(1);
     app.footer(

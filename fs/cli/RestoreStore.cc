@@ -10,6 +10,7 @@
 #include "fs/cli/Parameters.h"
 #include "fs/cli/RootKeyChange.h"
 #include "fs/cli/Store.h"
+#include "fs/cli/StoreFiles.h"
 #include "kms/service/Backup.h"
 
 namespace keyfold {
@@ -22,16 +23,6 @@ constexpr char kStoreFile[] = "keys.db";
 constexpr char kFreshFile[] = "keys.db.restoring";
 constexpr char kAudit[] = "audit";
 constexpr char kFreshAudit[] = "audit.restoring";
-
-bool Exists(const std::string& path) {
-  struct stat st;
-  return ::lstat(path.c_str(), &st) == 0;
-}
-
-Status Rename(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) == 0) return OkStatus();
-  return Status::FromErrno(errno, to);
-}
 
 // Fresh removes what an earlier restore left when it was killed, and what this one
 // makes unless it is put in place.
@@ -85,21 +76,11 @@ Result<StoreConfig> ConfigFor(const std::string& store, const StoreConfig& of_ba
   return config;
 }
 
-// Names for what is kept, none of which is taken.
-std::string KeptName(const std::string& store) {
-  for (int n = 1;; ++n) {
-    const std::string behind = ".before-restore-" + std::to_string(n);
-    if (!Exists(store + "/" + kStoreFile + behind) &&
-        !Exists(store + "/" + kAudit + behind))
-      return behind;
-  }
-}
-
 // KeepFormer leaves the former key store under another name too. Its journal, if a
 // transaction was cut off, belongs to it and must not be taken for the new one's.
 Status KeepFormer(const std::string& keys, const std::string& kept) {
   if (!Exists(keys)) return OkStatus();
-  if (::link(keys.c_str(), kept.c_str()) != 0) return Status::FromErrno(errno, kept);
+  KF_RETURN_IF_ERROR(KeepLinked(keys, kept));
   const std::string journal = keys + "-journal";
   if (Exists(journal)) KF_RETURN_IF_ERROR(Rename(journal, kept + "-journal"));
   return OkStatus();
@@ -160,14 +141,15 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
   options.caller = WhoeverRunsThis();
   options.check_only = request.check_only;
   // Opening it also finishes what was cut off, if it can be.
-  if (auto former = OpenSqliteKeyStore(store + "/" + kStoreFile); former.ok())
-    options.former = std::move(former).value();
+  auto former = OpenSqliteKeyStore(store + "/" + kStoreFile);
+  if (former.status().error() == Error::kNewerFormat) return former.status();
+  if (former.ok()) options.former = std::move(former).value();
   KF_ASSIGN_OR_RETURN(auto keys, CreateSqliteKeyStore(fresh.keys()));
   RestoredStore out;
   KF_ASSIGN_OR_RETURN(out.keys, RestoreKeyStore(std::move(keys), root, AsBytes(backup),
                                                 std::move(options), Clock::System()));
   if (request.check_only) return out;
-  const std::string behind = KeptName(store);
+  const std::string behind = KeptName(store, {kStoreFile, kAudit}, "restore");
   if (Exists(store + "/" + kStoreFile)) out.kept = kStoreFile + behind;
   KF_RETURN_IF_ERROR(PutInPlace(store, fresh, behind, request.new_audit_log));
   if (no_config) KF_RETURN_IF_ERROR(WriteStoreConfig(store, config));

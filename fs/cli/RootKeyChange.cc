@@ -20,7 +20,8 @@ namespace files = std::filesystem;
 
 constexpr char kStoreFile[] = "keys.db";
 constexpr std::string_view kFreshPrefix = "keys.db.rekeyed-";
-constexpr std::string_view kFormerPrefix = "keys.db.before-";
+constexpr std::string_view kFormerPrefixes[] = {"keys.db.before-",
+                                                "keyfold.json.before-"};
 
 void RemoveKeyStore(const std::string& path) {
   std::error_code ignored;
@@ -148,8 +149,9 @@ std::vector<std::string> FormerKeyStores(const std::string& store) {
   std::vector<std::string> found;
   std::error_code ignored;
   for (const auto& entry : files::directory_iterator(store, ignored))
-    if (entry.path().filename().string().starts_with(kFormerPrefix))
-      found.push_back(entry.path().string());
+    for (const std::string_view prefix : kFormerPrefixes)
+      if (entry.path().filename().string().starts_with(prefix))
+        found.push_back(entry.path().string());
   std::sort(found.begin(), found.end());
   return found;
 }

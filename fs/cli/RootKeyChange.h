@@ -27,8 +27,8 @@ struct RootKeyRequest {
 // when the store is mounted. On failure the store opens with the former root key.
 Status RotateRootKey(const RootKeyRequest& request, const PassphrasePrompt& prompt);
 // ChangeRootKeyProvider seals the same root key by `to`.
-// FormerKeyStores are the files in the store that a former root key may open: key
-// stores of before a restore.
+// FormerKeyStores are the files in the store that what sealed it formerly may open: key
+// stores and configurations of before a restore or an upgrade.
 std::vector<std::string> FormerKeyStores(const std::string& store);
 Status ChangeRootKeyProvider(const RootKeyRequest& request,
                              const PassphrasePrompt& prompt);

@@ -37,12 +37,16 @@ int Rotate(const RootKeyRequest& request) {
 
 int ChangeProvider(const RootKeyRequest& request) {
   Harden();
-  return Tell(
-      ChangeRootKeyProvider(request, AskPassphrase),
+  const Status status = ChangeRootKeyProvider(request, AskPassphrase);
+  std::string text =
       "The root key is sealed by " + request.to.substr(0, request.to.find(':')) +
-          " now.\nWhat sealed it before still opens copies of the store's former "
-          "keyfold.json. If it may be known to others, use keyfold kms root-key "
-          "rotate.\n");
+      " now.\nWhat sealed it before still opens copies of the store's former "
+      "keyfold.json. If it may be known to others, use keyfold kms root-key "
+      "rotate.\n";
+  for (const std::string& file : FormerKeyStores(request.store))
+    if (file.find("keyfold.json") != std::string::npos)
+      text += "One such copy is " + file + ".\n";
+  return Tell(status, text);
 }
 
 // Presence says of a token or TPM whether it is there.

@@ -15,7 +15,6 @@ using nlohmann::json;
 constexpr char kFile[] = "keyfold.json";
 constexpr char kFresh[] = "keyfold.json.new";
 constexpr size_t kMaxSize = 64 * 1024;
-constexpr int kFormat = 1;
 
 Status Damaged(const std::string& store) {
   return {Error::kCorrupt,
@@ -62,16 +61,19 @@ Result<StoreConfig> ParseStoreConfig(const std::string& text,
   if (!object.is_object()) return Damaged(store);
   const auto format = object.find("format");
   if (format == object.end() || !format->is_number_integer()) return Damaged(store);
-  if (format->get<int64_t>() > kFormat)
-    return Status(Error::kNewerFormat, store +
-                                           " was made by a newer version of Keyfold. "
-                                           "Use that version.");
+  if (format->get<int64_t>() > kStoreFormat)
+    return Status(Error::kNewerFormat,
+                  store + " is of format " + format->dump() +
+                      ", and this Keyfold knows stores up to format " +
+                      std::to_string(kStoreFormat) +
+                      ". Nothing was changed. Use a newer Keyfold.");
+  if (format->get<int64_t>() < kOldestStoreFormat) return Damaged(store);
   StoreConfig config;
+  config.format = format->get<int>();
   std::string wrapped;
   const auto root_uid = object.find("rootUid");
   const auto root_key = object.find("rootKey");
-  if (format->get<int64_t>() != kFormat ||
-      !Text(object, "storeId", &config.account.store_id) ||
+  if (!Text(object, "storeId", &config.account.store_id) ||
       !Text(object, "account", &config.account.id) ||
       !Text(object, "region", &config.account.region) ||
       !Text(object, "metadataKey", &wrapped) || root_key == object.end() ||
@@ -89,7 +91,7 @@ Result<StoreConfig> ParseStoreConfig(const std::string& text,
 }
 
 Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
-  json object = {{"format", kFormat},
+  json object = {{"format", config.format},
                  {"storeId", config.account.store_id},
                  {"account", config.account.id},
                  {"region", config.account.region},

@@ -14,7 +14,13 @@
 
 namespace keyfold {
 
+// The formats of stores (FORMAT.md, "Versions"): new ones are of the newest, and older
+// ones open too.
+inline constexpr int kStoreFormat = 2;
+inline constexpr int kOldestStoreFormat = 1;
+
 struct StoreConfig {
+  int format = kStoreFormat;
   Account account;
   nlohmann::json root_key;  // kms/rootkey's description
   Bytes metadata_key;       // wrapped under alias/aws/fs

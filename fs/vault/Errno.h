@@ -28,21 +28,23 @@ inline int ErrnoOf(const Status& status) {
     case Error::kCorrupt:
     case Error::kInvalidCiphertext:
     case Error::kIncorrectKey:
-    case Error::kNewerFormat:
       return EIO;
     case Error::kValidation:
     case Error::kUsage:
     case Error::kInvalidKeyUsage:
       return EINVAL;
     case Error::kUnsupportedOperation:
+    // Not damage that a backup would mend; another program can.
+    case Error::kNewerFormat:
       return EOPNOTSUPP;
     default:
       return EIO;
   }
 }
 
-// IsDamage tells whether something is not what Keyfold wrote: an error the user
-// sees as EIO and the audit log names.
+// IsDamage tells whether something is not what this Keyfold writes: an error the user
+// sees as EIO, or EOPNOTSUPP where a newer one may have written it, and the audit log
+// names. Anyone who can write the store can make it seem newer.
 inline bool IsDamage(const Status& status) {
   return status.error() == Error::kCorrupt ||
          status.error() == Error::kInvalidCiphertext ||

@@ -57,7 +57,7 @@ constexpr std::string_view kBuiltIn = R"(rules:
   - name: IntegrityFailure
     when:
       - {error: IntegrityFailure}
-      - {source: fs.keyfold, error: [InvalidCiphertextException, IncorrectKeyException]}
+      - {source: fs.keyfold, error: [InvalidCiphertextException, IncorrectKeyException, NewerFormat]}
     message: "{event}: {message}"
   - name: ManyRefusals
     when: {error: [AccessDeniedException, InvalidSignatureException]}

@@ -185,7 +185,7 @@ Answer BackupKeyStore(Invocation& call) {
 
 // The change itself is of files, which this service does not know; it is recorded, as a
 // commit, before it is made.
-Answer ChangeRootKey(Invocation& call) {
+Answer RecordStoreChange(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(call.Action(), "*"));
   (void)call.Change();
   return json::object();

@@ -37,8 +37,9 @@ Result<Parts> Split(ByteView file) {
   if (!format || *format == 0) return Damaged();
   if (*format > kFormat)
     return Status(Error::kNewerFormat,
-                  "The backup was made by a newer version of Keyfold. Use that "
-                  "version.");
+                  "The backup is of format " + std::to_string(*format) +
+                      ", and this Keyfold knows backups up to format " +
+                      std::to_string(kFormat) + ". Use a newer Keyfold.");
   const auto size = reader.Integer<uint32_t>();
   if (!size || *size > kMostDescription) return Damaged();
   Parts parts;

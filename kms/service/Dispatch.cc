@@ -82,9 +82,10 @@ constexpr DispatchEntry kEntries[] = {
     {"audit", "DescribeCompliance", DescribeCompliance},
     {"store", "GetStatus", GetStatus},
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
-    {"store", "RotateRootKey", ChangeRootKey, nullptr, StateRule::kAny, kWrites},
-    {"store", "ChangeRootKeyProvider", ChangeRootKey, nullptr, StateRule::kAny,
+    {"store", "RotateRootKey", RecordStoreChange, nullptr, StateRule::kAny, kWrites},
+    {"store", "ChangeRootKeyProvider", RecordStoreChange, nullptr, StateRule::kAny,
      kWrites},
+    {"store", "UpgradeStore", RecordStoreChange, nullptr, StateRule::kAny, kWrites},
 };
 
 Status UnsupportedOrigin(const Account& account, const KeyRecord& key) {

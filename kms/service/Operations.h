@@ -114,6 +114,6 @@ Answer ReleaseLog(Invocation& call);
 Answer ListArchives(Invocation& call);
 Answer GetStatus(Invocation& call);
 Answer BackupKeyStore(Invocation& call);
-Answer ChangeRootKey(Invocation& call);
+Answer RecordStoreChange(Invocation& call);
 
 }  // namespace keyfold

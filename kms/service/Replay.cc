@@ -239,6 +239,7 @@ constexpr ReplayRule kReplayRules[] = {
     {"RestoreKeyStore", Ignore},
     {"RotateRootKey", FormerRootKey},
     {"ChangeRootKeyProvider", Ignore},
+    {"UpgradeStore", Ignore},
     {"SealStore", Ignore},
     {"KeepNote", KeepNote},
     {"CloseStore", Ignore},

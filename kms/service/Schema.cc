@@ -569,6 +569,12 @@ std::vector<Operation> KeyfoldOperations() {
        kChanges,
        "Records that somebody else seals the root key.",
        {{"To", Kind::kString, kRequired, "Who will seal it"}}},
+      {"store",
+       "UpgradeStore",
+       kChanges,
+       "Records that the store becomes one of a newer format.",
+       {{"From", Kind::kInteger, kRequired, "Its format"},
+        {"To", Kind::kInteger, kRequired, "Its next format"}}},
   };
 }
 

@@ -39,7 +39,6 @@ namespace {
 
 // On disk: never change.
 constexpr int kApplicationId = 0x4b464b53;  // "KFKS"
-constexpr int kFormatVersion = 1;
 constexpr size_t kMaxIdSize = 512;
 constexpr size_t kMaxValueSize = 64 << 20;
 
@@ -214,8 +213,10 @@ Result<Db> OpenLocked(const std::string& path) {
       nullptr, nullptr, nullptr);
   if ((code & 0xff) == SQLITE_NOTADB)
     return Status(Error::kNotAStore, path + " is not a Keyfold key store.");
-  // What SQLite says of a header it has no word for.
-  if ((code & 0xff) == SQLITE_ERROR)
+  // What SQLite says of a header it has no word for, or that bids it not to write.
+  if ((code & 0xff) == SQLITE_ERROR ||
+      ((code & 0xff) == SQLITE_READONLY &&
+       ::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0))
     return Status(Error::kCorrupt, path + " is damaged. Restore it from a backup.");
   if (code != SQLITE_OK) return DbStatus(db.get(), code, path);
   return db;
@@ -231,19 +232,20 @@ Status UseTruncatedJournal(sqlite3* db) {
   return Execute(db, "PRAGMA secure_delete=ON");
 }
 
-Status CheckIdentity(sqlite3* db, const std::string& path) {
+// CheckIdentity returns the format.
+Result<int> CheckIdentity(sqlite3* db, const std::string& path) {
   KF_ASSIGN_OR_RETURN(const int application, QueryInteger(db, "PRAGMA application_id"));
   if (application != kApplicationId)
-    return {Error::kNotAStore, path + " is not a Keyfold key store."};
+    return Status(Error::kNotAStore, path + " is not a Keyfold key store.");
   KF_ASSIGN_OR_RETURN(const int version, QueryInteger(db, "PRAGMA user_version"));
-  if (version > kFormatVersion)
-    return {Error::kNewerFormat,
-            path + " has key store format " + std::to_string(version) +
-                "; this program knows up to " + std::to_string(kFormatVersion) +
-                ". Use a newer Keyfold."};
-  if (version < kFormatVersion)
-    return {Error::kCorrupt, path + " has no valid format version."};
-  return OkStatus();
+  if (version > kKeyStoreFormat)
+    return Status(Error::kNewerFormat,
+                  path + " has key store format " + std::to_string(version) +
+                      "; this program knows up to " + std::to_string(kKeyStoreFormat) +
+                      ". Use a newer Keyfold.");
+  if (version < kOldestKeyStoreFormat)
+    return Status(Error::kCorrupt, path + " has no valid format version.");
+  return version;
 }
 
 // CheckSchema accepts exactly the tables Create makes: no trigger, view, index
@@ -287,12 +289,27 @@ Status CheckStructure(sqlite3* db, const std::string& path) {
 
 class SqliteKeyStore : public KeyStore {
  public:
-  static Result<std::unique_ptr<KeyStore>> Make(Db db, const std::string& path) {
+  static Result<std::unique_ptr<KeyStore>> Make(Db db, const std::string& path,
+                                                int format) {
     std::unique_ptr<SqliteKeyStore> store(
-        new SqliteKeyStore(std::move(db), path + "-spare"));
+        new SqliteKeyStore(std::move(db), path + "-spare", format));
     KF_RETURN_IF_ERROR(store->PrepareAll());
     store->spare_.Take();
     return std::unique_ptr<KeyStore>(std::move(store));
+  }
+
+  int format() const override {
+    std::lock_guard lock(mutex_);
+    return format_;
+  }
+
+  // One statement is one transaction.
+  Status RaiseFormat() override {
+    std::lock_guard lock(mutex_);
+    KF_RETURN_IF_ERROR(
+        Execute(db_.get(), "PRAGMA user_version=" + std::to_string(kKeyStoreFormat)));
+    format_ = kKeyStoreFormat;
+    return OkStatus();
   }
 
   Result<std::vector<Row>> ReadAll(Table table) override {
@@ -334,8 +351,8 @@ class SqliteKeyStore : public KeyStore {
     Statement select, put, remove;
   };
 
-  SqliteKeyStore(Db db, std::string spare)
-      : db_(std::move(db)), spare_(std::move(spare)) {}
+  SqliteKeyStore(Db db, std::string spare, int format)
+      : db_(std::move(db)), spare_(std::move(spare)), format_(format) {}
 
   Statements& For(Table table) { return statements_[static_cast<size_t>(table)]; }
 
@@ -399,9 +416,10 @@ class SqliteKeyStore : public KeyStore {
     return OkStatus();
   }
 
-  std::mutex mutex_;  // guards all below
+  mutable std::mutex mutex_;  // guards all below
   Db db_;
   SpareRoom spare_;
+  int format_;
   std::array<Statements, std::size(kAllTables)> statements_;
 };
 
@@ -410,13 +428,13 @@ Result<std::unique_ptr<KeyStore>> FillNew(const std::string& path) {
   KF_RETURN_IF_ERROR(UseTruncatedJournal(db.get()));
   std::string sql =
       "BEGIN EXCLUSIVE; PRAGMA application_id=" + std::to_string(kApplicationId) +
-      "; PRAGMA user_version=" + std::to_string(kFormatVersion) + ";";
+      "; PRAGMA user_version=" + std::to_string(kKeyStoreFormat) + ";";
   for (Table table : kAllTables) sql += CreateTableSql(table) + ";";
   sql += "COMMIT";
   const int code = sqlite3_exec(db.get(), sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return DbStatus(db.get(), code, "creating " + path);
   KF_RETURN_IF_ERROR(SyncFolderOf(path));
-  return SqliteKeyStore::Make(std::move(db), path);
+  return SqliteKeyStore::Make(std::move(db), path, kKeyStoreFormat);
 }
 
 }  // namespace
@@ -452,11 +470,11 @@ Result<std::unique_ptr<KeyStore>> OpenSqliteKeyStore(const std::string& path) {
   if (info.st_size == 0)
     return Status(Error::kCorrupt, path + " is empty. Restore it from a backup.");
   KF_ASSIGN_OR_RETURN(Db db, OpenLocked(resolved));
-  KF_RETURN_IF_ERROR(CheckIdentity(db.get(), path));
+  KF_ASSIGN_OR_RETURN(const int format, CheckIdentity(db.get(), path));
   KF_RETURN_IF_ERROR(CheckStructure(db.get(), resolved));
   KF_RETURN_IF_ERROR(CheckSchema(db.get()));
   KF_RETURN_IF_ERROR(UseTruncatedJournal(db.get()));
-  return SqliteKeyStore::Make(std::move(db), resolved);
+  return SqliteKeyStore::Make(std::move(db), resolved, format);
 }
 
 }  // namespace keyfold

@@ -59,7 +59,8 @@ std::map<std::string, Document> Make() {
       Allow("ReadAudit", read_audit),
       Allow("KeepAudit", {"audit:*"}),
       Allow("BackUp", {"store:BackupKeyStore"}),
-      Allow("KeepRootKey", {"store:RotateRootKey", "store:ChangeRootKeyProvider"})};
+      Allow("KeepRootKey", {"store:RotateRootKey", "store:ChangeRootKeyProvider"}),
+      Allow("Upgrade", {"store:UpgradeStore"})};
 
   std::map<std::string, Document> documents;
   for (auto& [name, list] : statements)

@@ -153,6 +153,7 @@ class StoreFolderTest : public ::testing::Test {
 
 TEST_F(StoreFolderTest, ConfigurationComesBack) {
   StoreConfig config;
+  config.format = 1;
   config.account.store_id = "id";
   config.account.root_uid = 7;
   config.root_key = {{"provider", "passphrase"}};
@@ -160,6 +161,7 @@ TEST_F(StoreFolderTest, ConfigurationComesBack) {
   ASSERT_TRUE(WriteStoreConfig(folder_, config).ok());
   const auto back = ReadStoreConfig(folder_);
   ASSERT_TRUE(back.ok()) << back.status().message();
+  EXPECT_EQ(back->format, 1) << "raised by writing it";
   EXPECT_EQ(back->account.store_id, "id");
   EXPECT_EQ(back->account.root_uid, 7u);
   EXPECT_EQ(back->root_key, config.root_key);
@@ -170,11 +172,12 @@ TEST_F(StoreFolderTest, ConfigurationComesBack) {
 TEST_F(StoreFolderTest, WhatIsNoStoreIsToldApart) {
   EXPECT_EQ(ReadStoreConfig(folder_ + "/missing").status().error(), Error::kNotAStore);
   EXPECT_EQ(ReadStoreConfig(folder_).status().error(), Error::kNotAStore);
-  Write(R"({"format": 2})");
+  Write(R"({"format": 3})");
   EXPECT_EQ(ReadStoreConfig(folder_).status().error(), Error::kNewerFormat);
   for (const std::string& text :
        {std::string("{"), std::string("[]"), std::string(R"({"format": 1})"),
-        std::string(R"({"format": "1"})"), std::string(70000, ' ')}) {
+        std::string(R"({"format": "1"})"), std::string(R"({"format": 0})"),
+        std::string(70000, ' ')}) {
     Write(text);
     EXPECT_EQ(ReadStoreConfig(folder_).status().error(), Error::kCorrupt);
   }

@@ -13,6 +13,8 @@ class LossyStore : public KeyStore {
  public:
   LossyStore(std::unique_ptr<KeyStore> store, const std::optional<Table>& missing)
       : store_(std::move(store)), missing_(missing) {}
+  int format() const override { return store_->format(); }
+  Status RaiseFormat() override { return store_->RaiseFormat(); }
   Result<std::vector<Row>> ReadAll(Table table) override {
     auto rows = store_->ReadAll(table);
     if (rows.ok() && !rows->empty() && missing_ == table) rows->erase(rows->begin());

@@ -84,10 +84,34 @@ TEST_F(SqliteKeyStoreTest, LinkIsRefusedButAFolderMayBeOne) {
 
 TEST_F(SqliteKeyStoreTest, NewerFormatIsNamed) {
   CreateFilled();
-  Raw("PRAGMA user_version=2");
+  Raw("PRAGMA user_version=3");
   EXPECT_EQ(OpenError(), Error::kNewerFormat);
   Raw("PRAGMA user_version=0");
   EXPECT_EQ(OpenError(), Error::kCorrupt);
+}
+
+TEST_F(SqliteKeyStoreTest, AnOlderFormatStaysUntilItIsRaised) {
+  CreateFilled();
+  Raw("PRAGMA user_version=1");
+  const auto format = [this] {
+    auto store = OpenSqliteKeyStore(path_);
+    EXPECT_TRUE(store.ok()) << store.status().ToString();
+    return store.ok() ? (*store)->format() : 0;
+  };
+  {
+    auto store = OpenSqliteKeyStore(path_);
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->Commit({{Table::kKeys, {"new", "1", {}}, false}}).ok());
+  }
+  EXPECT_EQ(format(), 1);
+  {
+    auto store = OpenSqliteKeyStore(path_);
+    ASSERT_TRUE(store.ok());
+    ASSERT_TRUE((*store)->RaiseFormat().ok());
+    EXPECT_EQ((*store)->format(), 2);
+  }
+  EXPECT_EQ(format(), 2);
+  EXPECT_EQ((*OpenSqliteKeyStore(path_))->ReadAll(Table::kKeys)->size(), 101u);
 }
 
 TEST_F(SqliteKeyStoreTest, ChangedSchemaIsCorrupt) {

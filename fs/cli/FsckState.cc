@@ -82,8 +82,7 @@ std::optional<FsckState> Parse(const std::string& text) {
 Status SaveFsckState(const std::string& store, DataKeys& keys, const FsckState& state) {
   const std::string text = TextOf(state);
   KF_ASSIGN_OR_RETURN(const UniqueFd folder, OpenStoreFolder(store));
-  KF_ASSIGN_OR_RETURN(const UniqueFd fd,
-                      CreateAnew(folder.get(), kFresh));
+  KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder.get(), kFresh));
   KF_RETURN_IF_ERROR(WriteAt(fd.get(), 0, AsBytes(text)));
   if (::fsync(fd.get()) != 0 ||
       ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0 ||

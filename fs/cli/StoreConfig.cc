@@ -102,8 +102,7 @@ Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
   const std::string text = object.dump(2) + "\n";
   const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) return Status::FromErrno(errno, store);
-  KF_ASSIGN_OR_RETURN(const UniqueFd fd,
-                      CreateAnew(folder.get(), kFresh));
+  KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder.get(), kFresh));
   Status status = WriteAt(fd.get(), 0, AsBytes(text));
   if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, kFresh);
   if (status.ok() && ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0)

@@ -203,6 +203,8 @@ class Vault {
   bool LoseRights(const std::shared_ptr<File>& file);
   Status Unlock(const Handle& handle, const File::ClaimedHeader& claimed,
                 const FileEvent& event);
+  Status StillAdmitted(const Handle& handle, const std::string& key_id,
+                       const EncryptionContext& context, const FileEvent& event);
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                bool linked, const FileEvent& event);
   Status Unbind(const Place& place, int fd);

@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include "fs/vault/Errno.h"
 #include "fs/vault/Vault.h"
@@ -76,7 +78,8 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   Closing closing(*this, out.handle);
   // From here on a right that ends is noticed; what ended before is asked for.
   if (keys_.Generation() != generation)
-    KF_RETURN_IF_ERROR(keys_.StillAllowed(caller, key_id, context, KeyUse::kCreate));
+    KF_RETURN_IF_ERROR(StillAdmitted(*out.handle, key_id, context,
+                                     {"CreateFile", path, KeyUse::kCreate}));
   KF_RETURN_IF_ERROR(made.Publish(out.fd.get(), backing));
   KF_RETURN_IF_ERROR(Stat(out.fd.get(), &out.st));
   closing.Keep();
@@ -128,6 +131,16 @@ Status Vault::Unlock(const Handle& handle, const File::ClaimedHeader& claimed,
   return handle.file->Unlock(dek, claimed, recovering);
 }
 
+// StillAdmitted asks again after Authorize, whose record says that it was allowed: a
+// right that ended meanwhile is a refusal with a record of its own.
+Status Vault::StillAdmitted(const Handle& handle, const std::string& key_id,
+                            const EncryptionContext& context, const FileEvent& event) {
+  Status allowed = keys_.StillAllowed(handle.caller, key_id, context, handle.use);
+  if (!allowed.ok())
+    KF_RETURN_IF_ERROR(keys_.RecordFileEvent(handle.caller, key_id, event, allowed));
+  return allowed;
+}
+
 Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                     bool linked, const FileEvent& event) {
   File& file = *handle->file;
@@ -161,9 +174,9 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   }
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)
-    KF_RETURN_IF_ERROR(
-        keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use));
-  if (handle->lost_errno != 0) return Status::FromErrno(handle->lost_errno, "open");
+    KF_RETURN_IF_ERROR(StillAdmitted(*handle, identity->key_id, context, event));
+  // Who has the right again opens again.
+  if (handle->lost_errno != 0) return Status::FromErrno(ESTALE, "open");
   // The header in use may name another key than the one found first: of an older
   // slot, or of before a change of the key. Then that is the one to be asked.
   const auto in_use = file.identity();
@@ -253,18 +266,35 @@ Status Vault::SetFileKey(const Place& place, int fd, const std::string& key,
   }
 }
 
+namespace {
+
+// Who has a file open many times is decided on once for each use, so that nobody can
+// make a revocation take long.
+struct ByUserAndUse {
+  bool operator()(const Handle* a, const Handle* b) const {
+    const Caller &x = a->caller, &y = b->caller;
+    return std::tie(x.uid, x.gid, x.groups, x.role, x.is_service, a->use) <
+           std::tie(y.uid, y.gid, y.groups, y.role, y.is_service, b->use);
+  }
+};
+
+}  // namespace
+
 // LoseRights marks the handles whose right ended; true if there was one.
 bool Vault::LoseRights(const std::shared_ptr<File>& file) {
   const auto identity = file->identity();
   if (!identity) return false;
   const EncryptionContext context = ContextOf(*identity);
   bool lost = false;
+  std::map<const Handle*, int, ByUserAndUse> decided;
   for (const auto& handle : files_.HandlesOf(file)) {
-    const Status status =
-        keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use);
-    if (status.ok()) continue;
+    const auto [it, is_new] = decided.try_emplace(handle.get());
+    if (is_new)
+      it->second = ErrnoOf(
+          keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use));
+    if (it->second == 0) continue;
     lost = true;
-    handle->lost_errno = ErrnoOf(status);
+    handle->lost_errno = it->second;
   }
   return lost;
 }

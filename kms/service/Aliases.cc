@@ -1,5 +1,7 @@
 // Aliases: names of keys. An alias is changed by whoever may do so on the key
 // it names; creating one also needs the right on the alias itself.
+#include <algorithm>
+
 #include "kms/service/Operations.h"
 
 namespace keyfold {
@@ -10,6 +12,7 @@ using nlohmann::json;
 constexpr std::string_view kPrefix = "alias/";
 constexpr std::string_view kReserved = "alias/aws/";
 constexpr size_t kMaxAlias = 256;
+constexpr size_t kMaxAliasesPerKey = 50;
 
 Status CheckName(const std::string& name) {
   if (name.size() > kMaxAlias)
@@ -58,6 +61,16 @@ Status RequireSameUsage(const KeyRecord& before, const KeyRecord& after) {
                                   ". Delete the alias and create it again."};
 }
 
+// RequireRoom keeps one who may name a key from filling the store with names.
+Status RequireRoom(const Invocation& call) {
+  const auto& aliases = call.state->aliases;
+  const auto count =
+      std::count_if(aliases.begin(), aliases.end(),
+                    [&](const auto& one) { return one.second.target == call.key->id; });
+  if (static_cast<size_t>(count) < kMaxAliasesPerKey) return OkStatus();
+  return {Error::kLimitExceeded, "The key has 50 aliases already."};
+}
+
 }  // namespace
 
 Answer CreateAlias(Invocation& call) {
@@ -70,6 +83,7 @@ Answer CreateAlias(Invocation& call) {
     return Status(
         Error::kAlreadyExists,
         "An alias with the name " + AliasArn(call.account, name) + " already exists");
+  KF_RETURN_IF_ERROR(RequireRoom(call));
   call.Change().PutAlias({name, call.key->id, call.now, call.now});
   return json::object();
 }
@@ -83,6 +97,7 @@ Answer UpdateAlias(Invocation& call) {
     KF_RETURN_IF_ERROR(call.Authorize(call.Action(), *before));
     KF_RETURN_IF_ERROR(RequireSameUsage(*before, *call.key));
   }
+  if (alias.target != call.key->id) KF_RETURN_IF_ERROR(RequireRoom(call));
   alias.target = call.key->id;
   alias.updated = call.now;
   call.Change().PutAlias(std::move(alias));

@@ -169,12 +169,6 @@ void Identity::Remember(const Caller& caller, Known known) {
       std::move(known);
 }
 
-void Identity::Forget() {
-  std::lock_guard lock(mutex_);
-  remembered_.clear();
-  named_.clear();
-}
-
 std::optional<Caller> Identity::CallerNamed(const std::string& user) {
   {
     std::lock_guard lock(mutex_);
@@ -205,9 +199,11 @@ Result<policy::Principal> Identity::Resolve(const Caller& caller,
   const Caller pinned = iam.HasGroups() ? Pin(caller) : caller;
   if (!caller.role.empty()) return Look(pinned, iam);
   const Known known = Remembered(caller);
-  if (known.principal && known.groups == pinned.groups) return *known.principal;
+  // A caller may come with the document that was in force when it looked.
+  if (known.principal && known.iam == iam.number() && known.groups == pinned.groups)
+    return *known.principal;
   KF_ASSIGN_OR_RETURN(policy::Principal principal, Look(pinned, iam));
-  Remember(caller, {pinned.groups, principal});
+  Remember(caller, {pinned.groups, principal, iam.number()});
   return principal;
 }
 

@@ -24,15 +24,14 @@ class Identity {
 
   // Resolve is kAccessDenied for a caller whose groups cannot be read though a
   // decision may depend on them, and for a role it may not assume. What it
-  // found is remembered for half a second.
+  // found is remembered for half a second, and never taken for what another IAM
+  // document says.
   Result<policy::Principal> Resolve(const Caller& caller, const policy::IamIndex& iam);
   // Pin fills in caller.groups, if they can be read.
   Caller Pin(const Caller& caller);
   // CallerNamed is the Unix user of that name as it would be after logging in, with no
   // process; empty when the machine knows none. Remembered for half a second.
   std::optional<Caller> CallerNamed(const std::string& user);
-  // Forget is for when IAM changed.
-  void Forget();
   // Named makes the principal of a Unix user as it would be after logging in.
   // `name` is the user's, user:NAME or an ARN; kValidation when it names no user
   // that the machine or the account knows.
@@ -45,6 +44,7 @@ class Identity {
   struct Known {
     std::optional<std::vector<gid_t>> groups;
     std::optional<policy::Principal> principal;
+    uint64_t iam = 0;  // the number of the document that made it so
   };
   Result<policy::Principal> Look(const Caller& caller,
                                  const policy::IamIndex& iam) const;

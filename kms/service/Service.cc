@@ -467,7 +467,6 @@ bool Service::DependsOnTime() {
 }
 
 void Service::Advance() {
-  identity_.Forget();
   ++generation_;
   const auto rules = catalog_->state()->alert_rules.rules;
   if (rules != used_rules_) alerts_->Use(*rules);

@@ -5,6 +5,7 @@
 // IamIndex is immutable after construction and may be shared by threads.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,6 +39,9 @@ class IamIndex {
   IamIndex& operator=(IamIndex&&) = default;
 
   const Iam& iam() const { return iam_; }
+  // number is another for each document that was indexed, so that what was found by
+  // one is never taken for what another says.
+  uint64_t number() const { return number_; }
   const std::string& account() const { return account_; }
   const std::string& root_arn() const { return root_arn_; }
   // HasGroups: with no IAM groups, a user's Unix groups change nothing and need
@@ -67,6 +71,7 @@ class IamIndex {
   const std::vector<Attachment>& AttachedTo(const std::string& arn) const;
 
  private:
+  uint64_t number_;
   Iam iam_;
   std::string account_, root_arn_;
   std::unordered_map<std::string, std::vector<Attachment>> attached_;  // by ARN

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 
 #include "policy/engine/Engine.h"
 
@@ -11,8 +12,20 @@ bool Contains(const std::vector<std::string>& list, const std::string& item) {
 
 }  // namespace
 
+namespace {
+
+uint64_t NextNumber() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
 IamIndex::IamIndex(Iam iam, std::string account)
-    : iam_(std::move(iam)), account_(std::move(account)), root_arn_(RootArn(account_)) {
+    : number_(NextNumber()),
+      iam_(std::move(iam)),
+      account_(std::move(account)),
+      root_arn_(RootArn(account_)) {
   // A name that is neither managed nor the customer's grants nothing.
   const auto attach = [&](const std::string& arn, const std::string& holder,
                           const std::vector<std::string>& names) {

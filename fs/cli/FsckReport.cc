@@ -124,7 +124,7 @@ void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_
             " nothing to be checked.\n";
   if (found.not_checked > 0)
     text += Number(found.not_checked, "file was", "files were") +
-            " not checked: their key cannot be used, or you may not open them.\n";
+            " not checked, as told above.\n";
   if (found.repaired > 0) text += "Repaired: " + std::to_string(found.repaired) + ".\n";
   if (found.leftovers > 0)
     text += Number(found.leftovers, "leftover does", "leftovers do") +

@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kChunk = 1 << 20;     // read at once
 constexpr uint64_t kPart = 64 * kChunk;  // read by one thread
 constexpr uint64_t kBlock = 4096;        // what authenticates by itself
+constexpr int kMostAnew = 3;
 
 // Room for O_DIRECT, without which the kernel's cache would answer for the disk.
 struct Released {
@@ -66,19 +67,33 @@ void MountedCheck::Failed(const std::string& path, FindingKind kind,
                                      "fails to read them"
                                    : "it does not authenticate, or the disk fails",
                              false, ""});
+    case ESTALE:
+      return options_.found({FindingKind::kNotReached,
+                             path,
+                             "",
+                             {},
+                             "somebody's right to it changed meanwhile; check it again",
+                             false,
+                             ""});
     default:
-      if (failure_.ok()) failure_ = status;
       // Of one file that cannot be opened the others are none the wiser.
+      if (failure_.ok()) failure_ = status;
       if (IsDaemonGone(status)) stopped_ = true;
       return options_.found(
-          {FindingKind::kUnreadable, path, "", range, status.message(), false, ""});
+          {FindingKind::kNotReached, path, "", {}, status.message(), false, ""});
   }
 }
 
 Status MountedCheck::Run(const std::string& path) {
-  const UniqueFd at(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd at;
   struct stat st;
-  if (!at.valid() || ::fstat(at.get(), &st) != 0) return Status::FromErrno(errno, path);
+  bool found = false;
+  for (int attempt = 0; !found && attempt <= kMostAnew; ++attempt) {
+    at = UniqueFd(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    found = at.valid() && ::fstat(at.get(), &st) == 0;
+    if (!found && errno != ESTALE) break;
+  }
+  if (!found) return Status::FromErrno(errno, path);
   device_ = st.st_dev;
   try {
     workers_ = std::make_unique<Workers>(options_.jobs);
@@ -158,18 +173,18 @@ Status MountedCheck::Part(const Found& file, const ByteRange& range) {
   if (range.begin == 0) Attributes(file.at, file.path);
   if (range.begin == range.end) return OkStatus();
   const Room room = RoomFor(kChunk);
+  int times_anew = 0;
   for (uint64_t at = range.begin; at < range.end && !stopped_;) {
     const uint64_t end = std::min(range.end, at + kChunk);
-    const Status status = Read(data->get(), {at, end}, room.get());
-    // The kernel's cache was dropped, as somebody lost a right to the file.
-    if (status.sys_errno() == ESTALE) {
-      KF_ASSIGN_OR_RETURN(*data, Reopen(file.at.get(), O_RDONLY | O_DIRECT));
+    Status status = Read(data->get(), {at, end}, room.get());
+    if (status.sys_errno() == EIO)
+      status = ReadBlocks(file, data->get(), {at, end}, room.get());
+    // Somebody lost a right to the file, and all have to open it again, by its name.
+    if (status.sys_errno() == ESTALE && times_anew++ < kMostAnew) {
+      KF_ASSIGN_OR_RETURN(*data, OpenAnew(file));
       continue;
     }
-    if (status.sys_errno() == EIO)
-      ReadBlocks(file, data->get(), {at, end}, room.get());
-    else if (!status.ok())
-      return status;
+    KF_RETURN_IF_ERROR(status);
     tally_.bytes += end - at;
     at = end;
   }
@@ -188,19 +203,34 @@ Status MountedCheck::Read(int fd, const ByteRange& range, uint8_t* room) {
   return OkStatus();
 }
 
+// OpenAnew is for a file that was opened before. It stays on the mount.
+Result<UniqueFd> MountedCheck::OpenAnew(const Found& file) const {
+  UniqueFd fd(::open(file.path.c_str(), O_RDONLY | O_DIRECT | O_NOFOLLOW | O_NONBLOCK |
+                                            O_NOCTTY | O_CLOEXEC));
+  struct stat st;
+  if (!fd.valid() || ::fstat(fd.get(), &st) != 0)
+    return Status::FromErrno(errno, file.path);
+  if (st.st_dev != device_ || !S_ISREG(st.st_mode))
+    return Status::FromErrno(ESTALE, file.path);
+  return fd;
+}
+
 // ReadBlocks finds out which of the blocks are bad, and tells of neighbours as one.
-void MountedCheck::ReadBlocks(const Found& file, int fd, const ByteRange& range,
-                              uint8_t* room) {
+Status MountedCheck::ReadBlocks(const Found& file, int fd, const ByteRange& range,
+                                uint8_t* room) {
   std::optional<ByteRange> bad;
   for (uint64_t at = range.begin; at < range.end; at += kBlock) {
     const uint64_t end = std::min(range.end, at + kBlock);
-    const bool good = Read(fd, {at, end}, room).sys_errno() != EIO;
+    const Status read = Read(fd, {at, end}, room);
+    const bool good = read.sys_errno() != EIO;
+    if (good && !read.ok()) return read;
     if (!good) bad = ByteRange{bad ? bad->begin : at, end};
     if (bad && (good || end == range.end)) {
       Failed(file.path, FindingKind::kBlocks, Status::FromErrno(EIO, "read"), bad);
       bad.reset();
     }
   }
+  return OkStatus();
 }
 
 }  // namespace keyfold

@@ -47,7 +47,8 @@ class MountedCheck {
   void Attributes(const UniqueFd& at, const std::string& path);
   Status Part(const Found& file, const ByteRange& range);
   static Status Read(int fd, const ByteRange& range, uint8_t* room);
-  void ReadBlocks(const Found& file, int fd, const ByteRange& range, uint8_t* room);
+  Result<UniqueFd> OpenAnew(const Found& file) const;
+  Status ReadBlocks(const Found& file, int fd, const ByteRange& range, uint8_t* room);
   // Failed tells what `status` means for an object, of which `kind` is not right if it
   // is damage.
   void Failed(const std::string& path, FindingKind kind, const Status& status,

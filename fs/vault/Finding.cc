@@ -18,6 +18,7 @@ const FindingTraits& TraitsOf(FindingKind kind) {
       kUnsyncedEnd{"unsynced-end", Gravity::kNote, Remedy::kNone},
       kKeyUnavailable{"key-unavailable", Gravity::kNotChecked, Remedy::kNone},
       kNoRight{"no-right", Gravity::kNotChecked, Remedy::kNone},
+      kNotReached{"not-reached", Gravity::kNotChecked, Remedy::kNone},
       kNames{"names", Gravity::kDamage, Remedy::kQuarantine},
       kMoved{"moved", Gravity::kDamage, Remedy::kQuarantine},
       kSpareBinding{"spare-binding", Gravity::kLeftover, Remedy::kTrim},
@@ -55,6 +56,8 @@ const FindingTraits& TraitsOf(FindingKind kind) {
       return kKeyUnavailable;
     case FindingKind::kNoRight:
       return kNoRight;
+    case FindingKind::kNotReached:
+      return kNotReached;
     case FindingKind::kNames:
       return kNames;
     case FindingKind::kMoved:

@@ -21,7 +21,8 @@ enum class FindingKind {
   kUnreadable,  // the disk gives an error
   kUnsyncedEnd,
   kKeyUnavailable,
-  kNoRight,  // whoever checks may not open it
+  kNoRight,     // whoever checks may not open it
+  kNotReached,  // it went from under the check, or something ran short
   // Of an object's names.
   kNames,  // the attribute is missing or none
   kMoved,  // bound elsewhere

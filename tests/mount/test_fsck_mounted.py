@@ -213,3 +213,23 @@ def test_it_can_be_cut_off(share):
         assert '--resume' not in text
         return
     pytest.fail('no signal came while it was under way')
+
+
+def test_a_right_that_ends_meanwhile_is_no_damage(share):
+    # All who have the file open must open it again then, the check too.
+    path = share.mnt / 'kfcfo/large'
+    for _ in range(5):
+        grant = share.kms('kfcfo', 'create-grant', '--key-id', 'alias/cfo', '--grantee-principal',
+                          'user:kfaccounts', '--operations', 'Decrypt')['GrantId']
+        holder = subprocess.Popen([*as_user('kfaccounts'), '/usr/bin/python3', '-c',
+                                   'import sys; f = open(sys.argv[1], "rb"); f.read(9); '
+                                   'print("held", flush=True); sys.stdin.read()', path],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == 'held\n'
+        check = subprocess.Popen([*share.command_of('kfcfo'), 'fsck', path, '--output', 'json'],
+                                 stdout=subprocess.PIPE, text=True, cwd='/')
+        share.kms('kfcfo', 'revoke-grant', '--key-id', 'alias/cfo', '--grant-id', grant)
+        lines = [json.loads(line) for line in check.communicate()[0].splitlines()]
+        holder.communicate('')
+        assert check.returncode == 0 and lines[-1]['summary']['damaged'] == 0, lines
+        assert {one['kind'] for one in lines[:-1]} <= {'not-reached', 'no-right'}

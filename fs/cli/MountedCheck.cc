@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 namespace keyfold {
 namespace {
@@ -14,6 +16,8 @@ constexpr uint64_t kChunk = 1 << 20;     // read at once
 constexpr uint64_t kPart = 64 * kChunk;  // read by one thread
 constexpr uint64_t kBlock = 4096;        // what authenticates by itself
 constexpr int kMostAnew = 3;
+constexpr int kMostAttempts = 20;
+constexpr auto kPause = std::chrono::milliseconds(50);
 
 // Room for O_DIRECT, without which the kernel's cache would answer for the disk.
 struct Released {
@@ -29,6 +33,17 @@ Room RoomFor(uint64_t size) {
 
 // O_DIRECT reads whole blocks, behind a file's end too.
 size_t RoundUp(uint64_t size) { return (size + kBlock - 1) / kBlock * kBlock; }
+
+// OpenByName also waits out a revocation, while which names are stale.
+Result<UniqueFd> OpenByName(const std::string& path, int flags, struct stat* st) {
+  for (int attempt = 1;; ++attempt) {
+    UniqueFd fd(::open(path.c_str(), flags | O_NOFOLLOW | O_CLOEXEC));
+    if (fd.valid() && ::fstat(fd.get(), st) == 0) return fd;
+    if (errno != ESTALE || attempt == kMostAttempts)
+      return Status::FromErrno(errno, path);
+    std::this_thread::sleep_for(kPause);
+  }
+}
 
 // IsDaemonGone: nothing more can be read.
 bool IsDaemonGone(const Status& status) {
@@ -85,15 +100,8 @@ void MountedCheck::Failed(const std::string& path, FindingKind kind,
 }
 
 Status MountedCheck::Run(const std::string& path) {
-  UniqueFd at;
   struct stat st;
-  bool found = false;
-  for (int attempt = 0; !found && attempt <= kMostAnew; ++attempt) {
-    at = UniqueFd(::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-    found = at.valid() && ::fstat(at.get(), &st) == 0;
-    if (!found && errno != ESTALE) break;
-  }
-  if (!found) return Status::FromErrno(errno, path);
+  KF_ASSIGN_OR_RETURN(const UniqueFd at, OpenByName(path, O_PATH, &st));
   device_ = st.st_dev;
   try {
     workers_ = std::make_unique<Workers>(options_.jobs);
@@ -205,11 +213,10 @@ Status MountedCheck::Read(int fd, const ByteRange& range, uint8_t* room) {
 
 // OpenAnew is for a file that was opened before. It stays on the mount.
 Result<UniqueFd> MountedCheck::OpenAnew(const Found& file) const {
-  UniqueFd fd(::open(file.path.c_str(), O_RDONLY | O_DIRECT | O_NOFOLLOW | O_NONBLOCK |
-                                            O_NOCTTY | O_CLOEXEC));
   struct stat st;
-  if (!fd.valid() || ::fstat(fd.get(), &st) != 0)
-    return Status::FromErrno(errno, file.path);
+  KF_ASSIGN_OR_RETURN(
+      UniqueFd fd,
+      OpenByName(file.path, O_RDONLY | O_DIRECT | O_NONBLOCK | O_NOCTTY, &st));
   if (st.st_dev != device_ || !S_ISREG(st.st_mode))
     return Status::FromErrno(ESTALE, file.path);
   return fd;

@@ -100,6 +100,20 @@ Result<UniqueFd> CreateAnew(int folder, const std::string& name) {
   return OpenAt(folder, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 }
 
+Status ReplaceFile(int folder, const std::string& name, ByteView contents) {
+  const std::string fresh = name + ".new";
+  KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder, fresh));
+  Status status = WriteAt(fd.get(), 0, contents);
+  if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, fresh);
+  if (status.ok() && ::renameat(folder, fresh.c_str(), folder, name.c_str()) != 0)
+    status = Status::FromErrno(errno, name);
+  if (!status.ok()) {
+    ::unlinkat(folder, fresh.c_str(), 0);
+    return status;
+  }
+  return ::fsync(folder) == 0 ? OkStatus() : Status::FromErrno(errno, name);
+}
+
 Result<std::vector<std::string>> SortedEntries(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
   std::vector<std::string> names;

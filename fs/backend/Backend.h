@@ -75,6 +75,9 @@ std::string TemporaryName();
 // CreateAnew makes an empty file of mode 0600 for writing, in place of whatever bears
 // the name.
 Result<UniqueFd> CreateAnew(int folder, const std::string& name);
+// ReplaceFile puts `contents` in the place of the file `name`, by way of `name`.new; on
+// return it survives power loss.
+Status ReplaceFile(int folder, const std::string& name, ByteView contents);
 // ReadAt returns how many bytes there were, less than asked only at the end.
 Result<size_t> ReadAt(int fd, off_t offset, MutableBytes out);
 Status WriteAt(int fd, off_t offset, ByteView data);

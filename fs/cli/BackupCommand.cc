@@ -136,8 +136,7 @@ int Restore(const RestoreRequest& request) {
   Harden();
   const auto restored = RestoreStore(request, AskPassphrase);
   if (!restored.ok()) return Fail(restored.status());
-  const Status status = Print(Report(request, *restored));
-  return status.ok() ? 0 : Fail(status);
+  return PrintOrFail(Report(request, *restored));
 }
 
 }  // namespace

@@ -57,7 +57,7 @@ Position Find(const CLI::App& app, const std::vector<std::string>& words) {
   return at;
 }
 
-// Connected calls the KMS that the command line names, or the only one.
+// Call asks the KMS that the command line names, or the only one.
 Result<json> Call(const std::vector<std::string>& words, const char* operation) {
   TargetOptions target;
   for (size_t i = 0; i + 1 < words.size(); ++i)

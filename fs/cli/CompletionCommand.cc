@@ -60,8 +60,7 @@ int PrintCandidates(const CLI::App& app, const std::vector<std::string>& words) 
   std::string text;
   for (const Candidate& one : Complete(app, words))
     text += Harmless(one.word) + "\t" + Harmless(one.help) + "\n";
-  const Status printed = Print(text);
-  return printed.ok() ? 0 : Fail(printed);
+  return PrintOrFail(text);
 }
 
 }  // namespace
@@ -80,12 +79,8 @@ void AddCompletion(CLI::App& app, Run* run) {
       "  source <(keyfold completion zsh)\n"
       "and for fish:\n"
       "  keyfold completion fish > ~/.config/fish/completions/keyfold.fish");
-  completion->callback([shell, run] {
-    *run = [shell] {
-      const Status printed = Print(ScriptFor(*shell));
-      return printed.ok() ? 0 : Fail(printed);
-    };
-  });
+  completion->callback(
+      [shell, run] { *run = [shell] { return PrintOrFail(ScriptFor(*shell)); }; });
 
   const auto words = std::make_shared<std::vector<std::string>>();
   CLI::App* complete = app.add_subcommand("complete", "For the scripts of completion");

@@ -75,6 +75,12 @@ Result<std::unique_ptr<Connection>> ConnectTo(const MountEntry& mount) {
   return std::unique_ptr<Connection>(new MountedConnection(socket));
 }
 
+Result<json> CallOn(const MountEntry& mount, std::string_view service,
+                    std::string_view operation, const json& request) {
+  KF_ASSIGN_OR_RETURN(const auto connection, ConnectTo(mount));
+  return connection->Call(service, operation, request);
+}
+
 Result<std::unique_ptr<Connection>> Connect(const TargetOptions& target) {
   if (target.store.empty()) {
     KF_ASSIGN_OR_RETURN(const MountEntry mount, ChooseMount(target));

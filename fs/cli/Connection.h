@@ -32,6 +32,10 @@ class Connection {
 Result<std::unique_ptr<Connection>> Connect(const TargetOptions& target);
 // ConnectTo speaks to the daemon of one mount.
 Result<std::unique_ptr<Connection>> ConnectTo(const MountEntry& mount);
+// CallOn does one operation there.
+Result<nlohmann::json> CallOn(const MountEntry& mount, std::string_view service,
+                              std::string_view operation,
+                              const nlohmann::json& request);
 // ChooseMount finds the mount `target` names.
 Result<MountEntry> ChooseMount(const TargetOptions& target);
 

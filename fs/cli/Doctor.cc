@@ -6,13 +6,14 @@
 #include <sys/timex.h>
 #include <unistd.h>
 
+#include <CLI/StringTools.hpp>
 #include <cerrno>
-#include <fstream>
 #include <sstream>
 
 #include "fs/backend/Backend.h"
 #include "fs/cli/Connection.h"
 #include "fs/cli/Figures.h"
+#include "fs/cli/Parameters.h"
 #include "fs/cli/StoreConfig.h"
 #include "kms/base/Clock.h"
 #include "kms/base/IsoTime.h"
@@ -29,23 +30,16 @@ constexpr char kFirstDay[] = "2026-01-01T00:00:00Z";  // no clock is right befor
 bool IsRoot() { return ::geteuid() == 0; }
 
 std::string TextOf(const char* path) {
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-std::string Trimmed(const std::string& line) {
-  const size_t first = line.find_first_not_of(" \t");
-  if (first == std::string::npos) return "";
-  return line.substr(first, line.find_last_not_of(" \t") - first + 1);
+  constexpr size_t kMost = 16 << 20;
+  const auto text = ReadTextFile(path, kMost);
+  return text.ok() ? *text : "";
 }
 
 // HasLine finds a line that is `wanted` but for blanks around it.
 bool HasLine(const std::string& text, const std::string& wanted) {
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);)
-    if (Trimmed(line) == wanted) return true;
+    if (CLI::detail::trim(line) == wanted) return true;
   return false;
 }
 
@@ -236,11 +230,8 @@ Diagnosis RootKeyOf(const StoreConfig& config, const std::string& given) {
 }
 
 Diagnosis Mount(const MountEntry& mount) {
-  const auto connection = ConnectTo(mount);
   const Status answered =
-      connection.ok()
-          ? (*connection)->Call("store", "GetStatus", nlohmann::json::object()).status()
-          : connection.status();
+      CallOn(mount, "store", "GetStatus", nlohmann::json::object()).status();
   if (answered.ok())
     return {mount.mountpoint, Health::kGood, "answers; its store is " + mount.store,
             ""};

@@ -142,25 +142,11 @@ class Checking {
   // LookedAt counts what the check passed, without findings, of which there may be many
   // waiting to be printed.
   FsckCounts LookedAt(const Checker& checker) const {
-    FsckCounts counts = before_.counts;
-    const CheckTally& tally = checker.tally();
-    counts.files += tally.files;
-    counts.folders += tally.folders;
-    counts.links += tally.links;
-    counts.nodes += tally.nodes;
-    counts.bytes += tally.bytes;
-    return counts;
+    return Plus(before_.counts, checker.tally());
   }
 
   FsckCounts Counts(const Checker& checker) const {
-    FsckCounts counts = report_.Found();
-    const FsckCounts passed = LookedAt(checker);
-    counts.files = passed.files;
-    counts.folders = passed.folders;
-    counts.links = passed.links;
-    counts.nodes = passed.nodes;
-    counts.bytes = passed.bytes;
-    return counts;
+    return Plus(report_.Found(), checker.tally());
   }
 
   StoreCheck::Details Summary() const {

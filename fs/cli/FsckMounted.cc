@@ -16,25 +16,13 @@ namespace {
 
 // VerifyLog has the daemon look at its own log.
 std::optional<Finding> VerifyLog(const MountEntry& mount) {
-  const auto connection = ConnectTo(mount);
   const Status status =
-      connection.ok()
-          ? (*connection)->Call("audit", "VerifyLog", nlohmann::json::object()).status()
-          : connection.status();
+      CallOn(mount, "audit", "VerifyLog", nlohmann::json::object()).status();
   if (status.ok()) return std::nullopt;
   const bool refused = status.error() == Error::kAccessDenied;
   return Finding{
       refused ? FindingKind::kNoRight : FindingKind::kAuditLog, "",    "audit", {},
       refused ? "you may not look at it" : status.message(),    false, ""};
-}
-
-FsckCounts Counted(FsckCounts counts, const CheckTally& tally) {
-  counts.files = tally.files;
-  counts.folders = tally.folders;
-  counts.links = tally.links;
-  counts.nodes = tally.nodes;
-  counts.bytes = tally.bytes;
-  return counts;
 }
 
 }  // namespace
@@ -60,11 +48,11 @@ int FsckMounted(const FsckOptions& options, const MountEntry& mount,
   Status done = OkStatus();
   const bool complete = Attend({[&] { done = check.Run(path); }, [&] { check.Stop(); },
                                 [&] {
-                                  report.Progress(Counted({}, check.tally()),
+                                  report.Progress(Plus({}, check.tally()),
                                                   size ? size->Known() : TreeSize());
                                 }});
   if (!done.ok()) (void)Fail(done);
-  const FsckCounts counts = Counted(report.Found(), check.tally());
+  const FsckCounts counts = Plus(report.Found(), check.tally());
   int code = (counts.damaged > 0 ? kFsckDamaged : 0) | (complete ? 0 : kFsckCancelled) |
              (done.ok() ? 0 : kFsckFailed);
   report.Summarize(counts, complete && done.ok(), code);

@@ -33,7 +33,8 @@ class FsckReport {
   void Progress(const FsckCounts& looked_at, const TreeSize& size);
   // Summarize shows the end of it; `complete` unless it was cut off.
   void Summarize(const FsckCounts& looked_at, bool complete, int exit_code);
-  // Found counts findings, those from before included; what was looked at is not in it.
+  // Found counts findings, and what was counted before; what was looked at since is not
+  // in it.
   FsckCounts Found() const;
   // Printed is the first failure to write.
   Status Printed() const;

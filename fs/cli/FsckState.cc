@@ -18,7 +18,6 @@ using nlohmann::json;
 // On disk: never change.
 constexpr char kNote[] = "fsck";
 constexpr char kFile[] = "fsck.state";
-constexpr char kFresh[] = "fsck.state.new";
 constexpr size_t kMaxSize = 16 << 20;
 
 constexpr std::pair<const char*, uint64_t FsckCounts::*> kCounts[] = {
@@ -79,15 +78,19 @@ std::optional<FsckState> Parse(const std::string& text) {
 
 }  // namespace
 
+FsckCounts Plus(FsckCounts counts, const CheckTally& tally) {
+  counts.files += tally.files;
+  counts.folders += tally.folders;
+  counts.links += tally.links;
+  counts.nodes += tally.nodes;
+  counts.bytes += tally.bytes;
+  return counts;
+}
+
 Status SaveFsckState(const std::string& store, DataKeys& keys, const FsckState& state) {
   const std::string text = TextOf(state);
   KF_ASSIGN_OR_RETURN(const UniqueFd folder, OpenStoreFolder(store));
-  KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder.get(), kFresh));
-  KF_RETURN_IF_ERROR(WriteAt(fd.get(), 0, AsBytes(text)));
-  if (::fsync(fd.get()) != 0 ||
-      ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0 ||
-      ::fsync(folder.get()) != 0)
-    return Status::FromErrno(errno, kFile);
+  KF_RETURN_IF_ERROR(ReplaceFile(folder.get(), kFile, AsBytes(text)));
   return keys.KeepNote(kNote, Sha256(AsBytes(text)));
 }
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "fs/vault/WalkOrder.h"
+#include "fs/vault/Checker.h"
 #include "kms/base/Status.h"
 #include "kms/service/DataKeys.h"
 
@@ -23,6 +23,9 @@ struct FsckCounts {
   uint64_t notes = 0;        // what settles by itself
   uint64_t not_checked = 0;  // for want of their key
 };
+
+// Plus is `counts` and what was looked at besides.
+FsckCounts Plus(FsckCounts counts, const CheckTally& tally);
 
 struct FsckState {
   WalkReached reached;

@@ -151,8 +151,7 @@ CLI::App* Verb(CLI::App* parent, const char* name, const char* help,
     *run = [words, action] {
       const auto text = action(*words);
       if (!text.ok()) return Fail(text.status());
-      const Status printed = Print(*text);
-      return printed.ok() ? 0 : Fail(printed);
+      return PrintOrFail(*text);
     };
   });
   return verb;

@@ -33,8 +33,7 @@ int Init(const NewStore& store) {
           "then, a user:  keyfold kms create-key --alias alias/NAME\n"
           "               mkdir MOUNTPOINT/NAME && "
           "keyfold folder set-key MOUNTPOINT/NAME alias/NAME\n";
-  const Status printed = Print(text);
-  return printed.ok() ? 0 : Fail(printed);
+  return PrintOrFail(text);
 }
 
 }  // namespace

@@ -104,8 +104,7 @@ int SetKey(const BindingWords& words) {
   if (!words.folder) return 0;
   const auto text = WhatStays(words, *object);
   if (!text.ok()) return Fail(text.status());
-  const Status printed = Print(*text);
-  return printed.ok() ? 0 : Fail(printed);
+  return PrintOrFail(*text);
 }
 
 Result<std::string> ShowKey(const BindingWords& words) {
@@ -171,8 +170,7 @@ void AddVerbs(CLI::App* group, const std::shared_ptr<BindingWords>& words, Run* 
     *run = [words] {
       const auto text = ShowKey(*words);
       if (!text.ok()) return Fail(text.status());
-      const Status printed = Print(*text);
-      return printed.ok() ? 0 : Fail(printed);
+      return PrintOrFail(*text);
     };
   });
 }

@@ -46,9 +46,8 @@ Result<Tree> Find(const std::string& given, const std::string& key) {
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
   KF_ASSIGN_OR_RETURN(tree.mount, MountHolding(mounts, tree.path, given));
   if (key.empty()) return tree;
-  KF_ASSIGN_OR_RETURN(const auto connection, ConnectTo(tree.mount));
   KF_ASSIGN_OR_RETURN(const auto found,
-                      connection->Call("kms", "DescribeKey", {{"KeyId", key}}));
+                      CallOn(tree.mount, "kms", "DescribeKey", {{"KeyId", key}}));
   tree.key_id = found.value("KeyMetadata", nlohmann::json::object()).value("KeyId", "");
   return tree;
 }

@@ -5,6 +5,7 @@
 
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/Harmless.h"
+#include "fs/cli/Output.h"
 
 namespace keyfold {
 int Fail(const Status& status) {
@@ -13,6 +14,11 @@ int Fail(const Status& status) {
     reason = std::string(ErrorName(status.error())) + ": " + reason;
   std::fprintf(stderr, "keyfold: %s\n", reason.c_str());
   return ExitCodeOf(status);
+}
+
+int PrintOrFail(const std::string& text) {
+  const Status printed = Print(text);
+  return printed.ok() ? kExitOk : Fail(printed);
 }
 
 int FailCall(std::string_view operation, const Status& status) {

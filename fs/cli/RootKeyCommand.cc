@@ -13,8 +13,7 @@ namespace {
 
 int Tell(const Status& status, const std::string& text) {
   if (!status.ok()) return Fail(status);
-  const Status printed = Print(text);
-  return printed.ok() ? 0 : Fail(printed);
+  return PrintOrFail(text);
 }
 
 int Rotate(const RootKeyRequest& request) {

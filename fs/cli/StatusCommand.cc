@@ -36,10 +36,7 @@ Result<std::string> StatusOfAll(const StatusWords& words) {
   std::string text;
   json all = json::array();
   for (const MountEntry& mount : mounts) {
-    auto connection = ConnectTo(mount);
-    auto status = connection.ok()
-                      ? (*connection)->Call("store", "GetStatus", json::object())
-                      : Result<json>(connection.status());
+    auto status = CallOn(mount, "store", "GetStatus", json::object());
     if (!status.ok() && !words.mountpoint.empty()) return status.status();
     if (!status.ok())
       status = json{{"Mountpoint", mount.mountpoint},
@@ -65,8 +62,7 @@ void AddStatus(CLI::App& app, Run* run) {
     *run = [words] {
       const auto text = StatusOfAll(*words);
       if (!text.ok()) return Fail(text.status());
-      const Status printed = Print(*text);
-      return printed.ok() ? 0 : Fail(printed);
+      return PrintOrFail(*text);
     };
   });
 }

@@ -1,7 +1,6 @@
 #include "fs/cli/StoreConfig.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "fs/backend/Backend.h"
@@ -13,7 +12,6 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFile[] = "keyfold.json";
-constexpr char kFresh[] = "keyfold.json.new";
 constexpr size_t kMaxSize = 64 * 1024;
 
 Status Damaged(const std::string& store) {
@@ -102,17 +100,7 @@ Status WriteStoreConfig(const std::string& store, const StoreConfig& config) {
   const std::string text = object.dump(2) + "\n";
   const UniqueFd folder(::open(store.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder.valid()) return Status::FromErrno(errno, store);
-  KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder.get(), kFresh));
-  Status status = WriteAt(fd.get(), 0, AsBytes(text));
-  if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, kFresh);
-  if (status.ok() && ::renameat(folder.get(), kFresh, folder.get(), kFile) != 0)
-    status = Status::FromErrno(errno, kFile);
-  if (!status.ok()) {
-    ::unlinkat(folder.get(), kFresh, 0);
-    return status;
-  }
-  if (::fsync(folder.get()) != 0) return Status::FromErrno(errno, store);
-  return OkStatus();
+  return ReplaceFile(folder.get(), kFile, AsBytes(text));
 }
 
 }  // namespace keyfold

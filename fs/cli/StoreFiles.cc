@@ -57,10 +57,7 @@ Status KeepCopied(const std::string& path, const std::string& half,
                   const std::string& kept) {
   const UniqueFd from(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!from.valid()) return Status::FromErrno(errno, path);
-  ::unlink(half.c_str());
-  const UniqueFd to(
-      ::open(half.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!to.valid()) return Status::FromErrno(errno, half);
+  KF_ASSIGN_OR_RETURN(const UniqueFd to, CreateAnew(AT_FDCWD, half));
   Status status = CopyContents(from.get(), to.get());
   if (status.ok()) status = Rename(half, kept);
   if (!status.ok()) {

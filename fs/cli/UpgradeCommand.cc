@@ -40,8 +40,7 @@ int RunUpgrade(const UpgradeRequest& request) {
   Harden();
   const auto found = UpgradeStore(request, AskPassphrase);
   if (!found.ok()) return Fail(found.status());
-  const Status printed = Print(Report(request, *found));
-  return printed.ok() ? 0 : Fail(printed);
+  return PrintOrFail(Report(request, *found));
 }
 
 }  // namespace

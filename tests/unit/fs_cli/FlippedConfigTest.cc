@@ -1,36 +1,23 @@
 // Does any byte of keyfold.json that is another give anything but the right keys or a
 // refusal?
-#include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
 #include <fstream>
 
-#include "fs/cli/Store.h"
 #include "kms/crypto/Crypto.h"
+#include "tests/unit/fs_cli/StoreFixture.h"
 
 namespace keyfold {
 namespace {
 
-namespace files = std::filesystem;
-
-class FlippedConfigTest : public testing::Test {
+class FlippedConfigTest : public StoreTest {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/keyfold-flip-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-    store_ = folder_ + "/store";
-    const auto made = CreateStore(
-        {store_, "file:" + folder_ + "/a.key", Account().id, "local-1"}, nullptr);
-    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    StoreTest::SetUp();
     std::ifstream in(store_ + "/keyfold.json", std::ios::binary);
     good_ = {std::istreambuf_iterator<char>(in), {}};
-    const auto root = UnsealRootKey(made->root_key, "", nullptr);
+    const auto root = UnsealRootKey(made_.root_key, "", nullptr);
     ASSERT_TRUE(root.ok());
     root_ = CopySecret(root->bytes());
   }
-  void TearDown() override { files::remove_all(folder_); }
 
   // Try opens the root key as the text says, and the store if that is its own.
   Status Try(const std::string& text, const std::string& what) {
@@ -60,7 +47,7 @@ class FlippedConfigTest : public testing::Test {
     EXPECT_FALSE(found.message().empty()) << what;
   }
 
-  std::string folder_, store_, good_;
+  std::string good_;
   SecretBytes root_;
   size_t refused_ = 0, harmless_ = 0;
 };

@@ -1,15 +1,10 @@
 // Does a store open after its root key was changed, whenever that was cut off?
-#include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <fstream>
 
 #include "fs/cli/RootKeyChange.h"
-#include "fs/cli/Store.h"
 #include "kms/crypto/Crypto.h"
+#include "tests/unit/fs_cli/StoreFixture.h"
 
 namespace keyfold {
 namespace {
@@ -17,15 +12,10 @@ namespace {
 using nlohmann::json;
 namespace files = std::filesystem;
 
-class RootKeyChangeTest : public testing::Test {
+class RootKeyChangeTest : public StoreTest {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/keyfold-change-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-    store_ = folder_ + "/store";
-    const auto made = CreateStore({store_, Key("a"), Account().id, "local-1"}, nullptr);
-    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    StoreTest::SetUp();
     auto store = OpenStore::Open(store_, "", nullptr);
     ASSERT_TRUE(store.ok()) << store.status().ToString();
     const json key = Must(*store, "kms", "CreateKey", json::object());
@@ -39,11 +29,6 @@ class RootKeyChangeTest : public testing::Test {
           {"WrappingAlgorithm", "RSAES_OAEP_SHA_256"},
           {"WrappingKeySpec", "RSA_2048"}});
     access_ = Must(*store, "iam", "CreateAccessKey", json::object())["AccessKey"];
-  }
-  void TearDown() override { files::remove_all(folder_); }
-
-  std::string Key(const std::string& name) const {
-    return "file:" + folder_ + "/" + name + ".key";
   }
   static json Must(OpenStore& store, const char* service, const char* operation,
                    const json& request) {
@@ -76,35 +61,22 @@ class RootKeyChangeTest : public testing::Test {
       count += entry.path().filename().string().find("rekeyed") != std::string::npos;
     return count;
   }
-  // KilledAfter runs `change` in a process that ends after so many steps; false when
-  // there are fewer.
-  bool KilledAfter(int steps,
-                   Status (*change)(const RootKeyRequest&, const PassphrasePrompt&),
-                   const std::string& to) const {
-    const pid_t child = fork();
-    if (child == 0) {
+  using Change = Status (*)(const RootKeyRequest&, const PassphrasePrompt&);
+  bool ChangeKilledAfter(int steps, Change change, const std::string& to) const {
+    return KilledAfter(steps, [&](std::function<void()> after_step) {
       RootKeyRequest request{store_, "", to};
-      request.after_step = [steps, done = 0]() mutable {
-        if (++done == steps) _exit(9);
-      };
-      const Status status = change(request, nullptr);
-      if (!status.ok()) fprintf(stderr, "%s\n", status.ToString().c_str());
-      _exit(status.ok() ? 0 : 1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) &&
-                (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
-    return WEXITSTATUS(status) == 9;
+      request.after_step = std::move(after_step);
+      return change(request, nullptr);
+    });
   }
 
-  std::string folder_, store_, key_;
+  std::string key_;
   json cipher_, access_;
 };
 
 TEST_F(RootKeyChangeTest, ARotationKilledAfterAnyStepLeavesAStoreThatOpens) {
   int steps = 0;
-  while (KilledAfter(++steps, RotateRootKey, "")) {
+  while (ChangeKilledAfter(++steps, RotateRootKey, "")) {
     ExpectWhole("after step " + std::to_string(steps));
     ASSERT_LT(steps, 20);
   }
@@ -112,7 +84,7 @@ TEST_F(RootKeyChangeTest, ARotationKilledAfterAnyStepLeavesAStoreThatOpens) {
   ExpectWhole("at the end");
   EXPECT_EQ(Leftovers(), 0u);
   ASSERT_TRUE(RotateRootKey({store_, "", Key("b")}, nullptr).ok());
-  files::remove(folder_ + "/a.key");
+  files::remove(folder_ / "a.key");
   ExpectWhole("after another rotation");
 }
 
@@ -163,12 +135,12 @@ TEST_F(RootKeyChangeTest, ARotationEndsTheKeyThatSignsDigests) {
 
 TEST_F(RootKeyChangeTest, AChangeOfProviderKilledAfterAnyStepLeavesAStoreThatOpens) {
   int steps = 0;
-  while (KilledAfter(++steps, ChangeRootKeyProvider, Key("b"))) {
+  while (ChangeKilledAfter(++steps, ChangeRootKeyProvider, Key("b"))) {
     ExpectWhole("after step " + std::to_string(steps));
     ASSERT_LT(steps, 20);
   }
   EXPECT_EQ(steps, 4);
-  files::remove(folder_ + "/a.key");
+  files::remove(folder_ / "a.key");
   ExpectWhole("at the end");
   // The key is the same, so backups and copies of the key store open as before.
   EXPECT_EQ(RootKeySpec(ReadStoreConfig(store_)->root_key).value(), Key("b"));
@@ -182,7 +154,8 @@ TEST_F(RootKeyChangeTest, WhatCannotBeIsRefusedAndChangesNothing) {
   EXPECT_EQ(refused("nothing"), Error::kUsage);
   EXPECT_EQ(refused("passphrase"), Error::kUsage);
   EXPECT_EQ(RotateRootKey({store_, Key("other"), ""}, nullptr).sys_errno(), ENOENT);
-  EXPECT_EQ(RotateRootKey({folder_, "", ""}, nullptr).error(), Error::kNotAStore);
+  EXPECT_EQ(RotateRootKey({folder_.path(), "", ""}, nullptr).error(),
+            Error::kNotAStore);
   {
     auto store = OpenStore::Open(store_, "", nullptr);
     ASSERT_TRUE(store.ok());

@@ -1,17 +1,13 @@
 // Does a store of an older format become one of the newest, whenever that was cut off?
 #include <fcntl.h>
-#include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "fs/cli/RootKeyChange.h"
-#include "fs/cli/Store.h"
 #include "fs/cli/UpgradeStore.h"
+#include "tests/unit/fs_cli/StoreFixture.h"
 
 namespace keyfold {
 namespace {
@@ -21,20 +17,13 @@ namespace files = std::filesystem;
 
 constexpr off_t kUserVersion = 60;  // in the header of an SQLite file, big-endian
 
-class UpgradeStoreTest : public testing::Test {
+class UpgradeStoreTest : public StoreTest {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/keyfold-upgrade-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    folder_ = name;
-    store_ = folder_ + "/store";
-    const auto made = CreateStore(
-        {store_, "file:" + folder_ + "/a.key", Account().id, "local-1"}, nullptr);
-    ASSERT_TRUE(made.ok()) << made.status().ToString();
+    StoreTest::SetUp();
     SetFormats(1, 1);
-    files::copy(store_, folder_ + "/pristine", files::copy_options::recursive);
+    files::copy(store_, folder_ / "pristine", files::copy_options::recursive);
   }
-  void TearDown() override { files::remove_all(folder_); }
 
   void SetFormats(int store, uint8_t key_store) const {
     auto config = ReadStoreConfig(store_);
@@ -46,7 +35,7 @@ class UpgradeStoreTest : public testing::Test {
   }
   void StartOver() const {
     files::remove_all(store_);
-    files::copy(folder_ + "/pristine", store_, files::copy_options::recursive);
+    files::copy(folder_ / "pristine", store_, files::copy_options::recursive);
   }
   // Contents are all files of the store but the lock, with their text.
   std::map<std::string, std::string> Contents() const {
@@ -72,32 +61,18 @@ class UpgradeStoreTest : public testing::Test {
         store->kms().Call(WhoeverRunsThis(), "audit", "VerifyLog", json::object());
     EXPECT_TRUE(verified.ok()) << when << ": " << verified.status().ToString();
   }
-  // KilledAfter upgrades in a process that ends after so many steps; false when there
-  // are fewer.
-  bool KilledAfter(int steps) const {
-    const pid_t child = fork();
-    if (child == 0) {
+  bool UpgradeKilledAfter(int steps) const {
+    return KilledAfter(steps, [this](std::function<void()> after_step) {
       UpgradeRequest request{store_, ""};
-      request.after_step = [steps, done = 0]() mutable {
-        if (++done == steps) _exit(9);
-      };
-      const auto status = UpgradeStore(request, nullptr).status();
-      if (!status.ok()) fprintf(stderr, "%s\n", status.ToString().c_str());
-      _exit(status.ok() ? 0 : 1);
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) &&
-                (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 0));
-    return WEXITSTATUS(status) == 9;
+      request.after_step = std::move(after_step);
+      return UpgradeStore(request, nullptr).status();
+    });
   }
-
-  std::string folder_, store_;
 };
 
 TEST_F(UpgradeStoreTest, AnUpgradeKilledAfterAnyStepIsGoneOnWith) {
   int steps = 0;
-  while (KilledAfter(++steps)) {
+  while (UpgradeKilledAfter(++steps)) {
     const std::string when = "after step " + std::to_string(steps);
     ASSERT_LT(steps, 20);
     const auto again = Upgrade();
@@ -119,7 +94,7 @@ TEST_F(UpgradeStoreTest, AnUpgradeKilledAfterAnyStepIsGoneOnWith) {
 }
 
 TEST_F(UpgradeStoreTest, BetweenTheStepsTheStoreOpens) {
-  for (int steps = 1; KilledAfter(steps); ++steps) {
+  for (int steps = 1; UpgradeKilledAfter(steps); ++steps) {
     ExpectWhole("after step " + std::to_string(steps));
     StartOver();
   }
@@ -151,7 +126,7 @@ TEST_F(UpgradeStoreTest, EachPartIsRaisedByItself) {
 }
 
 TEST_F(UpgradeStoreTest, LookingChangesNothingAndNeedsNoRootKey) {
-  files::remove(folder_ + "/a.key");
+  files::remove(folder_ / "a.key");
   const auto before = Contents();
   const auto found = UpgradeStore({store_, "", /*dry_run=*/true}, nullptr);
   ASSERT_TRUE(found.ok()) << found.status().ToString();
@@ -164,7 +139,7 @@ TEST_F(UpgradeStoreTest, LookingChangesNothingAndNeedsNoRootKey) {
 
 TEST_F(UpgradeStoreTest, AStoreOfTheNewestFormatIsLeftAlone) {
   SetFormats(2, 2);
-  files::remove(folder_ + "/a.key");
+  files::remove(folder_ / "a.key");
   const auto before = Contents();
   const auto found = Upgrade();
   ASSERT_TRUE(found.ok()) << found.status().ToString();

@@ -59,17 +59,7 @@ class FlippedBytesTest : public KmsTest {
   // A small store with something in each table, closed.
   void SetUp() override {
     KmsTest::SetUp();
-    const std::string key = MakeKey();
-    Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
-    Must(kCfo, "CreateGrant",
-         {{"KeyId", key},
-          {"GranteePrincipal", "user:uid:60002"},
-          {"Operations", {"Decrypt"}}});
-    const std::string external = MakeKey("EXTERNAL");
-    Must(kCfo, "GetParametersForImport",
-         {{"KeyId", external},
-          {"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
-          {"WrappingKeySpec", "RSA_2048"}});
+    const std::string key = FillTables();
     Must(kCfo, "DisableKey", {{"KeyId", key}});
     kms_.reset();
     secrets_ = std::make_unique<RootSecrets>(RootKey(CopySecret(root_)));

@@ -57,6 +57,22 @@ class KmsTest : public testing::Test {
     kms_ = std::move(kms).value();
     return OkStatus();
   }
+  // FillTables puts something into each table that a new store leaves empty; it returns
+  // the key of an alias and a grant.
+  std::string FillTables() {
+    const std::string key = MakeKey();
+    Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
+    Must(kCfo, "CreateGrant",
+         {{"KeyId", key},
+          {"GranteePrincipal", "user:uid:60002"},
+          {"Operations", {"Decrypt"}}});
+    const std::string external = MakeKey("EXTERNAL");
+    Must(kCfo, "GetParametersForImport",
+         {{"KeyId", external},
+          {"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
+          {"WrappingKeySpec", "RSA_2048"}});
+    return key;
+  }
   Status Reopen() {
     kms_.reset();
     return Open();

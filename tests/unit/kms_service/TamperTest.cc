@@ -24,17 +24,7 @@ class TamperTest : public KmsTest {
 };
 
 TEST_F(TamperTest, EveryTableIsAuthenticated) {
-  const std::string key = MakeKey();
-  Must(kCfo, "CreateAlias", {{"AliasName", "alias/cfo"}, {"TargetKeyId", key}});
-  Must(kCfo, "CreateGrant",
-       {{"KeyId", key},
-        {"GranteePrincipal", "user:uid:60002"},
-        {"Operations", {"Decrypt"}}});
-  const std::string external = MakeKey("EXTERNAL");
-  Must(kCfo, "GetParametersForImport",
-       {{"KeyId", external},
-        {"WrappingAlgorithm", "RSAES_OAEP_SHA_1"},
-        {"WrappingKeySpec", "RSA_2048"}});
+  FillTables();
   kms_.reset();
   Snapshot("good");
   for (Table table : kAllTables) {

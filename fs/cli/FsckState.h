@@ -33,7 +33,8 @@ struct FsckState {
   bool contents = true;
 };
 
-// SaveFsckState replaces the one there is; on return it survives power loss.
+// SaveFsckState replaces the one there is, but for one of over 64 MiB, which would not
+// be read; on return it survives power loss.
 Status SaveFsckState(const std::string& store, DataKeys& keys, const FsckState& state);
 // LoadFsckState is empty when there is none that counts.
 Result<std::optional<FsckState>> LoadFsckState(const std::string& store,

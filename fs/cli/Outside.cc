@@ -122,9 +122,10 @@ policy::AlertAction ActionOf(const json& request) {
 }
 
 Status RunFor(int connection, const json& request) {
-  // The daemon shuts its end when it ends, or is gone.
-  std::atomic<bool> ending{false};
-  std::thread([&ending, connection] {
+  // The daemon shuts its end when it ends, or is gone. The thread that notices may be
+  // there until this process, which does nothing else, ends.
+  static std::atomic<bool> ending{false};
+  std::thread([connection] {
     char byte;
     while (::recv(connection, &byte, 1, 0) < 0 && errno == EINTR) continue;
     ending = true;

@@ -129,7 +129,9 @@ int Walk(const RekeyOptions& options, const std::vector<Tree>& trees,
         counts, speed.ok() ? std::optional<KeySpeed>(*speed) : std::nullopt);
   } else {
     printed = report.Summarize(counts, exit_code);
-    if (journal != nullptr && counts.refused == 0) journal->Remove();
+    // What was refused was looked at: only a run that was cut off is gone on with, as
+    // another one may be meant to give new data keys again.
+    if (journal != nullptr) journal->Remove();
   }
   return printed.ok() ? exit_code : Fail(printed);
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -16,7 +17,9 @@ namespace {
 constexpr size_t kIdLine = 33;  // 32 hexadecimal digits and a newline
 constexpr size_t kMaxJournal = 1 << 30;
 
-Result<std::string> StateFolder() {
+// StateFolder opens the folder of journals. One that another user could write to, such
+// as that of a HOME kept by sudo, would let them choose what is left out.
+Result<UniqueFd> StateFolder() {
   const char* state = std::getenv("XDG_STATE_HOME");
   const char* home = std::getenv("HOME");
   std::string path;
@@ -33,7 +36,12 @@ Result<std::string> StateFolder() {
   path += "/keyfold";
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
     return Status::FromErrno(errno, path);
-  return path;
+  KF_ASSIGN_OR_RETURN(UniqueFd folder, OpenAt(AT_FDCWD, path, O_RDONLY | O_DIRECTORY));
+  struct stat st;
+  if (::fstat(folder.get(), &st) != 0) return Status::FromErrno(errno, path);
+  if (st.st_uid != ::geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return Status(Error::kAccessDenied, path + " is not yours alone to write to");
+  return folder;
 }
 
 std::string NameOf(const std::vector<std::string>& paths, const std::string& key) {
@@ -47,21 +55,22 @@ std::string NameOf(const std::vector<std::string>& paths, const std::string& key
 
 Result<RekeyJournal> RekeyJournal::Open(const std::vector<std::string>& paths,
                                         const std::string& key, bool restart) {
-  KF_ASSIGN_OR_RETURN(const std::string folder, StateFolder());
-  const std::string path = folder + "/" + NameOf(paths, key);
-  UniqueFd fd(
-      ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.valid()) return Status::FromErrno(errno, path);
+  KF_ASSIGN_OR_RETURN(UniqueFd folder, StateFolder());
+  const std::string name = NameOf(paths, key);
+  KF_ASSIGN_OR_RETURN(UniqueFd fd,
+                      OpenAt(folder.get(), name, O_RDWR | O_CREAT | O_APPEND, 0600));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)
     return Status(Error::kLocked, "Another keyfold rekey is at work on that.");
-  if (restart && ::ftruncate(fd.get(), 0) != 0) return Status::FromErrno(errno, path);
-  RekeyJournal journal(std::move(fd), path);
-  KF_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path, kMaxJournal));
-  for (size_t at = 0; at + kIdLine <= text.size(); at += kIdLine)
-    journal.made_.insert(text.substr(at, kIdLine - 1));
+  if (restart && ::ftruncate(fd.get(), 0) != 0) return Status::FromErrno(errno, name);
+  KF_ASSIGN_OR_RETURN(const std::string text,
+                      ReadTextFile(FdPath(fd.get()), kMaxJournal));
   // A line that was cut off would shift those that follow.
-  const auto whole = static_cast<off_t>(text.size() / kIdLine * kIdLine);
-  if (::ftruncate(journal.fd_.get(), whole) != 0) return Status::FromErrno(errno, path);
+  const size_t whole = text.size() / kIdLine * kIdLine;
+  if (::ftruncate(fd.get(), static_cast<off_t>(whole)) != 0)
+    return Status::FromErrno(errno, name);
+  RekeyJournal journal(std::move(folder), name, std::move(fd));
+  for (size_t at = 0; at < whole; at += kIdLine)
+    journal.made_.insert(text.substr(at, kIdLine - 1));
   return journal;
 }
 
@@ -70,10 +79,10 @@ Status RekeyJournal::Add(const std::string& data_key_id) {
   const std::string line = data_key_id + "\n";
   const ssize_t n = ::write(fd_.get(), line.data(), line.size());
   if (n != static_cast<ssize_t>(line.size()))
-    return Status::FromErrno(n < 0 ? errno : ENOSPC, path_);
+    return Status::FromErrno(n < 0 ? errno : ENOSPC, name_);
   return OkStatus();
 }
 
-void RekeyJournal::Remove() { (void)::unlink(path_.c_str()); }
+void RekeyJournal::Remove() { (void)::unlinkat(folder_.get(), name_.c_str(), 0); }
 
 }  // namespace keyfold

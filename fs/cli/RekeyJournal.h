@@ -28,11 +28,12 @@ class RekeyJournal {
   void Remove();
 
  private:
-  RekeyJournal(UniqueFd fd, std::string path)
-      : fd_(std::move(fd)), path_(std::move(path)) {}
+  RekeyJournal(UniqueFd folder, std::string name, UniqueFd fd)
+      : folder_(std::move(folder)), name_(std::move(name)), fd_(std::move(fd)) {}
 
+  UniqueFd folder_;
+  std::string name_;
   UniqueFd fd_;
-  std::string path_;
   std::set<std::string> made_;
 };
 

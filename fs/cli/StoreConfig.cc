@@ -1,6 +1,7 @@
 #include "fs/cli/StoreConfig.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs/backend/Backend.h"
@@ -43,12 +44,19 @@ Result<StoreConfig> ReadStoreConfig(const std::string& store) {
 }
 
 Result<std::string> ReadStoreConfigText(const std::string& store) {
-  auto text = ReadTextFile(store + "/" + kFile, kMaxSize);
-  if (!text.ok() && text.status().sys_errno() == ENOENT)
+  // What is planted in its place is neither followed nor waited for.
+  const auto fd = OpenAt(AT_FDCWD, store + "/" + kFile, O_RDONLY | O_NONBLOCK);
+  if (fd.status().sys_errno() == ENOENT)
     return Status(Error::kNotAStore,
                   store +
                       " is not a Keyfold store: it has no keyfold.json. Name the "
                       "folder that keyfold init made.");
+  struct stat st;
+  if (fd.status().sys_errno() == ELOOP ||
+      (fd.ok() && ::fstat(fd->get(), &st) == 0 && !S_ISREG(st.st_mode)))
+    return Damaged(store);
+  if (!fd.ok()) return fd.status();
+  auto text = ReadTextFile(FdPath(fd->get()), kMaxSize);
   if (text.status().error() == Error::kUsage) return Damaged(store);  // too large
   return text;
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -32,8 +33,15 @@ bool LockSoon(int fd) {
 
 Result<StoreLock> StoreLock::Take(const std::string& store) {
   const std::string path = store + "/lock";
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return Status::FromErrno(errno, path);
+  UniqueFd fd(::open(path.c_str(),
+                     O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  struct stat st;
+  if (!fd.valid() || ::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, path);
+  // It will be overwritten.
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+    return Status(Error::kCorrupt, path +
+                                       " is not a regular file with one name. Keyfold "
+                                       "did not make it; move it away.");
   if (!LockSoon(fd.get())) {
     if (errno != EWOULDBLOCK) return Status::FromErrno(errno, path);
     return Status(Error::kLocked, store + " is in use by " + Holder(fd.get()) +
@@ -47,8 +55,8 @@ Result<StoreLock> StoreLock::Take(const std::string& store) {
 }
 
 bool StoreLock::IsHeld(const std::string& store) {
-  const UniqueFd fd(
-      ::open((store + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const UniqueFd fd(::open((store + "/lock").c_str(),
+                           O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   return fd.valid() && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 &&
          errno == EWOULDBLOCK;
 }

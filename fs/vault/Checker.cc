@@ -353,8 +353,14 @@ Result<FileVerdict> Checker::VerdictOn(int fd, const struct stat& st) {
     if (first) known = promise.get_future().share();
     verdict = known;
   }
-  // Whoever was first waits for nobody.
-  if (first) promise.set_value(look());
+  // Whoever was first waits for nobody, and lets those who wait fail as it does.
+  if (first) {
+    try {
+      promise.set_value(look());
+    } catch (const std::bad_alloc&) {
+      promise.set_exception(std::current_exception());
+    }
+  }
   return verdict.get();
 }
 

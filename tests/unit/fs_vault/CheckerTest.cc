@@ -142,5 +142,47 @@ TEST_F(CheckerTest, WithoutTheKeyThereIsNoVerdict) {
   EXPECT_EQ(found_.size(), 400u);
 }
 
+// The slot of before names the former data key, with which it authenticates.
+TEST_F(CheckerTest, TheNewestSlotCountsAndNoOtherKeyIsWrittenOver) {
+  Bytes older(kHeaderSlotSize), newest(kHeaderSlotSize), now(kHeaderSlotSize);
+  UniqueFd raw;
+  {
+    auto vault = Vault::Open(options_, metadata_, keys_).value();
+    auto made = vault->Create({vault->root(), "reencrypted"}, 0644, user_, "/").value();
+    raw = Reopen(made.fd.get(), O_RDWR).value();
+    File& file = *made.handle->file;
+    ASSERT_TRUE(file.Write(0, Bytes(50000, 7)).ok());
+    ASSERT_TRUE(file.Sync(false).ok());
+    ASSERT_TRUE(ReadAt(raw.get(), 0, older).ok());
+    const HeaderSlot header = file.header();
+    ASSERT_TRUE(
+        file.BeginReencrypt(
+                keys_
+                    .GenerateDataKey(
+                        {}, header.key_id,
+                        {{std::string(kContextStore), options_.store_id},
+                         {std::string(kContextFolder), header.home_folder.Hex()},
+                         {std::string(kContextFile), header.file_id.Hex()}},
+                        "")
+                    .value())
+            .ok());
+    while (!file.Reencrypt(1 << 20).value().finished) continue;
+    vault->Close(made.handle);
+    vault->SettleAll();
+  }
+  ASSERT_TRUE(ReadAt(raw.get(), 0, newest).ok());
+  ASSERT_NE(older, newest);
+  ASSERT_TRUE(WriteAt(raw.get(), 0, older).ok());
+  CheckOptions options = Options(2);
+  options.repair = true;
+  ASSERT_TRUE(Run(options).ok());
+  std::vector<FindingKind> kinds;
+  for (const Finding& finding : found_)
+    if (finding.path == "/reencrypted") kinds.push_back(finding.kind);
+  EXPECT_EQ(kinds, std::vector{FindingKind::kHeaderSlot});  // and every block opens
+  ASSERT_TRUE(ReadAt(raw.get(), 0, now).ok());
+  EXPECT_EQ(now, older);  // its wrap may be the last one of that key
+}
+
 }  // namespace
 }  // namespace keyfold

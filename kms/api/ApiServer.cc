@@ -25,11 +25,6 @@
 namespace keyfold {
 namespace {
 
-constexpr char kBusy[] =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/x-amz-json-1.1\r\n"
-    "Connection: close\r\nContent-Length: 73\r\n\r\n"
-    R"({"__type":"ThrottlingException","message":"Too many connections at once"})";
-
 // GroupsOf asks for the supplementary groups the peer had when it connected.
 bool GroupsOf(int fd, std::vector<gid_t>* groups) {
   groups->resize(64);
@@ -69,6 +64,7 @@ struct ApiServer::Impl {
     uid_t uid = kUnknown;
     HttpHandler handler;
     std::unique_ptr<TlsConnection> tls;
+    bool refused = false;  // too many are there; it is only told so
     std::atomic<bool> done{false};
     std::thread thread;
     ~Connection() {
@@ -80,6 +76,8 @@ struct ApiServer::Impl {
   static constexpr uid_t kUnknown = kUnknownUid;
   // For the machine's and the account's root user besides, so that they can act.
   static constexpr size_t kReserved = 8;
+  // So many more are told that there are too many; others are closed at once.
+  static constexpr size_t kMostRefused = 16;
 
   Impl(Kms& kms, ApiServerOptions o, const Clock& clock, SocketFile s,
        std::optional<LoopbackSocket> l, std::optional<TlsServer> t)
@@ -95,6 +93,7 @@ struct ApiServer::Impl {
   void Accept(int listener);
   bool Identify(Connection& connection, bool is_local);
   bool Full(uid_t uid) const;
+  bool MayRefuse(Connection& connection) const;
   void Reap(bool all);
   void Wake() {
     const uint64_t one = 1;
@@ -121,15 +120,32 @@ nlohmann::json ApiServer::Impl::StatusMembers() const {
 }
 
 bool ApiServer::Impl::Full(uid_t uid) const {
-  const auto own = std::count_if(connections.begin(), connections.end(),
-                                 [&](const auto& c) { return c.uid == uid; });
+  size_t all = 0, own = 0;
+  for (const Connection& one : connections) {
+    if (one.refused) continue;
+    ++all;
+    if (one.uid == uid) ++own;
+  }
   // The last quarter is for users who have none yet, so that a few cannot keep the
   // others out.
   const size_t most = uid == 0 || uid == root_uid ? options.max_connections + kReserved
                       : own == 0                  ? options.max_connections
                                                   : options.max_connections * 3 / 4;
-  return connections.size() >= most ||
-         static_cast<size_t>(own) >= options.max_connections_per_user;
+  return all >= most || own >= options.max_connections_per_user;
+}
+
+// MayRefuse lets the connection's first request be answered that there are too many.
+bool ApiServer::Impl::MayRefuse(Connection& connection) const {
+  const auto refused = std::count_if(connections.begin(), connections.end(),
+                                     [](const auto& c) { return c.refused; });
+  connection.refused = true;
+  connection.handler = [](const HttpRequest&) {
+    Reply reply = ErrorReply("ThrottlingException",
+                             "There are too many connections at once.", 503);
+    reply.close = true;
+    return reply;
+  };
+  return static_cast<size_t>(refused) < kMostRefused;
 }
 
 // Identify finds out whose connection it is, and who answers for its requests.
@@ -169,12 +185,8 @@ void ApiServer::Impl::Accept(int listener) {
     if (errno != EINTR && errno != ECONNABORTED && errno != EAGAIN) ::usleep(100'000);
     return;
   }
-  if (!Identify(connection, is_local) || Full(connection.uid)) {
-    // In plain, which a client that speaks TLS would not understand.
-    if (!connection.tls)
-      (void)::send(connection.fd, kBusy, sizeof kBusy - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return;
-  }
+  if (!Identify(connection, is_local)) return;
+  if (Full(connection.uid) && !MayRefuse(connection)) return;
   connection.thread = std::thread([this, &connection] {
     ServeHttp(connection.fd, connection.handler, connection.tls.get());
     ::shutdown(connection.fd, SHUT_RDWR);

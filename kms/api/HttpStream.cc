@@ -17,6 +17,8 @@ constexpr seconds kIdle{30};         // between two requests
 constexpr seconds kRequestTime{10};  // from a request's first byte to its last
 constexpr seconds kWriteTime{10};    // without the peer taking a byte
 constexpr seconds kAnswerTime{60};   // for an answer as a whole
+constexpr seconds kFinishTime{2};    // for the peer to close, too
+constexpr size_t kMostDropped = 16 << 20;
 
 milliseconds Until(steady_clock::time_point end) {
   return std::chrono::duration_cast<milliseconds>(end - steady_clock::now());
@@ -70,6 +72,14 @@ ssize_t HttpStream::Pass(short event, Transfer&& transfer, Time&& time) {
   }
 }
 
+bool HttpStream::Begin() {
+  if (!tls_) return true;
+  if (!WaitFor(fd_, POLLIN, kIdle)) return false;
+  const auto end = steady_clock::now() + kRequestTime;
+  return Pass(
+             POLLIN, [&] { return tls_->Handshake(); }, [&] { return Until(end); }) > 0;
+}
+
 bool HttpStream::AwaitRequest() {
   if (begin_ == end_) {
     begin_ = end_ = 0;
@@ -114,6 +124,18 @@ bool HttpStream::Send(std::string_view text) {
     text.remove_prefix(static_cast<size_t>(count));
   }
   return true;
+}
+
+void HttpStream::Finish() {
+  if (tls_) tls_->Close();
+  ::shutdown(fd_, SHUT_WR);
+  const auto end = steady_clock::now() + kFinishTime;
+  for (size_t dropped = 0; dropped < kMostDropped;) {
+    if (!WaitFor(fd_, POLLIN, Until(end))) return;
+    const ssize_t count = ::recv(fd_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (count <= 0) return;
+    dropped += static_cast<size_t>(count);
+  }
 }
 
 }  // namespace keyfold

@@ -16,6 +16,9 @@ class HttpStream {
   // With `tls` the bytes pass through that, and `fd` does not block. Neither is closed.
   HttpStream(int fd, TlsConnection* tls);
 
+  // Begin comes first. With TLS it is false when the handshake's first byte does not
+  // come in 30 seconds, or its last 10 after that.
+  bool Begin();
   // AwaitRequest is false when no first byte of a request comes in 30 seconds. The rest
   // of the request has 10 from there on.
   bool AwaitRequest();
@@ -30,6 +33,10 @@ class HttpStream {
   // Send is false when the peer takes no byte for 10 seconds, not all of them within a
   // minute, or is gone.
   bool Send(std::string_view text);
+  // Finish lets the peer read what was sent last: it says that nothing follows, and
+  // takes, for at most 2 seconds and 16 MiB, what is still on its way. Closing with
+  // bytes unread would have the kernel tell the peer to throw the answer away.
+  void Finish();
 
  private:
   ssize_t Receive(int flags);

@@ -16,6 +16,7 @@ using Field = http::field;
 
 constexpr uint32_t kMaxHeaders = 16 * 1024;
 constexpr int kMaxRequests = 10'000;  // through one connection
+constexpr size_t kKeptRoom = 64 * 1024;
 
 // AWS's clients correct their clock by it. RFC 9110, section 5.6.7.
 std::string HttpDate(time_t now) {
@@ -82,6 +83,7 @@ class HttpConnection {
       : stream_(fd, tls), handler_(handler) {}
 
   void Serve() {
+    if (!stream_.Begin()) return;
     for (int left = kMaxRequests; left > 0 && stream_.AwaitRequest(); --left)
       if (!ServeOne(left == 1)) return;
   }
@@ -108,7 +110,8 @@ class HttpConnection {
     // What follows a request that could not be read is not the next one.
     if (read == Read::kRefused) return Answer(RefusalOf(error_), true);
     const bool close = last || parser.get().version() < 11 || !parser.keep_alive();
-    return Answer(Call(RequestOf(parser.release())), close);
+    const Reply reply = Call(RequestOf(parser.release()));
+    return Answer(reply, close || reply.close);
   }
 
   // ReadUntil gives the parser at most `most` bytes: its own limit is on what it is
@@ -137,7 +140,16 @@ class HttpConnection {
     }
   }
 
+  // Answer is false when no other may follow on the connection.
   bool Answer(const Reply& reply, bool close) {
+    Write(reply, close);
+    const bool sent = stream_.Send(text_);
+    if (text_.capacity() > kKeptRoom) std::string().swap(text_);
+    if (sent && close) stream_.Finish();
+    return sent && !close;
+  }
+
+  void Write(const Reply& reply, bool close) {
     if (const time_t now = ::time(nullptr); now != date_) {
       date_text_ = HttpDate(now);
       date_ = now;
@@ -157,7 +169,6 @@ class HttpConnection {
     if (close) text_ += "\r\nConnection: close";
     text_ += "\r\n\r\n";
     text_ += reply.body;
-    return stream_.Send(text_) && !close;
   }
 
   HttpStream stream_;

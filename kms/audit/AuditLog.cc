@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <exception>
 #include <mutex>
+#include <semaphore>
 
 #include "kms/audit/AuditChain.h"
 #include "kms/audit/AuditFiles.h"
@@ -47,6 +48,18 @@ Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
   return OkStatus();
 }
 
+// Turn is one of those who may read at once, until it goes out of scope.
+class Turn {
+ public:
+  explicit Turn(std::counting_semaphore<2>& turns) : turns_(turns) { turns_.acquire(); }
+  ~Turn() { turns_.release(); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::counting_semaphore<2>& turns_;
+};
+
 }  // namespace
 
 struct AuditLog::Impl {
@@ -74,6 +87,8 @@ struct AuditLog::Impl {
   const Clock& clock;
   int folder = -1;
 
+  // Selecting records takes a processor and much memory: two at a time.
+  std::counting_semaphore<2> readers{2};
   mutable std::mutex mutex;               // guards what follows, up to sync_mutex
   std::shared_ptr<const AuditFile> file;  // audit.log
   uint64_t first = 1;                     // the first record in it, or to be
@@ -456,6 +471,7 @@ Result<std::vector<json>> AuditLog::ReadAll(const AuditFilter& filter) const {
 }
 
 Result<AuditRecords> AuditLog::Read(const AuditFilter& filter) const {
+  const Turn turn(impl_->readers);
   std::vector<uint64_t> archives;
   std::shared_ptr<const AuditFile> file;
   AuditHead head;

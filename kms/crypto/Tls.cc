@@ -65,6 +65,17 @@ ssize_t TlsConnection::Write(ByteView data) {
   return Outcome(SSL_write(impl_->ssl.get(), data.data(), SizeOf(data.size())));
 }
 
+ssize_t TlsConnection::Handshake() {
+  ERR_clear_error();
+  return Outcome(SSL_do_handshake(impl_->ssl.get()));
+}
+
+void TlsConnection::Close() {
+  ERR_clear_error();
+  (void)SSL_shutdown(impl_->ssl.get());
+  ERR_clear_error();
+}
+
 bool TlsConnection::HasPending() const { return SSL_pending(impl_->ssl.get()) > 0; }
 
 TlsServer::TlsServer() : impl_(std::make_unique<Impl>()) {}

@@ -19,10 +19,13 @@ class TlsConnection {
  public:
   ~TlsConnection();
   // Read and Write return how many bytes passed, 0 at the end of the connection, -1
-  // when the socket has to be waited for or the connection is broken. The first of
-  // them shakes hands.
+  // when the socket has to be waited for or the connection is broken.
   ssize_t Read(MutableBytes out);
   ssize_t Write(ByteView data);
+  // Handshake is 1 when the peers agree, else as Read. It comes before the others.
+  ssize_t Handshake();
+  // Close tells the peer, if that is possible without waiting, that nothing follows.
+  void Close();
   // Poll's event to wait for after -1; 0 when the connection is broken.
   short wanted() const { return wanted_; }
   // What was received and not yet read.

@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 
 from policy_model import Iam, Key, Timeline
 from share import Failed
@@ -72,6 +73,7 @@ class Administrator:
         self.iam = Timeline(Iam())
         self.moves = {folder: Timeline(0) for folder in folders}
         self.changes, self.rekeyed_by = {}, set()
+        self.steps = []  # (begun, kind, key id)
         self.stopping = threading.Event()
 
     def kms(self, *args):
@@ -253,7 +255,13 @@ class Administrator:
         else:
             key_id = self.rng.choice(list(self.keys))
         self.changes[kind.__name__] = self.changes.get(kind.__name__, 0) + 1
+        self.steps.append((time.monotonic(), kind.__name__, key_id))
         kind(self, key_id)
+
+    def before(self, moment, seconds=6):
+        """The steps begun shortly before, each as how long before it was, kind and key."""
+        return [(f'{begun - moment:.2f} s', kind, key_id) for begun, kind, key_id in self.steps
+                if moment - seconds < begun < moment + 0.5]
 
     def work(self):
         while not self.stopping.wait(self.rng.uniform(0.05, 0.5)):

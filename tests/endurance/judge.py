@@ -15,21 +15,23 @@ class Judge:
 
     def __init__(self, keys, iam, moves):
         self.keys, self.iam, self.moves = keys, iam, moves
-        self.counts, self.refusals, self.wrong = {}, {}, []
+        self.counts, self.refusals = {}, {}
         self.refused_by_either = 0  # of two keys, while a file came under another
 
     def judge(self, user, event):
+        """None, or what is wrong with it."""
         kind, outcome = event['kind'], event['outcome']
         self.counts[kind, outcome] = self.counts.get((kind, outcome), 0) + 1
         expected = getattr(self, kind)(user, event)
-        if outcome not in expected:
-            self.wrong.append(f'{user}: {event}: expected {" or ".join(sorted(expected))}')
         if kind in ('open', 'call', 'administer') and outcome != 'ok':
             if len(event['keys']) == 1:
                 at = user, event['keys'][0], 'open' if kind == 'open' else 'call'
                 self.refusals[at] = self.refusals.get(at, 0) + 1
             else:
                 self.refused_by_either += 1
+        if outcome in expected:
+            return None
+        return f'{user}: {event}: expected {" or ".join(sorted(expected))}'
 
     def _outcomes(self, user, event, decide, what, grace=0.0):
         at = event['start'], event['end']

@@ -43,6 +43,9 @@ class Worker:
         self.socket_path, self.connection = socket_path, None
         self.files, self.held, self.made, self.blobs = {}, {}, 0, {}
         self.events, self.wrong = [], []
+        # Files that were closed with an error: nothing is written to them before they
+        # were read, lest it hide what was lost.
+        self.suspects = []
 
     def by_path(self, action, *args):
         """An action that meets the revocation of somebody's right looks again."""
@@ -110,6 +113,8 @@ class Worker:
             os.close(held.fd)
         except OSError as e:
             outcome = errno.errorcode[e.errno]
+            if held.own and held.own.names and held.own not in self.suspects:
+                self.suspects.append(held.own)
         self.note('closed', held.keys, start, outcome, what='close', **held.facts)
 
     def read(self, held):
@@ -131,7 +136,7 @@ class Worker:
         self.use(held, 'write', action)
 
     def pick(self, folder):
-        files = self.files.get(folder)
+        files = [f for f in self.files.get(folder, []) if f not in self.suspects]
         return self.rng.choice(files) if files else None
 
     def patch(self, own):
@@ -179,6 +184,9 @@ class Worker:
         self.change(folder, append=True)
 
     def verify(self, folder):
+        if self.suspects:
+            self.suspects = [own for own in self.suspects if not self.verify_file(own)]
+            return
         own = self.pick(folder)
         if own is not None:
             self.verify_file(own)
@@ -317,7 +325,8 @@ class Worker:
         if not self.held:
             return self.keep(folder)
         held = self.held[self.rng.choice(sorted(self.held))]
-        if held.own and held.facts['use'] == WRITE and self.rng.randrange(2):
+        if (held.own and held.facts['use'] == WRITE and held.own not in self.suspects
+                and self.rng.randrange(2)):
             return self.write(held, *self.patch(held.own))
         data = self.read(held)
         if data is not None and held.own:

@@ -48,6 +48,9 @@ struct Handle {
   bool first = false;
   // Whether its reading has been counted as an access to the file.
   std::atomic<bool> counted{false};
+  // Whether opening it was allowed. Until then nothing is shown through it, so a right
+  // it never had takes the file from nobody else.
+  std::atomic<bool> admitted{false};
   // Set once, when the right was lost; reads fail with it from then on.
   std::atomic<int> lost_errno{0};
 };

@@ -74,6 +74,7 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
       auto file,
       File::Create(std::make_unique<PosixDataFile>(made.TakeFd()), st.st_ino,
                    *checkpoints_, std::move(header), std::move(wrapped.key)));
+  out.handle->admitted = true;
   files_.Add(file, out.handle);
   Closing closing(*this, out.handle);
   // From here on a right that ends is noticed; what ended before is asked for.
@@ -175,13 +176,15 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   // Revoke passes over a file that is not unlocked; it sees this one from now on.
   if (keys_.Generation() != generation)
     KF_RETURN_IF_ERROR(StillAdmitted(*handle, identity->key_id, context, event));
-  // Who has the right again opens again.
-  if (handle->lost_errno != 0) return Status::FromErrno(ESTALE, "open");
   // The header in use may name another key than the one found first: of an older
   // slot, or of before a change of the key. Then that is the one to be asked.
   const auto in_use = file.identity();
   if (!in_use) return Status::FromErrno(ESTALE, "open");
   if (*in_use != *identity) return Admit(handle, place, fd, linked, event);
+  // LoseRights does this the other way round, so that one of the two sees the other.
+  handle->admitted = true;
+  // Who has the right again opens again.
+  if (handle->lost_errno != 0) return Status::FromErrno(ESTALE, "open");
   return OkStatus();
 }
 
@@ -280,7 +283,7 @@ struct ByUserAndUse {
 
 }  // namespace
 
-// LoseRights marks the handles whose right ended; true if there was one.
+// LoseRights marks the handles whose right ended; true if something was open by one.
 bool Vault::LoseRights(const std::shared_ptr<File>& file) {
   const auto identity = file->identity();
   if (!identity) return false;
@@ -293,8 +296,8 @@ bool Vault::LoseRights(const std::shared_ptr<File>& file) {
       it->second = ErrnoOf(
           keys_.StillAllowed(handle->caller, identity->key_id, context, handle->use));
     if (it->second == 0) continue;
-    lost = true;
     handle->lost_errno = it->second;
+    lost = lost || handle->admitted;
   }
   return lost;
 }

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fs/format/Ids.h"
@@ -29,6 +31,7 @@ class TestKeys : public DataKeys {
   std::string refused_record;                     // checks cannot record this event
   std::mutex record_mutex;                        // of checks, which use threads
   Status recording = OkStatus();                  // how recording an event ends
+  std::function<void()> while_authorizing;        // called once
   uint64_t generation = 1;
   std::map<std::string, Bytes> notes;
   uint64_t times_wiped = 0;
@@ -43,6 +46,7 @@ class TestKeys : public DataKeys {
   Status Authorize(const Caller& caller, const std::string& key_id,
                    const EncryptionContext& context, const FileEvent& event) override {
     authorized.push_back(event.name);
+    if (while_authorizing) std::exchange(while_authorizing, nullptr)();
     return StillAllowed(caller, key_id, context, event.use);
   }
   Caller Pin(const Caller& caller) override { return caller; }

@@ -439,6 +439,37 @@ TEST_F(VaultTest, ARevocationDropsTheFileForAll) {
   EXPECT_EQ(Open(a, KeyUse::kRead, 7).status().error(), Error::kAccessDenied);
 }
 
+// Else whoever tries to open others' files, while any right of anybody's changes, would
+// take the files from those who have them open.
+TEST_F(VaultTest, ARefusedOpenTakesTheFileFromNobody) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  auto kept = Open(a, KeyUse::kWrite, 8);
+  ASSERT_TRUE(kept.ok());
+  keys_.denied = {7};
+  keys_.while_authorizing = [&] { vault_->Revoke(*this); };
+  EXPECT_EQ(Open(a, KeyUse::kRead, 7).status().error(), Error::kAccessDenied);
+  EXPECT_EQ(detached_, 0);
+  EXPECT_EQ(kept.value()->lost_errno, 0);
+  vault_->Close(*kept);
+}
+
+// Its right ends after it was decided on, and comes back.
+TEST_F(VaultTest, ARightLostWhileOpeningIsNotKept) {
+  const Place a{root_, "a"};
+  MakeFile(a, "x");
+  auto kept = Open(a, KeyUse::kWrite, 8);
+  ASSERT_TRUE(kept.ok());
+  keys_.while_authorizing = [&] {
+    keys_.denied = {7};
+    vault_->Revoke(*this);
+    keys_.denied = {};
+  };
+  EXPECT_EQ(Open(a, KeyUse::kRead, 7).status().sys_errno(), ESTALE);
+  EXPECT_EQ(kept.value()->lost_errno, 0);
+  vault_->Close(*kept);
+}
+
 TEST_F(VaultTest, AnUnfinishedFileIsNoEntry) {
   { const auto made = NewFile::Create(root_->fd(), 0644).value(); }
   EXPECT_TRUE(std::filesystem::is_empty(options_.tree_path));

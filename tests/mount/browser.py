@@ -54,7 +54,8 @@ class Browser:
 
     def go(self, *parts):
         """Another page of the console, and what it shows when it is loaded."""
-        self.eval(code=f'location.hash = {json.dumps("#/" + "/".join(parts))}')
+        for hash in ('#/elsewhere', '#/' + '/'.join(parts)):
+            self.eval(code=f'location.hash = {json.dumps(hash)}; new Promise((done) => setTimeout(done, 50))')
         return self.settled()
 
     def settled(self):
@@ -123,4 +124,5 @@ def signed_in(share, user):
         browser.open(url=url)
         browser.find(role='heading', name='Keys')
         yield browser
-        assert browser.problems() == []
+        problems = browser.problems()
+        assert not problems, problems

@@ -47,7 +47,7 @@ function Aliases({ of: key, again }) {
     <Section title="Aliases" actions={
       <Ask button="Add alias" title="Add an alias" submit="Add" done={again}
         act={({ name }) => call('kms.CreateAlias', { AliasName: `alias/${name}`, TargetKeyId: key.KeyId })}>
-        <Field label="Alias" name="name" required pattern="[a-zA-Z0-9/_\-]+" hint="Letters, digits, / _ -" />
+        <Field label="Alias" name="name" required pattern="[a-zA-Z0-9\/_\-]+" hint="Letters, digits, / _ -" />
       </Ask>}>
       <Table name="Aliases" head={['Alias', '']} empty="No alias." rows={key.aliases.map((alias) => ({
         key: alias,

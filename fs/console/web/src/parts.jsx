@@ -79,9 +79,9 @@ export function Section({ title, actions, children }) {
 export function Table({ name, head, rows, empty = 'None.' }) {
   if (rows.length === 0) return <p class="quiet">{empty}</p>;
   return (
-    <div class="wide" tabIndex={0} role="region" aria-label={name}>
+    <div class="wide" tabIndex={0} role="region" aria-label={`${name}, table`}>
       <table>
-        <thead><tr>{head.map((cell) => <th scope="col">{cell}</th>)}</tr></thead>
+        <thead><tr>{head.map((cell) => (cell ? <th scope="col">{cell}</th> : <td />))}</tr></thead>
         <tbody>
           {rows.map((row) => (
             <tr key={row.key}>{row.cells.map((cell) => <td>{cell}</td>)}</tr>
@@ -192,13 +192,18 @@ export function Act({ button, act, done, ...rest }) {
 
 // Notices: where a page shows the refusal of its actions.
 export const Notices = createContext(() => {});
+let first = true; // the page that the browser itself loaded begins where every page does
 export function Page({ title, actions, children }) {
   const [failure, setFailure] = useState();
   const ref = useRef();
   useEffect(() => {
     document.title = `${title} – Keyfold`;
   }, [title]);
-  useEffect(() => { ref.current.focus({ preventScroll: true }); window.scrollTo(0, 0); }, []);
+  useEffect(() => {
+    if (!first) ref.current.focus({ preventScroll: true });
+    first = false;
+    window.scrollTo(0, 0);
+  }, []);
   return (
     <Notices.Provider value={setFailure}>
       <header class="page">

@@ -3,14 +3,18 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 
+#include "fs/cli/BrowserLauncher.h"
 #include "fs/cli/Commands.h"
 #include "fs/cli/Completion.h"
 #include "fs/cli/ConsoleFolders.h"
+#include "fs/cli/ExitCode.h"
 #include "fs/cli/KeyPolicy.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
+#include "fs/cli/Times.h"
 #include "fs/console/ConsoleServer.h"
 
 namespace keyfold {
@@ -20,9 +24,13 @@ using nlohmann::json;
 
 struct ConsoleWords {
   TargetOptions target;
-  int idle_minutes = 30;
+  std::string idle = "30m";
   uint16_t port = 0;
+  bool open = false;
 };
+
+constexpr std::chrono::seconds kLeastIdle{1};
+constexpr std::chrono::hours kMostIdle{24};
 
 // ComposePolicy is the policy of the wizard's choices, as `kms create-key` makes it.
 Result<json> ComposePolicy(const json& request) {
@@ -86,26 +94,49 @@ Result<ConsoleBackend> BackendOf(const TargetOptions& target) {
   return backend;
 }
 
-int RunConsole(const ConsoleWords& words) {
+Result<std::chrono::seconds> IdleTime(const std::string& text) {
+  const TimePoint now = Clock::System().Now();
+  const auto since = ParseSince(text, now);
+  if (!since || now - *since < kLeastIdle || now - *since > kMostIdle)
+    return Status(Error::kUsage,
+                  "--idle expects a time such as 90s, 30m or 2h, at most "
+                  "a day.");
+  return std::chrono::duration_cast<std::chrono::seconds>(now - *since);
+}
+
+Status ServeConsole(const ConsoleWords& words) {
   Harden();
+  KF_ASSIGN_OR_RETURN(const std::chrono::seconds idle, IdleTime(words.idle));
+  KF_ASSIGN_OR_RETURN(ConsoleBackend backend, BackendOf(words.target));
+  KF_ASSIGN_OR_RETURN(ConsoleServer server, ConsoleServer::Listen(words.port));
+  std::optional<BrowserLauncher> launcher;
+  backend.opened = [&] {
+    if (launcher) launcher->Forget();
+  };
+  Console console(server.address(), std::move(backend));
+  KF_RETURN_IF_ERROR(
+      Print("Open this address in a browser. It counts once, for ten minutes:\n  " +
+            console.Url() +
+            "\nThe console ends with Ctrl-C, or when it was not used "
+            "for " +
+            words.idle + ".\n"));
+  if (words.open) {
+    KF_ASSIGN_OR_RETURN(BrowserLauncher launched,
+                        BrowserLauncher::Launch(console.Url()));
+    launcher.emplace(std::move(launched));
+  }
+  // Not before: a browser may need to gain rights for its sandbox.
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  auto backend = BackendOf(words.target);
-  if (!backend.ok()) return Fail(backend.status());
-  auto server = ConsoleServer::Listen(words.port);
-  if (!server.ok()) return Fail(server.status());
-  Console console(server->address(), *std::move(backend));
-  const Status printed = Print(
-      "Open this address in a browser. It counts once, for ten minutes:\n  " +
-      console.Url() + "\nThe console ends with Ctrl-C, or when it was not used for " +
-      std::to_string(words.idle_minutes) + " minutes.\n");
-  if (!printed.ok()) return Fail(printed);
-  ConsoleServer::Until until;
-  until.idle_for = [&] { return console.IdleFor(); };
-  until.most_idle = std::chrono::minutes(words.idle_minutes);
-  until.terminal = ::isatty(STDIN_FILENO) != 0 ? STDIN_FILENO : -1;
-  const std::string why = server->Run(
+  const ConsoleServer::Until until{[&] { return console.IdleFor(); }, idle,
+                                   ::isatty(STDIN_FILENO) != 0 ? STDIN_FILENO : -1};
+  const std::string why = server.Run(
       [&](const HttpRequest& request) { return console.Serve(request); }, until);
-  return PrintOrFail(why + "\n");
+  return Print(why + "\n");
+}
+
+int RunConsole(const ConsoleWords& words) {
+  const Status served = ServeConsole(words);
+  return served.ok() ? static_cast<int>(kExitOk) : Fail(served);
 }
 
 }  // namespace
@@ -119,9 +150,10 @@ void AddConsole(CLI::App& app, Run* run) {
   AddTargetOptions(console, &words->target);
   console->add_option("--port", words->port, "Port of 127.0.0.1; else a free one");
   console
-      ->add_option("--idle", words->idle_minutes,
-                   "Ends after so many minutes without use, default 30")
-      ->check(CLI::Range(1, 24 * 60));
+      ->add_option("--idle", words->idle,
+                   "Ends when it was not used for so long, such as 2h; default 30m")
+      ->type_name("TIME");
+  console->add_flag("--open", words->open, "Open the address in the desktop's browser");
   console->footer(
       "It acts as you and shows what you may see. Only your own processes may connect, "
       "and only\nthe browser that opened the printed address first is let in.\n"

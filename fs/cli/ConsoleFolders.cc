@@ -24,7 +24,7 @@ using std::chrono::steady_clock;
 constexpr size_t kMostEntries = 1000;  // of a folder, in one answer
 constexpr std::chrono::seconds kSearchTime{2};
 
-Result<std::string> Text(const json& request, const char* name) {
+Result<std::string> RequestText(const json& request, const char* name) {
   const auto it = request.find(name);
   if (it != request.end() && it->is_string()) return it->get<std::string>();
   return Status(Error::kValidation,
@@ -53,7 +53,7 @@ Result<UniqueFd> OpenOnMount(const MountEntry& mount, const std::string& path,
                      flags);
 }
 
-std::string UserName(uid_t uid) {
+std::string OwnerName(uid_t uid) {
   const passwd* user = ::getpwuid(uid);
   return user != nullptr ? user->pw_name : std::to_string(uid);
 }
@@ -85,7 +85,7 @@ Result<json> Describe(int fd) {
   struct stat st;
   if (::fstat(fd, &st) != 0) return Status::FromErrno(errno, "stat");
   json answer = {{"Kind", KindOf(st.st_mode)},    {"Size", st.st_size},
-                 {"Mode", ModeText(st.st_mode)},  {"Owner", UserName(st.st_uid)},
+                 {"Mode", ModeText(st.st_mode)},  {"Owner", OwnerName(st.st_uid)},
                  {"Group", GroupName(st.st_gid)}, {"Modified", st.st_mtime}};
   if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)) return answer;
   const std::string path = FdPath(fd);
@@ -97,7 +97,7 @@ Result<json> Describe(int fd) {
 }
 
 Result<json> ListFolder(const MountEntry& mount, const json& request) {
-  KF_ASSIGN_OR_RETURN(const std::string path, Text(request, "Path"));
+  KF_ASSIGN_OR_RETURN(const std::string path, RequestText(request, "Path"));
   KF_ASSIGN_OR_RETURN(const UniqueFd folder,
                       OpenOnMount(mount, path, O_RDONLY | O_DIRECTORY));
   KF_ASSIGN_OR_RETURN(json answer, Describe(folder.get()));
@@ -144,7 +144,7 @@ class Search {
 };
 
 Result<json> FoldersOfKey(const MountEntry& mount, const json& request) {
-  KF_ASSIGN_OR_RETURN(std::string key_id, Text(request, "KeyId"));
+  KF_ASSIGN_OR_RETURN(std::string key_id, RequestText(request, "KeyId"));
   KF_ASSIGN_OR_RETURN(const UniqueFd root,
                       OpenOnMount(mount, "/", O_RDONLY | O_DIRECTORY));
   Search search(std::move(key_id));
@@ -152,9 +152,9 @@ Result<json> FoldersOfKey(const MountEntry& mount, const json& request) {
   return search.Answer();
 }
 
-Result<json> SetKey(const MountEntry& mount, const json& request) {
-  KF_ASSIGN_OR_RETURN(const std::string path, Text(request, "Path"));
-  KF_ASSIGN_OR_RETURN(const std::string key, Text(request, "KeyId"));
+Result<json> BindKey(const MountEntry& mount, const json& request) {
+  KF_ASSIGN_OR_RETURN(const std::string path, RequestText(request, "Path"));
+  KF_ASSIGN_OR_RETURN(const std::string key, RequestText(request, "KeyId"));
   KF_ASSIGN_OR_RETURN(const UniqueFd fd, OpenOnMount(mount, path, O_PATH | O_NOFOLLOW));
   const std::string at = FdPath(fd.get());
   const Status set = SetKeyOf(at, key);
@@ -173,7 +173,7 @@ void AddFolderOperations(const MountEntry& mount, ConsoleBackend* backend) {
   };
   add("ListFolder", ListFolder);
   add("FoldersOfKey", FoldersOfKey);
-  add("SetKey", SetKey);
+  add("SetKey", BindKey);
 }
 
 }  // namespace keyfold

@@ -174,6 +174,7 @@ Reply Console::BeginSession(const HttpRequest& request) {
         "Start the console again for another.",
         403);
   Touch();
+  if (backend_.opened) backend_.opened();
   Reply reply = SuccessReply(json::object());
   reply.headers = "Set-Cookie: " + cookie_name_ + "=" + *cookie +
                   "; Path=/; HttpOnly; SameSite=Strict\r\n";

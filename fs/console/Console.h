@@ -28,6 +28,8 @@ struct ConsoleBackend {
   // The console's own operations: "ListFolder".
   using Own = std::function<Result<nlohmann::json>(const nlohmann::json& request)>;
   std::map<std::string, Own, std::less<>> own;
+  // Called once, when the address was opened; may be empty.
+  std::function<void()> opened;
 };
 
 class Console {

@@ -96,11 +96,11 @@ def open_browser(user):
 
 
 @contextlib.contextmanager
-def open_console(share, user, *options):
+def open_console(share, user, *options, stdin=subprocess.DEVNULL, **environment):
     """The process of `keyfold console` of a user, and the address it printed."""
-    process = subprocess.Popen([*share.command_of(user), 'console', *options],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, env=share.environment(), cwd='/')
+    process = subprocess.Popen([*share.command_of(user), 'console', *options], stdin=stdin,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env={**share.environment(), **environment}, cwd='/')
     try:
         text = ''
         for line in process.stdout:

@@ -4,11 +4,12 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import pytest
 
 from browser import open_console
-from share import as_user, new_share
+from share import Failed, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 TYPE = 'application/x-amz-json-1.1'
@@ -138,9 +139,9 @@ def test_what_the_pages_do_not_need_is_not_offered(client, operation):
     assert json.loads(body)['__type'] == 'UnknownOperationException'
 
 
-def test_requests_that_are_too_large_or_slow_are_ended(client):
+def test_requests_that_are_too_large_or_deep_are_refused(client):
     cookie = client.sign_in().split(';')[0]
-    assert client.call(body={'x': 'y' * (1 << 20)}, Cookie=cookie)[0] == 413
+    assert client.call(body={'x': 'y' * (1 << 20)}, Cookie=cookie)[0] in (413, 'closed')
     deep = '[' * 40 + ']' * 40
     assert client.ask('POST', '/api', json.loads(deep), Cookie=cookie,
                       X_Amz_Target='KeyfoldIam.WhoAmI')[0] == 400
@@ -160,3 +161,75 @@ def test_the_process_keeps_its_secrets(share, client):
     mine = [line.split()[3] for line in out.splitlines() if f'pid={pid},' in line]
     assert mine == [client.address]
 
+
+def test_it_ends_when_nobody_uses_it(share):
+    with open_console(share, 'kfcfo', '--idle', '2s') as (process, _):
+        assert process.wait(20) == 0
+        assert 'Nobody used the console for 2 s.' in process.stdout.read()
+
+
+def test_use_keeps_it(share):
+    with open_console(share, 'kfcfo', '--idle', '3s') as (process, url):
+        client = Client(url, 'kfcfo')
+        cookie = client.sign_in().split(';')[0]
+        for _ in range(10):
+            time.sleep(0.5)
+            assert client.call(Cookie=cookie)[0] == 200
+        # Who is not let in does not.
+        for _ in range(16):
+            time.sleep(0.5)
+            if process.poll() is not None:
+                break
+            client.call()
+        assert process.poll() == 0
+
+
+def test_it_ends_with_its_terminal(share):
+    master, terminal = os.openpty()
+    with open_console(share, 'kfcfo', stdin=terminal) as (process, _):
+        os.close(terminal)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        os.close(master)
+        assert process.wait(10) == 0
+
+
+def test_it_opens_a_browser_without_telling_the_address_to_others(share):
+    folder = share.folder / 'desktop'
+    (folder / 'bin').mkdir(parents=True)
+    opener = folder / 'bin/xdg-open'
+    opener.write_text('#!/bin/sh\nstat -c %a "$1" >"$XDG_RUNTIME_DIR/seen"\ncat "$1" >>"$XDG_RUNTIME_DIR/seen"\n')
+    opener.chmod(0o755)
+    subprocess.run(['chown', '-R', 'kfcfo:', folder], check=True)
+    with open_console(share, 'kfcfo', '--open', XDG_RUNTIME_DIR=str(folder),
+                      PATH=f'{folder}/bin:{os.environ["PATH"]}') as (_, url):
+        for _ in range(100):
+            if list(folder.glob('*.html')) and (folder / 'seen').exists():
+                break
+            time.sleep(0.05)
+        time.sleep(0.5)
+        seen = (folder / 'seen').read_text()
+        assert seen.startswith('600\n') and f'url={url}"' in seen
+        Client(url, 'kfcfo').sign_in()
+        assert list(folder.glob('*.html')) == []
+
+
+@pytest.mark.parametrize('options', [('--idle', 'soon'), ('--idle', '0s'), ('--idle', '48h'),
+                                     ('--port', '70000'), ('--open',)])
+def test_wrong_options_are_one_line(share, options):
+    with pytest.raises(Failed) as info:
+        share.run('kfcfo', 'console', *options)
+    assert info.value.code == 2 and info.value.text.count('\n') == 1
+
+
+def test_a_store_that_is_not_mounted(share):
+    """By whoever has the root key; without folders."""
+    share.unmount()
+    try:
+        with open_console(share, None, '--store', str(share.store)) as (_, url):
+            client = Client(url, 'root')
+            cookie = client.sign_in().split(';')[0]
+            assert client.call('TrentService.ListKeys', Cookie=cookie)[0] == 200
+            assert client.call('KeyfoldConsole.ListFolder', {'Path': '/'}, Cookie=cookie)[0] == 400
+    finally:
+        share.mount()

@@ -2,7 +2,7 @@
 import { call } from './api.js';
 import { keysOf, userOf } from './Events.jsx';
 import { link, Loaded, Page, Section, Table, useLoad } from './parts.jsx';
-import { date, keyIdOf } from './texts.js';
+import { keyIdOf, time } from './texts.js';
 
 const MOST = 5000; // records that are looked through
 const SOURCE = 'alerts.keyfold';
@@ -19,7 +19,7 @@ function Raised() {
         {(value) => <Table name="Alerts" head={['Time', 'Alert', 'User', 'What happened', 'Keys']} empty="None lately."
           rows={value.map((one) => ({
             key: one.sequence,
-            cells: [date(one.eventTime), one.eventName, userOf(one),
+            cells: [time(one.eventTime), one.eventName, userOf(one),
               one.eventName === NOT_RAISED ? one.errorMessage : one.requestParameters?.message,
               keysOf(one).map((id) => <a class="tag" href={link('keys', id)}>{id}</a>)],
           }))} />}

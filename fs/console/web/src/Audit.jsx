@@ -2,8 +2,8 @@
 import { useEffect, useState } from 'preact/hooks';
 import { all, call } from './api.js';
 import { Chart } from './Chart.jsx';
-import { EventTable, pathsOf, userOf } from './Events.jsx';
-import { Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
+import { EventTable, isLook, pathsOf, userOf } from './Events.jsx';
+import { Check, Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
 
 const SPANS = { '15 minutes': 15, '1 hour': 60, '24 hours': 1440, '7 days': 10080, '30 days': 43200 };
 const MOST = 2000; // records in one page
@@ -11,7 +11,7 @@ const SHOWN = 200;
 const EVERY = 2000; // ms between two looks of a live page
 const LIVE_FOR = 15 * 60_000; // without a hand on it
 
-const blank = { span: '24 hours', user: '', key: '', outcome: 'all', text: '' };
+const blank = { span: '24 hours', user: '', key: '', outcome: 'all', text: '', looks: false };
 
 function requestOf(filter) {
   const request = { Since: new Date(Date.now() - SPANS[filter.span] * 60_000).toISOString().slice(0, 19) + 'Z', MaxResults: MOST };
@@ -20,7 +20,8 @@ function requestOf(filter) {
   return request;
 }
 
-function fits(record, { outcome, text }) {
+function fits(record, { outcome, text, looks }) {
+  if (!looks && isLook(record)) return false;
   if (outcome === 'refused' && !record.errorCode) return false;
   if (outcome === 'done' && record.errorCode) return false;
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -79,7 +80,8 @@ function Filter({ of, set, live, setLive }) {
       <datalist id="keys">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
       <Field label="Outcome">{select('outcome', { all: 'all', refused: 'refused or failed', done: 'done' })}</Field>
       <Field label="Text" type="search" value={of.text} onInput={(e) => set({ ...of, text: e.target.value })} />
-      <label class="check"><input type="checkbox" checked={live} onChange={(e) => setLive(e.target.checked)} /> Live</label>
+      <Check label="Looks too" checked={of.looks} onChange={(e) => set({ ...of, looks: e.target.checked })} />
+      <Check label="Live" checked={live} onChange={(e) => setLive(e.target.checked)} />
     </form>
   );
 }

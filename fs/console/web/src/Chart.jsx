@@ -31,7 +31,7 @@ export function Chart({ of, minutes }) {
   const told = `${sum('done')} done and ${sum('refused')} refused or failed, at most ${most} in one of ${BARS} spans`;
   return (
     <>
-      <p class="legend"><span class="done">done</span> <span class="refused">refused or failed</span></p>
+      <p class="legend"><span class="done">done</span> <span class="refused">refused or failed</span>, up to {most} in a bar</p>
       <svg class="chart" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label={`Events over time: ${told}`} preserveAspectRatio="none">
         {bars.map((bar, i) => (
           <g key={bar.from}>

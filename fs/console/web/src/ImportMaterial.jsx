@@ -1,7 +1,7 @@
 // Importing key material that was wrapped with the openssl program.
 import { useState } from 'preact/hooks';
 import { call } from './api.js';
-import { Copyable, Field, Form, go, Loaded, Page, Section, useLoad } from './parts.jsx';
+import { Check, Copyable, Field, Form, go, Loaded, Page, Section, useLoad } from './parts.jsx';
 
 const HASHES = { RSAES_OAEP_SHA_256: 'sha256', RSAES_OAEP_SHA_1: 'sha1' };
 const SIZES = { HMAC_224: 28, HMAC_384: 48, HMAC_512: 64 };
@@ -86,7 +86,7 @@ function Upload({ id, of }) {
       <Form submit="Import" act={act}>
         <Field label="Wrapped material" name="wrapped" type="file" required hint="wrapped-material" />
         {!of && <Field label="Token" name="token" type="file" hint="import-token, as it was downloaded" />}
-        <label class="check"><input type="checkbox" checked={expires} onChange={(e) => setExpires(e.target.checked)} /> The material expires</label>
+        <Check label="The material expires" checked={expires} onChange={(e) => setExpires(e.target.checked)} />
         {expires && <Field label="Expires on" name="date" type="date" required hint="Midnight, UTC" />}
       </Form>
     </Section>

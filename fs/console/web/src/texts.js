@@ -7,6 +7,8 @@ export function date(value) {
   return time.toISOString().replace('T', ' ').slice(0, 16) + ' UTC';
 }
 
+export const time = (text) => text.replace('T', ' ').replace(/\.\d+/, '').replace('Z', ' UTC');
+
 export function daysUntil(seconds) {
   const days = Math.max(0, Math.ceil((seconds * 1000 - Date.now()) / 86400000));
   return days === 1 ? '1 day' : `${days} days`;

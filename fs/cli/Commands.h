@@ -27,6 +27,7 @@ void AddRootKey(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run*
 void AddIam(CLI::App& app, Run* run);
 void AddKeyBinding(CLI::App& app, Run* run);  // folder, file
 void AddAudit(CLI::App& app, Run* run);
+void AddConsole(CLI::App& app, Run* run);
 void AddFsck(CLI::App& app, Run* run);
 void AddUpgrade(CLI::App& app, Run* run);
 void AddDoctor(CLI::App& app, Run* run);

@@ -97,16 +97,6 @@ std::vector<Candidate> Users(const std::string& prefix) {
   return out;
 }
 
-std::vector<Candidate> Principals() {
-  std::vector<Candidate> out = Users("user:");
-  ::setgrent();
-  while (const group* one = ::getgrent())
-    if (one->gr_gid >= kFirstUser)
-      out.push_back({std::string("group:") + one->gr_name, "group"});
-  ::endgrent();
-  return out;
-}
-
 std::vector<Candidate> Mountpoints() {
   std::vector<Candidate> out;
   const auto mounts = KeyfoldMounts();
@@ -195,6 +185,16 @@ std::vector<Candidate> All(const Position& at, const std::vector<std::string>& w
 }
 
 }  // namespace
+
+std::vector<Candidate> Principals() {
+  std::vector<Candidate> out = Users("user:");
+  ::setgrent();
+  while (const group* one = ::getgrent())
+    if (one->gr_gid >= kFirstUser)
+      out.push_back({std::string("group:") + one->gr_name, "group"});
+  ::endgrent();
+  return out;
+}
 
 std::vector<Candidate> Complete(const CLI::App& app,
                                 const std::vector<std::string>& words) {

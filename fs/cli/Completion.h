@@ -19,5 +19,8 @@ struct Candidate {
 // typed. Empty where a file is wanted, or anything.
 std::vector<Candidate> Complete(const CLI::App& app,
                                 const std::vector<std::string>& words);
+// Principals are the machine's users and groups as policies name them: "user:cfo". One
+// thread at a time.
+std::vector<Candidate> Principals();
 
 }  // namespace keyfold

@@ -153,6 +153,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddKeyBinding(app, &run);
     AddRekey(app, &run);
     AddAudit(app, &run);
+    AddConsole(app, &run);
     AddFsck(app, &run);
     AddDoctor(app, &run);
     AddCompletion(app, &run);

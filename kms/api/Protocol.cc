@@ -71,7 +71,7 @@ std::string TargetHeader(std::string_view service, std::string_view operation) {
   return "";
 }
 
-Reply SuccessReply(const json& answer) { return {200, Dump(answer), {}, false}; }
+Reply SuccessReply(const json& answer) { return {200, Dump(answer)}; }
 
 Reply ErrorReply(const Status& status) {
   const bool ours =
@@ -81,7 +81,7 @@ Reply ErrorReply(const Status& status) {
 }
 
 Reply ErrorReply(std::string_view type, std::string_view message, int http_status) {
-  return {http_status, Dump({{"__type", type}, {"message", message}}), {}, false};
+  return {http_status, Dump({{"__type", type}, {"message", message}})};
 }
 
 std::optional<json> ParseRequest(std::string_view body) {

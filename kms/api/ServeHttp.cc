@@ -35,17 +35,22 @@ Reply Malformed(std::string_view what) {
   return ErrorReply("SerializationException", what);
 }
 
-// Refusal answers, before any body is read, what is no call: another method or path,
-// and bodies of a size not known in advance, or in pieces or encoded.
-std::optional<Reply> Refusal(const Parser::value_type& request) {
-  if (request.method() != http::verb::post || request.target() != "/")
+// Refusal answers, before any body is read, what is not of the kind: another method or
+// path, and bodies of a size not known in advance, or in pieces or encoded.
+std::optional<Reply> Refusal(const Parser::value_type& request, HttpKind kind) {
+  const bool page = kind == HttpKind::kPages;
+  const bool get = page && request.method() == http::verb::get;
+  if ((request.method() != http::verb::post && !get) ||
+      (request.target() != "/" && !page))
     return ErrorReply("UnknownOperationException",
-                      "Only POST requests to / are answered.", 404);
+                      page ? "Only GET and POST are answered."
+                           : "Only POST requests to / are answered.",
+                      404);
   const bool plain = request.count(Field::transfer_encoding) == 0 &&
                      request.count(Field::content_encoding) == 0 &&
                      request.count(Field::range) == 0 &&
                      !request[Field::content_type].starts_with("multipart/");
-  if (!plain || request.count(Field::content_length) != 1)
+  if (!plain || request.count(Field::content_length) != (get ? 0U : 1U))
     return Malformed("The body must be plain and whole, with a Content-Length.");
   return std::nullopt;
 }
@@ -79,8 +84,8 @@ HttpRequest RequestOf(Parser::value_type&& request) {
 // HttpConnection answers the requests of one connection, one after the other.
 class HttpConnection {
  public:
-  HttpConnection(int fd, TlsConnection* tls, const HttpHandler& handler)
-      : stream_(fd, tls), handler_(handler) {}
+  HttpConnection(int fd, TlsConnection* tls, const HttpHandler& handler, HttpKind kind)
+      : stream_(fd, tls), handler_(handler), kind_(kind) {}
 
   void Serve() {
     if (!stream_.Begin()) return;
@@ -100,7 +105,8 @@ class HttpConnection {
     Read read = ReadUntil(parser, kMaxHeaders, [&] { return parser.is_header_done(); });
     if (read == Read::kGone) return false;
     if (read == Read::kDone) {
-      if (const auto refusal = Refusal(parser.get())) return Answer(*refusal, true);
+      if (const auto refusal = Refusal(parser.get(), kind_))
+        return Answer(*refusal, true);
       if (boost::beast::iequals(parser.get()[Field::expect], "100-continue") &&
           !stream_.Send("HTTP/1.1 100 Continue\r\n\r\n"))
         return false;
@@ -163,16 +169,19 @@ class HttpConnection {
     text_ += date_text_;
     text_ += "\r\nCache-Control: no-cache, no-store, must-revalidate, private";
     text_ += "\r\nContent-Type: ";
-    text_ += kContentType;
+    text_ += reply.content_type;
     text_ += "\r\nContent-Length: ";
     text_ += std::to_string(reply.body.size());
-    if (close) text_ += "\r\nConnection: close";
-    text_ += "\r\n\r\n";
+    text_ += "\r\n";
+    text_ += reply.headers;
+    if (close) text_ += "Connection: close\r\n";
+    text_ += "\r\n";
     text_ += reply.body;
   }
 
   HttpStream stream_;
   const HttpHandler& handler_;
+  const HttpKind kind_;
   boost::beast::error_code error_;
   std::string text_;  // of the answer: its room is used again
   time_t date_ = 0;
@@ -181,9 +190,10 @@ class HttpConnection {
 
 }  // namespace
 
-void ServeHttp(int fd, const HttpHandler& handler, TlsConnection* tls) noexcept {
+void ServeHttp(int fd, const HttpHandler& handler, TlsConnection* tls,
+               HttpKind kind) noexcept {
   try {
-    HttpConnection(fd, tls, handler).Serve();
+    HttpConnection(fd, tls, handler, kind).Serve();
   } catch (const std::exception&) {
     // Out of memory for this connection: it is closed, the others go on.
   }

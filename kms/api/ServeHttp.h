@@ -12,13 +12,19 @@
 
 namespace keyfold {
 
-// HttpHandler answers one POST to "/"; it may throw, which becomes a 500.
+// HttpHandler answers one request; it may throw, which becomes a 500.
 using HttpHandler = std::function<Reply(const HttpRequest& request)>;
+
+// HttpKind says which requests reach a handler; others are refused.
+enum class HttpKind {
+  kCalls,  // POST to "/"
+  kPages,  // POST to any path, and GET without a body
+};
 
 // ServeHttp answers the requests that come through `fd` until the peer closes, breaks a
 // limit or is silent for too long, or `fd` is shut down by another thread. It does not
 // close `fd`. With `tls`, they come through that, and `fd` does not block.
-void ServeHttp(int fd, const HttpHandler& handler,
-               TlsConnection* tls = nullptr) noexcept;
+void ServeHttp(int fd, const HttpHandler& handler, TlsConnection* tls = nullptr,
+               HttpKind kind = HttpKind::kCalls) noexcept;
 
 }  // namespace keyfold

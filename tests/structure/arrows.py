@@ -27,6 +27,7 @@ ALLOWED = {
     'fs/backend': ['kms/base', 'fs/backend'],
     'fs/vault': VAULT,
     'fs/fuse': VAULT + ['fs/fuse'],
+    'fs/console': ['kms/base', 'kms/crypto', 'kms/api', 'fs/console'],
     'fs/cli': None,
 }
 OWNERS = {

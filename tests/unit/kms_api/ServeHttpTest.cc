@@ -14,11 +14,12 @@ namespace keyfold {
 namespace {
 
 // Answer is all that comes back for `pieces`, sent one after the other.
-std::string Answer(const HttpHandler& handler, const std::vector<std::string>& pieces) {
+std::string Answer(const HttpHandler& handler, const std::vector<std::string>& pieces,
+                   HttpKind kind = HttpKind::kCalls) {
   int ends[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
   std::thread server([&] {
-    ServeHttp(ends[1], handler);
+    ServeHttp(ends[1], handler, nullptr, kind);
     ::close(ends[1]);
   });
   for (const std::string& piece : pieces) {
@@ -73,7 +74,7 @@ TEST(ServeHttpTest, ABodyMayBeLong) {
   const std::string body(1 << 20, 'x');
   const std::string answer = Answer(
       [](const HttpRequest& request) {
-        return Reply{200, std::to_string(request.body.size()), ""};
+        return Reply{200, std::to_string(request.body.size())};
       },
       {"POST / HTTP/1.1\r\nContent-Length: 1048576\r\n\r\n" + body});
   EXPECT_TRUE(answer.ends_with("\r\n\r\n1048576")) << answer;
@@ -119,6 +120,26 @@ TEST(ServeHttpTest, NothingIsReadBehindWhatWasRefused) {
     EXPECT_FALSE(called) << start;
     EXPECT_EQ(Count(answer, "HTTP/1.1 4"), 1u) << start << answer;
   }
+}
+
+TEST(ServeHttpTest, PagesAreAskedForByAnyPathAndHaveNoBody) {
+  const auto name = [](const HttpRequest& request) {
+    Reply reply{200, request.method + " " + request.target};
+    reply.content_type = "text/html";
+    reply.headers = "X-Of-The-Page: 1\r\n";
+    return reply;
+  };
+  const std::string answer = Answer(
+      name, {"GET /a?b HTTP/1.1\r\n\r\nPOST /c HTTP/1.1\r\nContent-Length: 0\r\n\r\n"},
+      HttpKind::kPages);
+  EXPECT_EQ(Count(answer, "\r\n\r\nGET /a?b"), 1u) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nPOST /c")) << answer;
+  EXPECT_EQ(Count(answer, "Content-Type: text/html\r\n"), 2u) << answer;
+  EXPECT_EQ(Count(answer, "\r\nX-Of-The-Page: 1\r\n"), 2u) << answer;
+  for (const char* refused : {"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+                              "PUT / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\n\r\n"})
+    EXPECT_EQ(Count(Answer(name, {refused}, HttpKind::kPages), "HTTP/1.1 4"), 1u)
+        << refused;
 }
 
 TEST(ServeHttpTest, AnAnswerThatFailsIsToldAndTheNextRequestIsServed) {

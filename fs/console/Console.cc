@@ -1,0 +1,204 @@
+#include "fs/console/Console.h"
+
+#include <algorithm>
+#include <array>
+
+#include "fs/console/Assets.h"
+
+namespace keyfold {
+namespace {
+
+using nlohmann::json;
+using std::chrono::steady_clock;
+
+// Nothing is loaded but from here, no page may show this one in a frame, and text can't
+// become script: the pages make elements, never markup.
+constexpr char kConfinement[] =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types "
+    "'none'\r\n"
+    "X-Frame-Options: DENY\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\n"
+    "Permissions-Policy: camera=(), geolocation=(), microphone=()\r\n";
+
+constexpr std::string_view kOwnPrefix = "KeyfoldConsole.";
+
+// The operations that the pages ask for. Those which show secrets, hand out
+// credentials, run programs or concern the store as a whole are none of them, so that
+// nobody gets at them through a browser.
+constexpr std::array<std::string_view, 37> kOffered = {
+    "kms.CreateAlias",
+    "kms.CreateGrant",
+    "kms.CreateKey",
+    "kms.CancelKeyDeletion",
+    "kms.DeleteAlias",
+    "kms.DeleteImportedKeyMaterial",
+    "kms.DescribeKey",
+    "kms.DisableKey",
+    "kms.DisableKeyRotation",
+    "kms.EnableKey",
+    "kms.EnableKeyRotation",
+    "kms.GetKeyPolicy",
+    "kms.GetKeyRotationStatus",
+    "kms.GetParametersForImport",
+    "kms.ImportKeyMaterial",
+    "kms.ListAliases",
+    "kms.ListGrants",
+    "kms.ListKeyRotations",
+    "kms.ListKeys",
+    "kms.ListResourceTags",
+    "kms.PutKeyPolicy",
+    "kms.RevokeGrant",
+    "kms.RotateKeyOnDemand",
+    "kms.ScheduleKeyDeletion",
+    "kms.TagResource",
+    "kms.UntagResource",
+    "kms.UpdateAlias",
+    "kms.UpdateKeyDescription",
+    "iam.Simulate",
+    "iam.WhoAmI",
+    "audit.DescribeCompliance",
+    "audit.GetAlertRules",
+    "audit.ListArchives",
+    "audit.LookupEvents",
+    "audit.TestAlertRules",
+    "audit.VerifyLog",
+    "store.GetStatus",
+};
+
+bool IsOffered(const Target& target) {
+  const std::string name = target.service + "." + target.operation;
+  return std::find(kOffered.begin(), kOffered.end(), name) != kOffered.end();
+}
+
+Reply Forbidden(std::string_view what) {
+  return ErrorReply("AccessDeniedException", what, 403);
+}
+
+// CookieNamed is the value of a cookie; empty when there is none.
+std::string_view CookieNamed(std::string_view header, std::string_view name) {
+  while (!header.empty()) {
+    const size_t end = std::min(header.find(';'), header.size());
+    std::string_view one = header.substr(0, end);
+    header.remove_prefix(std::min(end + 1, header.size()));
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    if (one.size() > name.size() && one.starts_with(name) && one[name.size()] == '=')
+      return one.substr(name.size() + 1);
+  }
+  return {};
+}
+
+}  // namespace
+
+Console::Console(std::string address, ConsoleBackend backend, const Clock& clock)
+    : address_(std::move(address)),
+      // Cookies are shared by all ports of a host.
+      cookie_name_("keyfold-" + address_.substr(address_.rfind(':') + 1)),
+      backend_(std::move(backend)),
+      session_(clock) {
+  Touch();
+}
+
+std::string Console::Url() const {
+  return "http://" + address_ + "/#token=" + session_.token();
+}
+
+void Console::Touch() { last_use_ = steady_clock::now().time_since_epoch().count(); }
+
+steady_clock::duration Console::IdleFor() const {
+  return steady_clock::now().time_since_epoch() - steady_clock::duration(last_use_);
+}
+
+Reply Console::Serve(const HttpRequest& request) {
+  Reply reply = Route(request);
+  reply.headers += kConfinement;
+  return reply;
+}
+
+Reply Console::Route(const HttpRequest& request) {
+  // A page of another site whose name was made to lead here has its name as the host.
+  const std::string* host = request.Header("host");
+  if (host == nullptr || *host != address_)
+    return Forbidden("This is not the console's address.");
+  if (request.method == "GET") {
+    const Asset* asset = FindAsset(request.target);
+    if (asset == nullptr)
+      return ErrorReply("NotFoundException", "There is no such page.", 404);
+    Reply reply{200, std::string(asset->bytes)};
+    reply.content_type = asset->content_type;
+    return reply;
+  }
+  if (auto refused = Refusal(request)) return *refused;
+  if (request.target == "/session") return BeginSession(request);
+  if (request.target != "/api")
+    return ErrorReply("NotFoundException", "There is no such page.", 404);
+  if (!HasSession(request))
+    return ErrorReply("UnrecognizedClientException",
+                      "Open the address that the console printed. It counts once: for "
+                      "another browser start the console again.",
+                      401);
+  Touch();
+  return CallOperation(request);
+}
+
+std::optional<Reply> Console::Refusal(const HttpRequest& request) const {
+  const std::string* origin = request.Header("origin");
+  if (origin == nullptr || *origin != "http://" + address_)
+    return Forbidden("The request comes from another page.");
+  // Pages of others can't send this type without asking first.
+  const std::string* type = request.Header("content-type");
+  if (type == nullptr || *type != kContentType)
+    return Forbidden("The request comes from no page of the console.");
+  return std::nullopt;
+}
+
+bool Console::HasSession(const HttpRequest& request) const {
+  const std::string* cookies = request.Header("cookie");
+  return cookies != nullptr && session_.Holds(CookieNamed(*cookies, cookie_name_));
+}
+
+Reply Console::BeginSession(const HttpRequest& request) {
+  const auto body = ParseRequest(request.body);
+  const auto token = body ? body->find("Token") : json::const_iterator();
+  if (!body || token == body->end() || !token->is_string())
+    return ErrorReply("SerializationException", "The body has no Token.");
+  const auto cookie = session_.Exchange(token->get_ref<const std::string&>());
+  if (!cookie)
+    return ErrorReply(
+        "ExpiredTokenException",
+        "This address was opened before, or is more than ten minutes old. "
+        "Start the console again for another.",
+        403);
+  Touch();
+  if (backend_.opened) backend_.opened();
+  Reply reply = SuccessReply(json::object());
+  reply.headers = "Set-Cookie: " + cookie_name_ + "=" + *cookie +
+                  "; Path=/; HttpOnly; SameSite=Strict\r\n";
+  return reply;
+}
+
+Reply Console::CallOperation(const HttpRequest& request) {
+  const auto body = ParseRequest(request.body);
+  if (!body)
+    return ErrorReply("SerializationException", "The body is not a JSON object.");
+  const std::string* header = request.Header("x-amz-target");
+  const std::string_view name = header == nullptr ? std::string_view() : *header;
+  if (name.starts_with(kOwnPrefix)) {
+    const auto own = backend_.own.find(name.substr(kOwnPrefix.size()));
+    if (own != backend_.own.end()) {
+      const auto answer = own->second(*body);
+      return answer.ok() ? SuccessReply(*answer) : ErrorReply(answer.status());
+    }
+  } else if (const auto target = ParseTarget(name); target && IsOffered(*target)) {
+    const auto answer = backend_.call(target->service, target->operation, *body);
+    return answer.ok() ? SuccessReply(*answer) : ErrorReply(answer.status());
+  }
+  return ErrorReply("UnknownOperationException",
+                    "The console offers no such operation.");
+}
+
+}  // namespace keyfold

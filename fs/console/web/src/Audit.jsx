@@ -1,0 +1,127 @@
+// The audit log: chosen by a filter, live, and as charts.
+import { useEffect, useState } from 'preact/hooks';
+import { all, call } from './api.js';
+import { Chart } from './Chart.jsx';
+import { EventTable, isLook, pathsOf, userOf } from './Events.jsx';
+import { Check, Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
+
+const SPANS = { '15 minutes': 15, '1 hour': 60, '24 hours': 1440, '7 days': 10080, '30 days': 43200 };
+const MOST = 2000; // records in one page
+const SHOWN = 200;
+const EVERY = 2000; // ms between two looks of a live page
+const LIVE_FOR = 15 * 60_000; // without a hand on it
+
+const blank = { span: '24 hours', user: '', key: '', outcome: 'all', text: '', looks: false };
+
+function requestOf(filter) {
+  const request = { Since: new Date(Date.now() - SPANS[filter.span] * 60_000).toISOString().slice(0, 19) + 'Z', MaxResults: MOST };
+  if (filter.user) request.User = filter.user.replace(/^user:/, '');
+  if (filter.key) request.KeyId = filter.key;
+  return request;
+}
+
+function fits(record, { outcome, text, looks }) {
+  if (!looks && isLook(record)) return false;
+  if (outcome === 'refused' && !record.errorCode) return false;
+  if (outcome === 'done' && record.errorCode) return false;
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = [record.eventName, record.errorCode, userOf(record), ...pathsOf(record)].join(' ').toLowerCase();
+  return words.every((word) => all.includes(word));
+}
+
+// useRecords follows the log while `live`; a page that nobody looks at does not.
+function useRecords(filter, live) {
+  const first = useLoad(() => call('audit.LookupEvents', requestOf(filter)), [filter.span, filter.user, filter.key]);
+  const [more, setMore] = useState({ records: [] });
+  useEffect(() => { setMore({ records: [] }); }, [first.value]);
+  useEffect(() => {
+    if (!live || !first.value) return undefined;
+    let last = first.value.LastSequence;
+    let touched = Date.now();
+    const touch = () => { touched = Date.now(); };
+    const look = async () => {
+      if (document.hidden || Date.now() - touched > LIVE_FOR) return;
+      try {
+        const answer = await call('audit.LookupEvents', { ...requestOf(filter), AfterSequence: last });
+        last = answer.LastSequence;
+        setMore((known) => ({ records: [...known.records, ...answer.Events] }));
+      } catch (failure) {
+        setMore((known) => ({ ...known, failure }));
+      }
+    };
+    const timer = setInterval(look, EVERY);
+    addEventListener('pointermove', touch);
+    addEventListener('keydown', touch);
+    return () => {
+      clearInterval(timer);
+      removeEventListener('pointermove', touch);
+      removeEventListener('keydown', touch);
+    };
+  }, [live, first.value]);
+  return { ...first, records: [...(first.value?.Events ?? []), ...more.records], late: more.failure };
+}
+
+function Filter({ of, set, live, setLive }) {
+  const people = usePeople();
+  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
+  // What is typed counts when it is whole, as each look is on record.
+  const text = (name) => ({ value: of[name], onChange: (e) => set({ ...of, [name]: e.target.value.trim() }) });
+  const select = (name, options) => (field) => (
+    <select {...field} value={of[name]} onChange={(e) => set({ ...of, [name]: e.target.value })}>
+      {Object.entries(options).map(([value, label]) => <option value={value}>{label}</option>)}
+    </select>
+  );
+  return (
+    <form class="filter" aria-label="Filter" onSubmit={(e) => e.preventDefault()}>
+      <Field label="Last">{select('span', Object.fromEntries(Object.keys(SPANS).map((one) => [one, one])))}</Field>
+      <Field label="User" list="users" {...text('user')} />
+      <People id="users" of={people.filter((one) => one.startsWith('user:'))} />
+      <Field label="Key" list="keys" {...text('key')} />
+      <datalist id="keys">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
+      <Field label="Outcome">{select('outcome', { all: 'all', refused: 'refused or failed', done: 'done' })}</Field>
+      <Field label="Text" type="search" value={of.text} onInput={(e) => set({ ...of, text: e.target.value })} />
+      <Check label="Looks too" checked={of.looks} onChange={(e) => set({ ...of, looks: e.target.checked })} />
+      <Check label="Live" checked={live} onChange={(e) => setLive(e.target.checked)} />
+    </form>
+  );
+}
+
+function Refusals({ of }) {
+  const counts = {};
+  for (const record of of) if (record.errorCode) counts[userOf(record)] = (counts[userOf(record)] ?? 0) + 1;
+  const rows = Object.entries(counts).sort((a, b) => b[1] - a[1]).map(([user, count]) => ({ key: user, cells: [user, count] }));
+  return <Table name="Refusals by user" head={['User', 'Refused or failed']} rows={rows} empty="Nobody was refused." />;
+}
+
+export function Audit({ keyId = '' }) {
+  const [filter, setFilter] = useState({ ...blank, key: keyId });
+  const [live, setLive] = useState(false);
+  const found = useRecords(filter, live);
+  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
+  const names = Object.fromEntries(aliases.map((one) => [one.TargetKeyId, one.AliasName]));
+  const records = found.records.filter((one) => fits(one, filter));
+  return (
+    <Page title="Audit">
+      <Filter of={filter} set={setFilter} live={live} setLive={setLive} />
+      <Refusal failure={found.late} />
+      <Loaded of={found}>
+        {(value) => (
+          <>
+            {value.Damage && <div class="notice bad" role="alert"><strong>The log is damaged</strong><p>{value.Damage}</p></div>}
+            <Section title="Over time">
+              <Chart of={records} minutes={SPANS[filter.span]} />
+              <Refusals of={records} />
+            </Section>
+            <Section title="Events">
+              <p class="quiet" role="status">
+                {records.length} events{records.length > SHOWN ? `, the last ${SHOWN} shown` : ''}
+                {value.Truncated ? '; older ones were left out' : ''}
+              </p>
+              <EventTable of={records.slice(-SHOWN)} names={names} />
+            </Section>
+          </>
+        )}
+      </Loaded>
+    </Page>
+  );
+}

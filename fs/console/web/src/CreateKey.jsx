@@ -1,0 +1,188 @@
+// Creating a key in the steps of AWS's console.
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { all, call } from './api.js';
+import { Check, Field, Form, go, Page, People, Section, usePeople, useLoad } from './parts.jsx';
+import { PolicySummary, pretty } from './Policy.jsx';
+
+const STEPS = ['Alias and description', 'Material', 'Administrators', 'Users', 'Review'];
+const SPECS = ['HMAC_224', 'HMAC_256', 'HMAC_384', 'HMAC_512'];
+
+function Steps({ at }) {
+  return (
+    <ol class="steps" aria-label="Steps">
+      {STEPS.map((name, i) => <li aria-current={i === at ? 'step' : undefined}>{name}</li>)}
+    </ol>
+  );
+}
+
+function Choice({ name, value, label, hint, of, set }) {
+  return (
+    <label class="choice">
+      <input type="radio" name={name} checked={of === value} onChange={() => set(value)} />
+      <span>{label}<span class="hint">{hint}</span></span>
+    </label>
+  );
+}
+
+function NameStep({ of, set }) {
+  return (
+    <>
+      <Field label="Alias" value={of.alias} onInput={(e) => set({ alias: e.target.value })} required
+        pattern="[a-zA-Z0-9\/_\-]+" hint="The key's name: letters, digits, / _ -" />
+      <Field label="Description" value={of.description} onInput={(e) => set({ description: e.target.value })}
+        hint="What is kept under it; may stay empty" />
+    </>
+  );
+}
+
+function MaterialStep({ of, set }) {
+  return (
+    <>
+      <fieldset>
+        <legend>Where its material comes from</legend>
+        <Choice name="origin" value="AWS_KMS" of={of.origin} set={(origin) => set({ origin })}
+          label="The KMS makes it" hint="Recommended. Nobody ever sees it." />
+        <Choice name="origin" value="EXTERNAL" of={of.origin} set={(origin) => set({ origin })}
+          label="I import it" hint="You keep a copy, and may let it expire." />
+      </fieldset>
+      <fieldset>
+        <legend>What the key is for</legend>
+        <Choice name="spec" value="SYMMETRIC_DEFAULT" of={of.spec} set={(spec) => set({ spec })}
+          label="Folders, files, encryption" hint="AES-256" />
+        {SPECS.map((one) => (
+          <Choice name="spec" value={one} of={of.spec} set={(spec) => set({ spec })}
+            label={`Message authentication, ${one.replace('_', '-')}`} hint="For no folders" />
+        ))}
+      </fieldset>
+    </>
+  );
+}
+
+// Picker is a list of principals, to which those there are may be added.
+function Picker({ label, of, set }) {
+  const [text, setText] = useState('');
+  const people = usePeople();
+  const add = () => {
+    const name = text.trim();
+    if (!name) return;
+    const full = /[:*]|^(account|everyone)$/.test(name) ? name : `user:${name}`;
+    if (!of.includes(full)) set([...of, full]);
+    setText('');
+  };
+  return (
+    <>
+      <div class="row">
+        <Field label={label} value={text} list="people" onInput={(e) => setText(e.target.value)}
+          onKeyDown={(e) => { if (e.key === 'Enter' && text.trim()) { e.preventDefault(); add(); } }}
+          hint="user:NAME, group:NAME or role:NAME" />
+        <button type="button" onClick={add}>Add</button>
+      </div>
+      <People id="people" of={people} />
+      <ul class="picked" aria-label={`${label} chosen`}>
+        {of.map((one) => (
+          <li key={one}><span class="tag">{one}</span>
+            <button type="button" aria-label={`Remove ${one}`}
+              onClick={() => set(of.filter((other) => other !== one))}>Remove</button></li>
+        ))}
+      </ul>
+      {of.length === 0 && <p class="quiet">Nobody yet.</p>}
+    </>
+  );
+}
+
+function AdministratorsStep({ of, set }) {
+  return (
+    <>
+      <p>They change the key: its policy, state, aliases, deletion. They don't use it by that.</p>
+      <Picker label="Administrator" of={of.administrators} set={(administrators) => set({ administrators })} />
+      <Check label="Administrators may schedule its deletion" checked={of.deletion}
+        onChange={(e) => set({ deletion: e.target.checked })} />
+    </>
+  );
+}
+
+function UsersStep({ of, set }) {
+  return (
+    <>
+      <p>They open the files under it, and encrypt with it.</p>
+      <Picker label="User" of={of.users} set={(users) => set({ users })} />
+    </>
+  );
+}
+
+const usage = (of) => (of.spec === 'SYMMETRIC_DEFAULT' ? 'ENCRYPT_DECRYPT' : 'GENERATE_VERIFY_MAC');
+
+function ReviewStep({ of, set }) {
+  const composed = useLoad(async () => {
+    const { Policy } = await call('console.ComposePolicy', {
+      Administrators: of.administrators, Users: of.users, AllowDeletion: of.deletion,
+      Origin: of.origin, KeyUsage: usage(of),
+    });
+    set({ policy: pretty(Policy) });
+  }, []);
+  let summary = null;
+  try {
+    summary = of.policy && <PolicySummary text={of.policy} />;
+  } catch {
+    summary = <p class="quiet">The KMS will say what is wrong with this text.</p>;
+  }
+  return (
+    <>
+      <p>Key <strong>{of.alias}</strong>: {of.origin === 'EXTERNAL' ? 'imported material' : 'material of the KMS'}.</p>
+      {summary}
+      <Field label="Key policy" hint="AWS JSON; you may change it here">
+        {(field) => <textarea rows={16} spellcheck={false} value={of.policy} aria-busy={!of.policy && !composed.failure}
+          onInput={(e) => set({ policy: e.target.value })} {...field} />}
+      </Field>
+    </>
+  );
+}
+
+async function create(of) {
+  const AliasName = `alias/${of.alias}`;
+  // A key cannot be unmade at once: so is the name free?
+  const taken = await all('kms.ListAliases', 'Aliases').catch(() => []);
+  if (taken.some((one) => one.AliasName === AliasName))
+    throw new Error(`There is an alias ${of.alias} already. Go back and choose another.`);
+  const { KeyMetadata } = await call('kms.CreateKey', {
+    Description: of.description, Origin: of.origin, KeySpec: of.spec, KeyUsage: usage(of), Policy: of.policy,
+  });
+  try {
+    await call('kms.CreateAlias', { AliasName, TargetKeyId: KeyMetadata.KeyId });
+  } catch (failure) {
+    throw new Error(`The key ${KeyMetadata.KeyId} was created, but not named: ${failure.message}`);
+  }
+  go(of.origin === 'EXTERNAL' ? 'import' : 'keys', KeyMetadata.KeyId);
+}
+
+const BODIES = [NameStep, MaterialStep, AdministratorsStep, UsersStep, ReviewStep];
+
+export function CreateKey({ me }) {
+  const [at, setAt] = useState(0);
+  const [of, setOf] = useState({
+    alias: '', description: '', origin: 'AWS_KMS', spec: 'SYMMETRIC_DEFAULT', deletion: true, policy: '',
+    administrators: [`user:${me.UserName}`], users: [`user:${me.UserName}`],
+  });
+  const set = (changed) => setOf((known) => ({ ...known, ...changed }));
+  const section = useRef();
+  const moved = useRef(false);
+  useEffect(() => {
+    if (moved.current) section.current.focus();
+    moved.current = true;
+  }, [at]);
+  const Body = BODIES[at];
+  const last = at === STEPS.length - 1;
+  return (
+    <Page title="Create key">
+      <Steps at={at} />
+      <div tabIndex={-1} ref={section}>
+        <Section title={`${at + 1}. ${STEPS[at]}`}>
+          <Form key={at} submit={last ? 'Create key' : 'Next'} act={async () => (last ? create(of) : setAt(at + 1))}
+            extra={at > 0 && <button type="button" onClick={() => setAt(at - 1)}>Back</button>}>
+            <Body of={of} set={set} />
+          </Form>
+        </Section>
+      </div>
+    </Page>
+  );
+}

@@ -1,0 +1,300 @@
+"""Does the web console do in a real browser what its user may, and say why what they may
+not is refused; by keyboard, on a phone, in light and dark?"""
+import os
+import re
+import subprocess
+
+import pytest
+
+from browser import MISSING, signed_in
+from share import as_user, new_share
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users'),
+    pytest.mark.xfail(MISSING, run=False, reason='chromium or its driver is missing'),
+]
+PHONE, DESKTOP = {'width': 360, 'height': 740}, {'width': 1280, 'height': 900}
+
+
+@pytest.fixture(scope='module')
+def share():
+    with new_share('console') as made:
+        made.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', made.mnt / 'reports')
+        yield made
+
+
+@pytest.fixture(scope='module')
+def cfo(share):
+    with signed_in(share, 'kfcfo') as browser:
+        yield browser
+
+
+@pytest.fixture(scope='module')
+def accounts(share):
+    with signed_in(share, 'kfaccounts') as browser:
+        yield browser
+
+
+def read(share, user):
+    return share.attempt(user, 'read', share.mnt / 'reports/payslip.pdf')
+
+
+def open_key(browser, name):
+    browser.go('keys')
+    browser.wait(text=name)
+    browser.click(role='link', name=name)
+    browser.find(role='heading', name=name)
+    return browser.settled()
+
+
+def create_key(browser, alias, description, origin=None):
+    """The wizard, with the user as administrator and user."""
+    browser.go('keys')
+    browser.click(role='link', name='Create key')
+    browser.fill(label='Alias', text=alias)
+    browser.fill(label='Description', text=description)
+    browser.press_button('Next')
+    browser.find(role='heading', name='2. Material')
+    if origin:
+        browser.click(role='radio', name=origin, exact=False)
+    browser.press_button('Next')
+    browser.find(role='heading', name='3. Administrators')
+    browser.press_button('Next')
+    browser.find(role='heading', name='4. Users')
+    browser.press_button('Next')
+    browser.find(role='heading', name='5. Review')
+    browser.settled()
+    browser.press_button('Create key')
+
+
+def test_finance_share_by_clicks(share, cfo, accounts):
+    create_key(cfo, 'reports', 'Reports of the CFO')
+    cfo.find(role='heading', name='reports')
+    page = cfo.settled()
+    assert 'Reports of the CFO' in page and 'Enabled' in page and 'user:kfcfo' in page
+
+    cfo.go('files')
+    cfo.click(role='link', name='reports/')
+    cfo.find(role='heading', name='/reports')
+    cfo.press_button('Set key')
+    cfo.fill(label='Key', text='alias/reports')
+    cfo.in_dialog('Set the key of /reports', 'Set key')
+    assert share.run('kfcfo', 'folder', 'show', share.mnt / 'reports').split()[3] == 'alias/reports'
+    share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write("net pay 4711")',
+                 share.mnt / 'reports/payslip.pdf')
+    assert read(share, 'kfaccounts') == 'EACCES'
+
+    # A refusal, and by which statement.
+    open_key(accounts, 'reports')
+    accounts.press_button('Disable')
+    accounts.press_button('Disable', within={'role': 'dialog', 'name': 'Disable this key?'})
+    accounts.wait(text='not authorized to perform: kms:DisableKey')
+    accounts.wait(text='Why: no statement of the key policy allows user:kfaccounts kms:DisableKey')
+    accounts.press_button('Cancel')
+    accounts.wait_closed('Disable this key?')
+
+    accounts.go('who', '%2Freports%2Fpayslip.pdf')
+    table = accounts.settled()
+    assert re.search(r'kfcfo\s+may open it\s+\S+', table), table
+    assert re.search(r'kfaccounts\s+may not\s+no statement of the key policy allows', table), table
+
+    open_key(cfo, 'reports')
+    cfo.eval(code='document.querySelectorAll("details").forEach((one) => { one.open = true; })')
+    cfo.press_button('Add user')
+    cfo.fill(label='Who', text='user:kfaccounts')
+    cfo.in_dialog('Add a user', 'Add')
+    cfo.wait(text='user:kfaccounts')
+    assert read(share, 'kfaccounts') == 'ok'
+    cfo.eval(code='document.querySelectorAll("details").forEach((one) => { one.open = true; })')
+    cfo.press_button('Remove user user:kfaccounts')
+    cfo.find(role='button', name='Add user')
+    cfo.wait(text='user:kfaccounts', gone=True)
+    assert read(share, 'kfaccounts') == 'EACCES'
+
+    cfo.press_button('Create grant')
+    cfo.fill(label='To whom', text='user:kfaccounts')
+    cfo.in_dialog('Create a grant', 'Create')
+    cfo.find(role='button', name='Revoke the grant to user:kfaccounts')
+    assert read(share, 'kfaccounts') == 'ok'
+    cfo.press_button('Revoke the grant to user:kfaccounts')
+    cfo.wait(text='No grants.')
+    assert read(share, 'kfaccounts') == 'EACCES'
+
+    cfo.press_button('Schedule deletion')
+    cfo.fill(label='Waiting period in days', text='7')
+    cfo.in_dialog("Schedule the key's deletion", 'Schedule deletion')
+    cfo.wait(text='in 7 days')
+    assert read(share, 'kfcfo') == 'ENOKEY'
+    assert '7 days' in cfo.go('keys')
+    open_key(cfo, 'reports')
+    cfo.press_button('Cancel deletion')
+    cfo.press_button('Enable')
+    cfo.find(role='button', name='Disable')
+    assert read(share, 'kfcfo') == 'ok'
+
+    cfo.press_button('Look for its folders')
+    cfo.find(role='link', name='/reports')
+
+
+def test_key_material_is_imported_with_the_shown_commands(share, cfo, tmp_path):
+    create_key(cfo, 'own', 'Material of our own', origin='I import it')
+    cfo.find(role='heading', name='Import key material')
+    cfo.press_button('Get wrapping key and token')
+    cfo.find(role='button', name='Download wrapping key')
+    cfo.download(role='button', name='Download wrapping key', path=str(cfo.folder / 'wrapping-key.der'))
+    commands = cfo.text(selector='.copyable pre')
+    subprocess.run([*as_user('kfcfo'), 'bash', '-euc', commands], cwd=cfo.folder, check=True)
+    cfo.upload(label='Wrapped material', path=str(cfo.folder / 'wrapped-material'))
+    cfo.press_button('Import')
+    cfo.find(role='heading', name='own')
+    page = cfo.settled()
+    assert 'Enabled' in page and 'imported' in page and 'never' in page
+    share.kms('kfcfo', 'encrypt', '--key-id', 'alias/own', '--plaintext', 'aGVsbG8=')
+
+    cfo.press_button('Delete material')
+    cfo.in_dialog('Delete the imported material?', 'Delete material')
+    cfo.wait(text='Pending import')
+
+
+def test_aliases_tags_description_and_rotation(share, cfo):
+    create_key(cfo, 'small', 'What it was')
+    cfo.find(role='heading', name='small')
+    cfo.press_button('Edit description')
+    cfo.fill(label='Description', text='What it is')
+    cfo.in_dialog('Edit the description', 'Save')
+    cfo.wait(text='What it is')
+    cfo.press_button('Add alias')
+    cfo.fill(label='Alias', text='other')
+    cfo.in_dialog('Add an alias', 'Add')
+    cfo.press_button('Remove alias other')
+    cfo.press_button('Add tag')
+    cfo.fill(label='Tag', text='owner')
+    cfo.fill(label='Value', text='<img src=x onerror=alert(1)>')
+    cfo.in_dialog('Add or change a tag', 'Save')
+    cfo.wait(text='<img src=x onerror=alert(1)>')
+    assert cfo.eval(code='document.querySelectorAll("img").length') == 0
+    cfo.press_button('Rotate regularly')
+    cfo.fill(label='Every so many days', text='90')
+    cfo.in_dialog('Rotate the key regularly', 'Save')
+    cfo.wait(text='every 90 days')
+    cfo.press_button('Rotate now')
+    cfo.wait(text='by hand')
+    cfo.press_button('Edit policy')
+    cfo.fill(label='Policy', text='nonsense')
+    cfo.press_button('Save', within={'role': 'dialog', 'name': 'Edit the key policy'})
+    cfo.wait(text='MalformedPolicyDocumentException')
+    cfo.press_button('Cancel')
+
+
+def test_audit_shows_who_tried(share, cfo):
+    read(share, 'kfstranger')
+    read(share, 'kfaccounts')
+    cfo.go('audit')
+    cfo.fill(label='User', text='kfaccounts')
+    cfo.press(key='Enter')
+    cfo.choose(label='Outcome', option='refused')
+    cfo.fill(label='Text', text='payslip')
+    page = cfo.settled()
+    assert re.search(r'kfaccounts\s+OpenFile\s+AccessDeniedException\s+alias/reports\s+/reports/payslip.pdf', page), page
+    assert 'kfstranger' not in page
+    cfo.fill(label='User', text='')
+    cfo.press(key='Enter')
+    cfo.wait(text='kfstranger')
+    cfo.check(label='Live', on=True)
+    before = cfo.count(role='row')
+    share.attempt('kfstranger', 'read', share.mnt / 'reports/payslip.pdf')
+    for _ in range(100):
+        if cfo.count(role='row') > before:
+            break
+        cfo.eval(code='new Promise((done) => setTimeout(done, 100))')
+    assert cfo.count(role='row') > before
+    assert 'KeyDeletionScheduled' in cfo.go('alerts')
+
+
+def test_what_somebody_may_not_see_says_so(share):
+    with signed_in(share, 'kfstranger') as browser:
+        browser.wait(text='not authorized to perform: kms:ListKeys')
+        assert 'kfstranger' in browser.go('me')
+        browser.go('alerts')
+        browser.wait(text='not authorized to perform: cloudtrail:LookupEvents')
+
+
+def pages(share):
+    key = share.kms('kfcfo', 'describe-key', '--key-id', 'alias/reports')['KeyMetadata']['KeyId']
+    own = share.kms('kfcfo', 'describe-key', '--key-id', 'alias/own')['KeyMetadata']['KeyId']
+    return [('keys',), ('keys', key), ('new-key',), ('import', own), ('files',), ('files', '%2Freports'),
+            ('who', '%2Freports%2Fpayslip.pdf'), ('audit',), ('alerts',), ('me',), ('nowhere',)]
+
+
+@pytest.mark.parametrize('size', [PHONE, DESKTOP], ids=['phone', 'desktop'])
+@pytest.mark.parametrize('dark', [False, True], ids=['light', 'dark'])
+def test_pages_are_accessible(share, cfo, size, dark):
+    cfo.look(**size, dark=dark)
+    found = {}
+    for page in pages(share):
+        cfo.go(*page)
+        cfo.eval(code='document.querySelectorAll("details").forEach((one) => { one.open = true; })')
+        violations = cfo.axe()
+        wide = cfo.eval(code='document.documentElement.scrollWidth - innerWidth')
+        if violations or wide > 0:
+            found[page] = (violations, f'{wide} px too wide')
+    assert found == {}
+
+
+def test_dialogs_and_refusals_are_accessible(share, accounts):
+    for dark in (False, True):
+        accounts.look(**PHONE, dark=dark)
+        open_key(accounts, 'reports')
+        accounts.press_button('Schedule deletion')
+        accounts.press_button('Schedule deletion',
+                              within={'role': 'dialog', 'name': "Schedule the key's deletion"})
+        accounts.wait(text='Why: ')
+        assert accounts.axe() == []
+        accounts.press(key='Escape')
+        accounts.wait_closed("Schedule the key's deletion")
+
+
+def tab_to(browser, what):
+    """Presses Tab until the element is reached whose text is `what`."""
+    for _ in range(60):
+        browser.press(key='Tab')
+        if browser.focused().endswith(f' {what}'):
+            return
+    raise AssertionError(f'{what} is not reached by Tab')
+
+
+def test_a_key_is_made_and_disabled_by_keyboard_alone(share, cfo):
+    cfo.look(**DESKTOP, dark=False)
+    address = cfo.eval(code='location.origin')
+    cfo.open(url='about:blank')
+    cfo.open(url=address + '/#/keys')
+    cfo.find(role='heading', name='Keys')
+    cfo.press(key='Tab')
+    assert cfo.focused() == 'a Skip to the content'
+    cfo.press(key='Enter')
+    assert cfo.focused() == 'h1 Keys'
+    tab_to(cfo, 'Create key')
+    cfo.press(key='Enter')
+    cfo.find(role='heading', name='1. Alias and description')
+    assert cfo.focused() == 'h1 Create key'
+    cfo.press(key='Tab')
+    cfo.type(text='typed')
+    for heading in ('2. Material', '3. Administrators', '4. Users', '5. Review'):
+        tab_to(cfo, 'Next')
+        cfo.press(key='Enter')
+        cfo.find(role='heading', name=heading)
+    cfo.settled()
+    tab_to(cfo, 'Create key')
+    cfo.press(key='Enter')
+    cfo.find(role='heading', name='typed')
+    cfo.settled()
+    assert cfo.focused() == 'h1 typed'
+    tab_to(cfo, 'Disable')
+    cfo.press(key='Enter')
+    cfo.find(role='dialog', name='Disable this key?')
+    tab_to(cfo, 'Disable')
+    cfo.press(key='Enter')
+    cfo.wait_closed('Disable this key?')
+    cfo.find(role='button', name='Enable')
+    state = share.kms('kfcfo', 'describe-key', '--key-id', 'alias/typed')['KeyMetadata']['KeyState']
+    assert state == 'Disabled'

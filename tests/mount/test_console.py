@@ -183,6 +183,7 @@ def test_aliases_tags_description_and_rotation(share, cfo):
     cfo.fill(label='Policy', text='nonsense')
     cfo.press_button('Save', within={'role': 'dialog', 'name': 'Edit the key policy'})
     cfo.wait(text='MalformedPolicyDocumentException')
+    assert cfo.eval(code='document.querySelector("textarea").value') == 'nonsense'
     cfo.press_button('Cancel')
 
 

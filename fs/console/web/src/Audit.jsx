@@ -80,8 +80,10 @@ function Filter({ of, set, live, setLive }) {
       <datalist id="keys">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
       <Field label="Outcome">{select('outcome', { all: 'all', refused: 'refused or failed', done: 'done' })}</Field>
       <Field label="Text" type="search" value={of.text} onInput={(e) => set({ ...of, text: e.target.value })} />
-      <Check label="Looks too" checked={of.looks} onChange={(e) => set({ ...of, looks: e.target.checked })} />
-      <Check label="Live" checked={live} onChange={(e) => setLive(e.target.checked)} />
+      <div class="choices">
+        <Check label="Looks too" checked={of.looks} onChange={(e) => set({ ...of, looks: e.target.checked })} />
+        <Check label="Live" checked={live} onChange={(e) => setLive(e.target.checked)} />
+      </div>
     </form>
   );
 }

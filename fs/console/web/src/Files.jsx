@@ -26,7 +26,7 @@ function SetKey({ path, current, done }) {
         Files made here from now on are under the key. What is here already stays under its
         key: <code>keyfold rekey</code> changes that.
       </p>
-      <Field label="Key" name="key" value={current} required list="aliases" hint="Alias or id" />
+      <Field label="Key" name="key" defaultValue={current} required list="aliases" hint="Alias or id" />
       <datalist id="aliases">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
     </Ask>
   );

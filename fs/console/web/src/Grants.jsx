@@ -29,7 +29,7 @@ function CreateGrant({ id, again }) {
       <fieldset>
         <legend>Operations</legend>
         <div class="checks">
-          {OPERATIONS.map((one) => <Check label={one} name={`operation-${one}`} checked={one === 'Decrypt'} />)}
+          {OPERATIONS.map((one) => <Check label={one} name={`operation-${one}`} defaultChecked={one === 'Decrypt'} />)}
         </div>
       </fieldset>
       <Field label="Who else may retire it" name="retiring" list="grantees" hint="May stay empty" />

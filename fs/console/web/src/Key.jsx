@@ -35,7 +35,7 @@ function StateActions({ of: key, again }) {
           From now on nothing under this key can be read. After the waiting period the key is
           destroyed, and with it all that was encrypted under it. Until then this can be cancelled.
         </p>
-        <Field label="Waiting period in days" name="days" type="number" min="7" max="30" value="30" required
+        <Field label="Waiting period in days" name="days" type="number" min="7" max="30" defaultValue="30" required
           hint="7 to 30" />
       </Ask>
     </>
@@ -91,7 +91,7 @@ function Rotation({ id }) {
         {on ? <Act button="Stop rotating" act={() => call('kms.DisableKeyRotation', { KeyId: id })} done={rotation.again} />
           : <Ask button="Rotate regularly" title="Rotate the key regularly" submit="Save" done={rotation.again}
               act={({ days }) => call('kms.EnableKeyRotation', { KeyId: id, RotationPeriodInDays: Number(days) })}>
-              <Field label="Every so many days" name="days" type="number" min="90" max="2560" value="365" required hint="90 to 2560" />
+              <Field label="Every so many days" name="days" type="number" min="90" max="2560" defaultValue="365" required hint="90 to 2560" />
             </Ask>}
         <Act button="Rotate now" act={() => call('kms.RotateKeyOnDemand', { KeyId: id })} done={rotation.again} />
       </>)}>
@@ -137,7 +137,7 @@ function General({ of: key, again }) {
     <Section title="General" actions={
       <Ask button="Edit description" title="Edit the description" submit="Save" done={again}
         act={({ text }) => call('kms.UpdateKeyDescription', { KeyId: key.KeyId, Description: text })}>
-        <Field label="Description" name="text" value={key.Description} />
+        <Field label="Description" name="text" defaultValue={key.Description} />
       </Ask>}>
       <Facts of={[
         ['State', <State state={key.KeyState} />],

@@ -34,7 +34,7 @@ struct Reply {
   std::string request_id = {};  // of the call's record; empty when there is none
   std::string_view content_type = kContentType;
   std::string headers = {};  // further ones, each ended by CR LF
-  bool close = false;           // whether the connection ends with it
+  bool close = false;        // whether the connection ends with it
 };
 Reply SuccessReply(const nlohmann::json& answer);
 // ErrorReply is {"__type": ..., "message": ...} with status 400, or 500 when

@@ -206,7 +206,7 @@ Status Service::CheckComplianceIfDue() {
   activity_->Forget(*state);
   std::set<std::string> failing;
   std::vector<std::string> lines;
-  for (const Finding& finding :
+  for (const ComplianceFinding& finding :
        CheckCompliance(*state, account(), state->alert_rules.rules->compliance,
                        activity_->known(), clock_.Now())) {
     const std::string name = finding.Name();

@@ -1,4 +1,4 @@
-// HttpRequest: what a handler sees of one POST. Plain values.
+// HttpRequest: what a handler sees of one request. Plain values.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 namespace keyfold {
 
 struct HttpRequest {
-  std::string method;  // "POST"
+  std::string method;  // "POST", "GET"
   std::string target;  // path and query, as sent: "/"
   // In the order of their names, which are in lower case; a name may repeat.
   std::vector<std::pair<std::string, std::string>> headers;

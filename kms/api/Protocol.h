@@ -32,6 +32,7 @@ struct Reply {
   int http_status = 200;
   std::string body;
   std::string request_id;  // of the call's record; empty when there is none
+  const char* content_type = kContentType;
 };
 Reply SuccessReply(const nlohmann::json& answer);
 // ErrorReply is {"__type": ..., "message": ...} with status 400, or 500 when

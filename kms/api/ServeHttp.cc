@@ -36,15 +36,24 @@ Reply Malformed(std::string_view what) {
 
 // Refusal answers, before any body is read, what is no call: another method or path,
 // and bodies of a size not known in advance, or in pieces or encoded.
-std::optional<Reply> Refusal(const Parser::value_type& request) {
-  if (request.method() != http::verb::post || request.target() != "/")
+std::optional<Reply> Refusal(const Parser::value_type& request,
+                             const HttpService& service) {
+  const http::verb verb = service.gets ? http::verb::get : http::verb::post;
+  if (request.method() != verb || View(request.target()) != service.path)
     return ErrorReply("UnknownOperationException",
-                      "Only POST requests to / are answered.", 404);
+                      "Only " + std::string(View(http::to_string(verb))) +
+                          " requests to " + service.path + " are answered.",
+                      404);
   const bool plain = request.count(Field::transfer_encoding) == 0 &&
                      request.count(Field::content_encoding) == 0 &&
                      request.count(Field::range) == 0 &&
                      !request[Field::content_type].starts_with("multipart/");
-  if (!plain || request.count(Field::content_length) != 1)
+  const size_t lengths = request.count(Field::content_length);
+  if (service.gets)
+    return plain && lengths == 0
+               ? std::nullopt
+               : std::optional(Malformed("A request without a body is expected."));
+  if (!plain || lengths != 1)
     return Malformed("The body must be plain and whole, with a Content-Length.");
   return std::nullopt;
 }
@@ -78,8 +87,8 @@ HttpRequest RequestOf(Parser::value_type&& request) {
 // HttpConnection answers the requests of one connection, one after the other.
 class HttpConnection {
  public:
-  HttpConnection(int fd, TlsConnection* tls, const HttpHandler& handler)
-      : stream_(fd, tls), handler_(handler) {}
+  HttpConnection(int fd, TlsConnection* tls, const HttpService& service)
+      : stream_(fd, tls), service_(service) {}
 
   void Serve() {
     for (int left = kMaxRequests; left > 0 && stream_.AwaitRequest(); --left)
@@ -98,7 +107,8 @@ class HttpConnection {
     Read read = ReadUntil(parser, kMaxHeaders, [&] { return parser.is_header_done(); });
     if (read == Read::kGone) return false;
     if (read == Read::kDone) {
-      if (const auto refusal = Refusal(parser.get())) return Answer(*refusal, true);
+      if (const auto refusal = Refusal(parser.get(), service_))
+        return Answer(*refusal, true);
       if (boost::beast::iequals(parser.get()[Field::expect], "100-continue") &&
           !stream_.Send("HTTP/1.1 100 Continue\r\n\r\n"))
         return false;
@@ -131,7 +141,7 @@ class HttpConnection {
 
   Reply Call(const HttpRequest& request) {
     try {
-      return handler_(request);
+      return service_.handler(request);
     } catch (const std::exception&) {
       return ErrorReply("KMSInternalException", "The request failed.", 500);
     }
@@ -151,7 +161,7 @@ class HttpConnection {
     text_ += date_text_;
     text_ += "\r\nCache-Control: no-cache, no-store, must-revalidate, private";
     text_ += "\r\nContent-Type: ";
-    text_ += kContentType;
+    text_ += reply.content_type;
     text_ += "\r\nContent-Length: ";
     text_ += std::to_string(reply.body.size());
     if (close) text_ += "\r\nConnection: close";
@@ -161,7 +171,7 @@ class HttpConnection {
   }
 
   HttpStream stream_;
-  const HttpHandler& handler_;
+  const HttpService& service_;
   boost::beast::error_code error_;
   std::string text_;  // of the answer: its room is used again
   time_t date_ = 0;
@@ -170,9 +180,9 @@ class HttpConnection {
 
 }  // namespace
 
-void ServeHttp(int fd, const HttpHandler& handler, TlsConnection* tls) noexcept {
+void ServeHttp(int fd, const HttpService& service, TlsConnection* tls) noexcept {
   try {
-    HttpConnection(fd, tls, handler).Serve();
+    HttpConnection(fd, tls, service).Serve();
   } catch (const std::exception&) {
     // Out of memory for this connection: it is closed, the others go on.
   }

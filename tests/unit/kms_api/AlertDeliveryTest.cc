@@ -107,13 +107,11 @@ class TlsReceiver {
       const int client = accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK);
       if (client < 0) continue;
       const auto tls = server_->Accept(client);
-      ServeHttp(
-          client,
-          [this](const HttpRequest&) {
-            ++received;
-            return Reply{};
-          },
-          tls.get());
+      ServeHttp(client, {[this](const HttpRequest&) {
+                  ++received;
+                  return Reply{};
+                }},
+                tls.get());
       close(client);
     }
   }

@@ -18,7 +18,7 @@ std::string Answer(const HttpHandler& handler, const std::vector<std::string>& p
   int ends[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
   std::thread server([&] {
-    ServeHttp(ends[1], handler);
+    ServeHttp(ends[1], {handler});
     ::close(ends[1]);
   });
   for (const std::string& piece : pieces) {

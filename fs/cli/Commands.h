@@ -19,6 +19,7 @@ void AddMount(CLI::App& app, Run* run);
 void AddMountHelper(CLI::App& app, Run* run);
 void AddUnmount(CLI::App& app, Run* run);
 void AddStatus(CLI::App& app, Run* run);
+void AddTop(CLI::App& app, Run* run);
 void AddKms(CLI::App& app, Run* run);
 // AddBackup adds backup and restore to `kms`, whose options are `target`.
 void AddBackup(CLI::App* kms, std::shared_ptr<const TargetOptions> target, Run* run);

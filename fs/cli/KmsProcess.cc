@@ -17,6 +17,7 @@
 #include "fs/cli/Log.h"
 #include "fs/cli/Outside.h"
 #include "fs/cli/Process.h"
+#include "fs/cli/RefusalLog.h"
 #include "fs/cli/Remembered.h"
 #include "fs/cli/RootKeyWatch.h"
 #include "fs/cli/Store.h"
@@ -25,6 +26,8 @@
 #include "kms/api/AlertDelivery.h"
 #include "kms/api/ApiServer.h"
 #include "kms/api/DataKeyServer.h"
+#include "kms/api/Exposition.h"
+#include "kms/api/FilesLink.h"
 
 namespace keyfold {
 namespace {
@@ -138,6 +141,19 @@ bool OthersFiles(const OpenStore& store, const RootKeyWatch* watch) {
          st.st_uid != ::geteuid();
 }
 
+// Reload reads anew what lies in files; what can't be used changes nothing.
+Status Reload(const ServeOptions& options, ApiServer& server, Kms& kms) {
+  const Status read = server.ReloadTls();
+  kms.RecordReload(read);
+  if (!read.ok())
+    spdlog::error("The former settings stay in use: {}", read.message());
+  else if (options.flags.tls_certificate.empty())
+    spdlog::info("There are no settings in files to be read anew.");
+  else
+    spdlog::info("The TLS certificate and key were read anew.");
+  return read;
+}
+
 struct Surroundings {
   std::string socket_folder;
   pid_t daemon;  // the process that serves the filesystem
@@ -150,7 +166,7 @@ Status ServeKeys(const ServeOptions& options, const Surroundings& around,
   KF_ASSIGN_OR_RETURN(OpenStore store,
                       OpenStore::Open(options.store, options.flags.root_key,
                                       answer.Asking(AskPassphrase)));
-  LogTo(options.foreground, options.flags.debug);
+  LogTo({options.foreground, options.flags.debug, options.store});
   store.kms().SetAuditLogLimit(options.audit_log_size);
   DataKeyAnswer hello;
   hello.text = store.config().account.store_id;
@@ -167,9 +183,17 @@ Status ServeKeys(const ServeOptions& options, const Surroundings& around,
                 since = Clock::System().Now()] {
     return StatusOf(options, store, daemon, since);
   };
+  RemoteFileView files(&end);
+  store.kms().SetFileView(&files);
+  api.metrics_listen = options.flags.metrics_listen;
+  api.metrics_users = options.metrics_users;
+  api.metrics = [&store, &files] {
+    return Expose(store.kms().Figures(), files.counts(), kVersion);
+  };
   // The first thread starts after that, so that it holds for all.
   KF_RETURN_IF_ERROR(
-      KeepForKeys(!options.flags.kms_listen.empty(), OthersFiles(store, watch.get())));
+      KeepForKeys(!options.flags.kms_listen.empty() || !api.metrics_listen.empty(),
+                  OthersFiles(store, watch.get())));
   KF_RETURN_IF_ERROR(Filter(options.confine, SystemCalls::kKeys));
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) ::signal(signal, SIG_IGN);
   AlertDelivery delivery(
@@ -180,14 +204,23 @@ Status ServeKeys(const ServeOptions& options, const Surroundings& around,
         store.kms().RecordUndelivered(alert, target, why);
       });
   const Listening listening(store.kms(), delivery);
+  store.kms().SetRefusalSink(
+      [refusals = std::make_shared<RefusalLog>()](const RefusedCall& refusal) {
+        refusals->Tell(refusal);
+      });
   KF_ASSIGN_OR_RETURN(const auto server, ApiServer::Start(store.kms(), api));
   *begun = true;
   KF_RETURN_IF_ERROR(Hello(end, std::move(hello)));
   if (!options.foreground) Detach();
-  DataKeyServer keys(store.kms(), std::move(end));
+  const auto counts = end.counts;
+  DataKeyServer keys(store.kms(), std::move(end),
+                     [&] { return Reload(options, *server, store.kms()); });
   if (watch != nullptr) watch->Start();
   Clockwork clockwork(store.kms(), watch.get());
-  while (!keys.AwaitEnd(std::chrono::seconds(1))) clockwork.Tick();
+  while (!keys.AwaitEnd(std::chrono::seconds(1))) {
+    clockwork.Tick();
+    counts->calls = store.kms().Calls();
+  }
   return OkStatus();
 }
 
@@ -196,7 +229,7 @@ Status ServeKeys(const ServeOptions& options, const Surroundings& around,
   // While a person is asked, the other process may be ended.
   ::prctl(PR_SET_PDEATHSIG, SIGTERM);
   ::prctl(PR_SET_NAME, "keyfold-kms");
-  std::vector<int> kept = {end.changes.get()};
+  std::vector<int> kept = {end.changes.get(), end.files.get()};
   for (const UniqueFd& connection : end.calls) kept.push_back(connection.get());
   CloseAllBut(std::move(kept));
   bool begun = false;

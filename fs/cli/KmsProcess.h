@@ -35,13 +35,22 @@ class KmsProcess {
   // AwaitOpen is called once, first. The error is that of opening the store.
   Result<Opened> AwaitOpen();
   RemoteDataKeys& keys() { return *keys_; }
+  // Where it looks for what this process counts.
+  const std::shared_ptr<FileCounts>& file_counts() const { return file_counts_; }
+  // TakeFilesSocket gives where it asks what is open, once.
+  UniqueFd TakeFilesSocket() { return std::move(files_socket_); }
 
  private:
   KmsProcess(pid_t pid, DataKeyEnd end)
-      : pid_(pid), keys_(std::make_unique<RemoteDataKeys>(std::move(end))) {}
+      : pid_(pid),
+        file_counts_(std::move(end.file_counts)),
+        files_socket_(std::move(end.files)),
+        keys_(std::make_unique<RemoteDataKeys>(std::move(end))) {}
   int Wait();
 
   pid_t pid_;  // 0 when it was waited for
+  const std::shared_ptr<FileCounts> file_counts_;
+  UniqueFd files_socket_;
   std::unique_ptr<RemoteDataKeys> keys_;
 };
 

@@ -1,9 +1,11 @@
+#include <pwd.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "fs/cli/Commands.h"
@@ -13,6 +15,7 @@
 #include "fs/cli/Report.h"
 #include "fs/cli/Serve.h"
 #include "fs/cli/Store.h"
+#include "fs/cli/Times.h"
 
 namespace keyfold {
 namespace {
@@ -34,7 +37,18 @@ Status CheckListening(const MountFlags& flags) {
             "--kms-tls-key."};
   if (!flags.tls_key.empty() && flags.kms_listen.empty())
     return {Error::kUsage, "TLS is for the endpoint. Give --kms-listen too."};
+  if (!flags.metrics_user.empty() && flags.metrics_listen.empty())
+    return {Error::kUsage,
+            "--metrics-user says who may read metrics. Give --metrics-listen too."};
   return OkStatus();
+}
+
+Result<std::vector<uid_t>> ParseMetricsUser(const std::string& name) {
+  if (name.empty()) return std::vector<uid_t>();
+  const passwd* user = ::getpwnam(name.c_str());
+  if (user == nullptr)
+    return Status(Error::kUsage, "--metrics-user: there is no user \"" + name + "\".");
+  return std::vector<uid_t>{user->pw_uid};
 }
 
 // ParseLogSize reads "500M": a number of bytes, or of KiB, MiB, GiB.
@@ -72,6 +86,21 @@ Result<bool> ParseConfine(const std::string& text) {
   return Status(Error::kUsage, "confine expects on or off.");
 }
 
+Result<std::chrono::seconds> ParseIdleTimeout(const std::string& text) {
+  const auto span = ParseSpan(text);
+  if (!span || span->count() == 0)
+    return Status(Error::kUsage,
+                  "--idle-timeout expects a time such as 90s, 10m or 2h.");
+  return *span;
+}
+
+// Whole paths, as the daemon leaves the folder it was started in. Links in them are
+// followed with each use, which is how certificates are renewed.
+void NameInFull(std::string* path) {
+  std::error_code error;
+  if (!path->empty()) *path = std::filesystem::absolute(*path, error);
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
@@ -79,10 +108,15 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   KF_ASSIGN_OR_RETURN(options.flags, ParseMountFlags(list, words.sloppy));
   for (const auto value :
        {&MountFlags::root_key, &MountFlags::kms_listen, &MountFlags::tls_certificate,
-        &MountFlags::tls_key, &MountFlags::audit_log_size, &MountFlags::root_key_grace,
-        &MountFlags::alert_commands})
+        &MountFlags::tls_key, &MountFlags::metrics_listen, &MountFlags::metrics_user,
+        &MountFlags::audit_log_size, &MountFlags::root_key_grace,
+        &MountFlags::alert_commands, &MountFlags::idle_timeout})
     if (!(words.named.*value).empty()) options.flags.*value = words.named.*value;
   KF_RETURN_IF_ERROR(CheckListening(options.flags));
+  NameInFull(&options.flags.tls_certificate);
+  NameInFull(&options.flags.tls_key);
+  KF_ASSIGN_OR_RETURN(options.metrics_users,
+                      ParseMetricsUser(options.flags.metrics_user));
   if (!options.flags.audit_log_size.empty()) {
     KF_ASSIGN_OR_RETURN(options.audit_log_size,
                         ParseLogSize(options.flags.audit_log_size));
@@ -97,6 +131,10 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   }
   if (!options.flags.confine.empty()) {
     KF_ASSIGN_OR_RETURN(options.confine, ParseConfine(options.flags.confine));
+  }
+  if (!options.flags.idle_timeout.empty()) {
+    KF_ASSIGN_OR_RETURN(options.idle_timeout,
+                        ParseIdleTimeout(options.flags.idle_timeout));
   }
   options.foreground = words.foreground;
   // Said before anything about the mountpoint: it is the commoner mistake.
@@ -188,6 +226,15 @@ void AddMount(CLI::App& app, Run* run) {
       ->add_option("--kms-tls-key", words->named.tls_key, "The certificate's key (PEM)")
       ->type_name("FILE");
   mount
+      ->add_option("--metrics-listen", words->named.metrics_listen,
+                   "Answer Prometheus at http://HOST:PORT/metrics of this machine: "
+                   "counts and key ids, to root and who owns the store")
+      ->type_name("127.0.0.1:PORT");
+  mount
+      ->add_option("--metrics-user", words->named.metrics_user,
+                   "Who else may read metrics: the user Prometheus runs as")
+      ->type_name("NAME");
+  mount
       ->add_option("--audit-log-size", words->named.audit_log_size,
                    "At which size audit.log becomes an archive; 64M if not given")
       ->type_name("SIZE");
@@ -202,8 +249,16 @@ void AddMount(CLI::App& app, Run* run) {
                    "the store was mounted; the default), or stored (also of those "
                    "found in the store: only if they are yours)")
       ->type_name("WHICH");
+  mount
+      ->add_option("--idle-timeout", words->named.idle_timeout,
+                   "Unmount when no file was open, and nothing asked of the mount or "
+                   "its KMS, for that long: 90s, 10m, 2h")
+      ->type_name("SPAN");
   mount->footer(
-      "Returns once the mount answers.\n"
+      "Returns once the mount answers. SIGHUP has the daemon read the TLS certificate "
+      "and key\nanew; those that can't be used leave the former in use, and the log "
+      "and "
+      "the audit log\n(ReloadSettings) say why.\n"
       "Example:\n  keyfold mount /srv/keyfold/finance /srv/finance -o noatime");
   mount->callback([words, run] { *run = [words] { return Mount(*words); }; });
 }

@@ -18,15 +18,18 @@ constexpr std::array<std::string_view, 20> kDropped = {
     "_netdev",  "relatime",   "norelatime", "strictatime", "nostrictatime",
     "lazytime", "nolazytime", "diratime",   "nosymfollow", "silent"};
 
-constexpr std::array<std::pair<std::string_view, std::string MountFlags::*>, 8> kValues{
-    {{"root-key", &MountFlags::root_key},
-     {"kms-listen", &MountFlags::kms_listen},
-     {"kms-tls-certificate", &MountFlags::tls_certificate},
-     {"kms-tls-key", &MountFlags::tls_key},
-     {"audit-log-size", &MountFlags::audit_log_size},
-     {"alert-commands", &MountFlags::alert_commands},
-     {"root-key-grace", &MountFlags::root_key_grace},
-     {"confine", &MountFlags::confine}}};
+constexpr std::array<std::pair<std::string_view, std::string MountFlags::*>, 11>
+    kValues{{{"root-key", &MountFlags::root_key},
+             {"kms-listen", &MountFlags::kms_listen},
+             {"kms-tls-certificate", &MountFlags::tls_certificate},
+             {"kms-tls-key", &MountFlags::tls_key},
+             {"metrics-listen", &MountFlags::metrics_listen},
+             {"metrics-user", &MountFlags::metrics_user},
+             {"audit-log-size", &MountFlags::audit_log_size},
+             {"alert-commands", &MountFlags::alert_commands},
+             {"root-key-grace", &MountFlags::root_key_grace},
+             {"confine", &MountFlags::confine},
+             {"idle-timeout", &MountFlags::idle_timeout}}};
 
 template <typename List>
 bool Has(const List& list, std::string_view word) {

@@ -15,10 +15,13 @@ struct MountFlags {
   std::string kms_listen;         // kms-listen=HOST:PORT
   std::string tls_certificate;    // kms-tls-certificate=FILE
   std::string tls_key;            // kms-tls-key=FILE
+  std::string metrics_listen;     // metrics-listen=HOST:PORT
+  std::string metrics_user;       // metrics-user=NAME
   std::string audit_log_size;     // audit-log-size=SIZE
   std::string alert_commands;     // alert-commands=no|applied|stored
   std::string root_key_grace;     // root-key-grace=SECONDS
   std::string confine;            // confine=on|off
+  std::string idle_timeout;       // idle-timeout=SPAN
   bool nonempty = false;
   bool debug = false;
 };

@@ -148,6 +148,7 @@ int RunProgram(std::vector<std::string> arguments) {
     AddMount(app, &run);
     AddUnmount(app, &run);
     AddStatus(app, &run);
+    AddTop(app, &run);
     AddKms(app, &run);
     AddIam(app, &run);
     AddKeyBinding(app, &run);

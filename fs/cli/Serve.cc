@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "fs/cli/Confinement.h"
+#include "fs/cli/Idle.h"
 #include "fs/cli/KmsProcess.h"
 #include "fs/cli/Log.h"
 #include "fs/cli/MountTable.h"
@@ -19,6 +20,7 @@
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
 #include "fs/fuse/FuseMount.h"
+#include "kms/api/FilesLink.h"
 #include "kms/api/SocketFile.h"
 
 namespace keyfold {
@@ -26,12 +28,23 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Keeper is the daemon's own thread: it takes the signals that end the daemon, and ends
-// the mount.
+// WhatToKeep is what the keeper looks after.
+struct WhatToKeep {
+  FuseMount& mount;
+  const Outside& outside;
+  const ServeOptions& options;
+  RemoteDataKeys& keys;
+  const FileCounts& counts;
+};
+
+// Keeper is the daemon's own thread: it takes the daemon's signals, and ends the mount
+// for those that say so, or when it was idle for as long as was asked for.
 class Keeper {
  public:
   // The constructor blocks those signals in this thread and all that it starts.
-  Keeper() {
+  explicit Keeper(const ServeOptions& options)
+      // On a terminal that is closed there is nobody to unmount it.
+      : hangup_ends_(options.foreground && ::isatty(STDIN_FILENO) == 1) {
     ::sigemptyset(&signals_);
     for (int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals_, signal);
     ::pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
@@ -43,21 +56,9 @@ class Keeper {
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  void Start(FuseMount& mount, const Outside& outside, const std::string& mountpoint) {
+  void Start(const WhatToKeep& of) {
     main_ = ::pthread_self();
-    thread_ = std::thread([this, &mount, &outside, mountpoint] {
-      while (!done_) {
-        const timespec second{1, 0};
-        if (::sigtimedwait(&signals_, nullptr, &second) > 0) {
-          End(mount, outside, mountpoint);
-          return;
-        }
-        (void)OrNoMemory([] {
-          TellRefusals();
-          return OkStatus();
-        });
-      }
-    });
+    thread_ = std::thread([this, of] { Keep(of); });
   }
   // EndMount does as a signal does.
   void EndMount() { ::pthread_kill(thread_.native_handle(), SIGTERM); }
@@ -70,17 +71,51 @@ class Keeper {
   }
 
  private:
+  using SteadyClock = std::chrono::steady_clock;
+
+  void Keep(const WhatToKeep& of) {
+    Idle idle(
+        of.counts, [&of] { return of.keys.CallsOfOthers(); }, SteadyClock::now());
+    while (!done_) {
+      const timespec second{1, 0};
+      const int signal = ::sigtimedwait(&signals_, nullptr, &second);
+      if (signal > 0 && (signal != SIGHUP || hangup_ends_)) return End(of);
+      if (EndIfIdle(of, &idle)) return;
+      (void)OrNoMemory([&] {
+        if (signal == SIGHUP) (void)of.keys.Reload();  // which tells how it went
+        TellRefusals();
+        return OkStatus();
+      });
+    }
+  }
+
+  // EndIfIdle is true when it unmounted. Where somebody is in a folder of the mount, it
+  // waits as long again.
+  bool EndIfIdle(const WhatToKeep& of, Idle* idle) {
+    const auto limit = of.options.idle_timeout;
+    if (limit.count() == 0 || idle->For(SteadyClock::now()) < limit) return false;
+    idle->Restart(SteadyClock::now());
+    if (done_ || !of.outside.Unmount(false).ok()) return false;
+    spdlog::info("{} was idle for {} seconds.", of.options.mountpoint, limit.count());
+    StopServing(of.mount);
+    return true;
+  }
+
   // End unmounts while requests are still answered, so that what the kernel has
   // not written yet reaches the vault. In use, the mount leaves the tree of
   // names at once, and those who have it open get a moment.
-  void End(FuseMount& mount, const Outside& outside, const std::string& mountpoint) {
+  void End(const WhatToKeep& of) {
     if (done_) return;
-    if (!outside.Unmount(false).ok()) {
-      Flush(mountpoint);
-      (void)outside.Unmount(true);
+    if (!of.outside.Unmount(false).ok()) {
+      Flush(of.options.mountpoint);
+      (void)of.outside.Unmount(true);
       for (int i = 0; i < 30 && !done_; ++i)
         std::this_thread::sleep_for(milliseconds(100));
     }
+    StopServing(of.mount);
+  }
+
+  void StopServing(FuseMount& mount) {
     while (!done_) {
       mount.Stop();
       ::pthread_kill(main_, SIGUSR1);  // it may be waiting to be told
@@ -94,6 +129,7 @@ class Keeper {
       spdlog::error("{}", Status::FromErrno(errno, "sync " + mountpoint).message());
   }
 
+  const bool hangup_ends_;
   sigset_t signals_;
   pthread_t main_{};
   std::atomic<bool> done_{false};
@@ -104,11 +140,11 @@ Status ServeStore(const ServeOptions& options, const Outside& outside, KmsProces
                   const std::string& socket_folder,
                   const std::function<void()>& ready) {
   KF_ASSIGN_OR_RETURN(const KmsProcess::Opened opened, kms.AwaitOpen());
-  LogTo(options.foreground, options.flags.debug);
-  KF_ASSIGN_OR_RETURN(auto vault,
-                      Vault::Open({options.store + "/tree", opened.store_id},
-                                  opened.metadata_key, kms.keys()));
-  Keeper keeper;
+  LogTo({options.foreground, options.flags.debug, options.store});
+  KF_ASSIGN_OR_RETURN(auto vault, Vault::Open({options.store + "/tree", opened.store_id,
+                                               kms.file_counts()},
+                                              opened.metadata_key, kms.keys()));
+  Keeper keeper(options);
   MountOptions mount_options;
   mount_options.mountpoint = options.mountpoint;
   mount_options.source = options.store;
@@ -122,7 +158,10 @@ Status ServeStore(const ServeOptions& options, const Outside& outside, KmsProces
   KF_RETURN_IF_ERROR(Filter(options.confine, SystemCalls::kFiles));
   ready();
   spdlog::info("{} is mounted on {}", options.store, options.mountpoint);
-  keeper.Start(*mount, outside, options.mountpoint);
+  const FileViewServer view(kms.TakeFilesSocket(), [&vault](std::optional<uid_t> only) {
+    return vault->ListHandles(only);
+  });
+  keeper.Start({*mount, outside, options, kms.keys(), *kms.file_counts()});
   kms.keys().Watch([&keeper, &options] {
     spdlog::error(
         "The process that holds the keys is gone. {} is unmounted; what was written "

@@ -23,7 +23,9 @@ struct ServeOptions {
   // How long what is open goes on when the token or TPM is gone.
   std::chrono::seconds root_key_grace{60};
   AlertDelivery::Commands alert_commands = AlertDelivery::Commands::kApplied;
-  bool confine = true;  // keep the daemon to the system calls it needs
+  std::vector<uid_t> metrics_users;      // besides root and the store's owner
+  bool confine = true;                   // keep the daemon to the system calls it needs
+  std::chrono::seconds idle_timeout{0};  // 0: it stays mounted however idle it is
   bool foreground = false;
 };
 

@@ -22,18 +22,22 @@ std::optional<TimePoint> ParseTime(std::string_view text) {
   return std::chrono::floor<milliseconds>(*time);
 }
 
+std::optional<std::chrono::seconds> ParseSpan(std::string_view text) {
+  if (text.size() < 2) return std::nullopt;
+  constexpr std::string_view units = "smhd";
+  constexpr int seconds[] = {1, 60, 3600, 86400};
+  const size_t unit = units.find(text.back());
+  unsigned count = 0;
+  const char* last = text.data() + text.size() - 1;
+  const auto [end, error] = std::from_chars(text.data(), last, count);
+  if (unit == std::string_view::npos || error != std::errc() || end != last ||
+      count >= 100'000)
+    return std::nullopt;
+  return std::chrono::seconds(int64_t{count} * seconds[unit]);
+}
+
 std::optional<TimePoint> ParseSince(std::string_view text, TimePoint now) {
-  if (text.size() >= 2) {
-    constexpr std::string_view units = "smhd";
-    constexpr int seconds[] = {1, 60, 3600, 86400};
-    const size_t unit = units.find(text.back());
-    unsigned count = 0;
-    const auto [end, error] =
-        std::from_chars(text.data(), text.data() + text.size() - 1, count);
-    if (unit != std::string_view::npos && error == std::errc() &&
-        end == text.data() + text.size() - 1 && count < 100'000)
-      return now - std::chrono::seconds(int64_t{count} * seconds[unit]);
-  }
+  if (const auto span = ParseSpan(text)) return now - *span;
   return ParseTime(text);
 }
 

@@ -4,15 +4,22 @@
 #include <limits.h>
 #include <spawn.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "fs/backend/Backend.h"
+#include "fs/cli/Figures.h"
+#include "fs/cli/Harmless.h"
+#include "fs/cli/Parameters.h"
 #include "fs/cli/Store.h"
+#include "fs/cli/UserName.h"
 
 extern char** environ;
 
@@ -65,21 +72,40 @@ Status Fusermount(const std::string& mountpoint, bool lazy) {
   return {Error::kSystem, reason.empty() ? "fusermount3 failed." : reason};
 }
 
-bool LinkLeadsInto(const stdfs::path& link, const std::string& mountpoint) {
+// Target is where a link of /proc leads, if that is on the mount; else empty.
+std::string Target(const stdfs::path& link, const std::string& mountpoint) {
   std::error_code error;
-  const stdfs::path target = stdfs::read_symlink(link, error);
-  return !error && IsInside(target.string(), mountpoint);
+  const std::string target = stdfs::read_symlink(link, error);
+  return !error && IsInside(target, mountpoint) ? target : "";
 }
 
-bool Uses(const stdfs::path& process, const std::string& mountpoint) {
+bool IsForWriting(const stdfs::path& process, const std::string& descriptor) {
+  constexpr std::string_view kFlags = "flags:\t";
+  const auto info = ReadTextFile(process / "fdinfo" / descriptor, 4096);
+  const size_t flags = info.ok() ? info->find(kFlags) : std::string::npos;
+  if (flags == std::string::npos) return false;
+  const char* octal = info->c_str() + flags + kFlags.size();
+  return (std::strtol(octal, nullptr, 8) & O_ACCMODE) != O_RDONLY;
+}
+
+// Look fills in what `process` uses of the mount; false if that is nothing.
+bool Look(const stdfs::path& process, const std::string& mountpoint, BusyProcess* of) {
+  std::set<std::string> files;
+  bool uses = false;
   for (const char* link : {"cwd", "root", "exe"})
-    if (LinkLeadsInto(process / link, mountpoint)) return true;
+    uses |= !Target(process / link, mountpoint).empty();
   for (const char* folder : {"fd", "map_files"}) {
     std::error_code error;
-    for (const auto& entry : stdfs::directory_iterator(process / folder, error))
-      if (LinkLeadsInto(entry.path(), mountpoint)) return true;
+    for (const auto& entry : stdfs::directory_iterator(process / folder, error)) {
+      const std::string target = Target(entry.path(), mountpoint);
+      if (target.empty()) continue;
+      files.insert(target);
+      if (std::string_view(folder) == "fd")
+        of->writes |= IsForWriting(process, entry.path().filename());
+    }
   }
-  return false;
+  of->files.assign(files.begin(), files.end());
+  return uses || !files.empty();
 }
 
 }  // namespace
@@ -91,16 +117,30 @@ Status Unmount(const std::string& mountpoint, bool lazy) {
   return OkStatus();
 }
 
-std::vector<std::string> BusyProcesses(const std::string& mountpoint) {
-  std::vector<std::string> found;
+std::string BusyProcess::ToString() const {
+  constexpr size_t kMostFiles = 3;
+  std::string text = std::to_string(pid) + " (" + name + ") of " + UserName(uid);
+  for (size_t i = 0; i < files.size() && i < kMostFiles; ++i)
+    text += (i > 0 ? ", " : writes ? ": writes " : ": reads ") + files[i];
+  if (files.size() > kMostFiles)
+    text += " and " + Number(files.size() - kMostFiles, "more", "more");
+  return Harmless(text);
+}
+
+std::vector<BusyProcess> BusyProcesses(const std::string& mountpoint) {
+  std::vector<BusyProcess> found;
   std::error_code error;
   for (const auto& entry : stdfs::directory_iterator("/proc", error)) {
     const std::string pid = entry.path().filename();
     if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
-    if (pid == std::to_string(::getpid()) || !Uses(entry.path(), mountpoint)) continue;
-    std::string name;
-    std::getline(std::ifstream(entry.path() / "comm"), name);
-    found.push_back(pid + " (" + name + ")");
+    BusyProcess process;
+    process.pid = static_cast<pid_t>(std::strtol(pid.c_str(), nullptr, 10));
+    if (process.pid == ::getpid() || !Look(entry.path(), mountpoint, &process))
+      continue;
+    struct stat st;
+    if (::stat(entry.path().c_str(), &st) == 0) process.uid = st.st_uid;
+    std::getline(std::ifstream(entry.path() / "comm"), process.name);
+    found.push_back(std::move(process));
   }
   return found;
 }

@@ -108,6 +108,7 @@ void ReadOp(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
     // The kernel would show zeros in place of what a full disk did not take.
     if (*n < size && static_cast<uint64_t>(offset) + *n < inode->lost_end)
       return r.Fail(EIO);
+    Up(r.vault().counts().read_bytes, *n);
     fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), *n);
   });
 }
@@ -145,6 +146,7 @@ void WriteBufOp(fuse_req_t req, fuse_ino_t node, fuse_bufvec* in, off_t offset,
       if (inode && end > inode->lost_end) inode->lost_end = end;
       return RefuseContents(r, *handle, "WriteFile", status);
     }
+    Up(r.vault().counts().written_bytes, data.size());
     fuse_reply_write(req, data.size());
   });
 }

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "fs/backend/Reserve.h"
+#include "fs/fuse/Counting.h"
 #include "fs/fuse/InodeTable.h"
 #include "fs/fuse/Request.h"
 
@@ -43,7 +44,10 @@ ssize_t ReadRequest(int fd, void* buffer, size_t size, void*) {
   return n;
 }
 
-ssize_t WriteReply(int fd, iovec* iov, int count, void*) {
+ssize_t WriteReply(int fd, iovec* iov, int count, void* data) {
+  const auto* head = static_cast<const fuse_out_header*>(iov[0].iov_base);
+  if (head->unique != 0 && head->error < 0)  // an answer, no notification
+    CountFailure(static_cast<FuseMount::Impl*>(data)->vault.counts(), -head->error);
   if (negotiation.offered && !negotiation.answered) {
     negotiation.answered = true;
     if (count == 2 && iov[1].iov_len >= 4 * sizeof(uint32_t))
@@ -278,6 +282,7 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   AddAttributeOperations(&ops);
   AddXattrOperations(&ops);
   AddReencryptOperations(&ops);
+  CountOperations(&ops);
   mount->impl_->session = fuse_session_new(&args, &ops, sizeof ops, mount->impl_.get());
   fuse_opt_free_args(&args);
   if (mount->impl_->session == nullptr)

@@ -29,7 +29,6 @@ User Request::user() const {
 
 void Request::RecordDamage(const Status& status, const Caller& caller,
                            const std::string& key_id, const FileEvent& event) {
-  spdlog::error("{} {}: {}", event.name, event.path, status.message());
   (void)vault().keys().RecordFileEvent(caller, key_id, event, status);
 }
 

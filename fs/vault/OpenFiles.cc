@@ -20,6 +20,9 @@ Status OpenFiles::Join(ino_t ino, const std::shared_ptr<Handle>& handle,
         if (it->second.revoking) return Status::FromErrno(EAGAIN, "open");
         handle->file = it->second.file;
         it->second.handles.push_back(handle);
+        ++handles_;
+        CountLocked();
+        if (!handle->first) Up(counts_.keys_reused);
         return OkStatus();
       }
     }
@@ -32,7 +35,10 @@ void OpenFiles::Add(const std::shared_ptr<File>& file,
   std::lock_guard lock(mutex_);
   handle->file = file;
   handle->first = true;
-  entries_[file->ino()] = Entry{file, {handle}};
+  Entry& entry = entries_[file->ino()];
+  handles_ += 1 - entry.handles.size();
+  entry = Entry{file, {handle}};
+  CountLocked();
 }
 
 OpenFiles::Entry* OpenFiles::EntryOf(const std::shared_ptr<File>& file) {
@@ -48,13 +54,16 @@ bool OpenFiles::Leave(const std::shared_ptr<Handle>& handle) noexcept {
   std::lock_guard lock(mutex_);
   Entry* entry = EntryOf(file);
   if (entry == nullptr) return true;
-  std::erase(entry->handles, handle);
-  return DropUnusedLocked(file);
+  handles_ -= std::erase(entry->handles, handle);
+  const bool dropped = DropUnusedLocked(file);
+  CountLocked();
+  return dropped;
 }
 
 void OpenFiles::DropUnused(const std::shared_ptr<File>& file) {
   std::lock_guard lock(mutex_);
   (void)DropUnusedLocked(file);
+  CountLocked();
 }
 
 bool OpenFiles::DropUnusedLocked(const std::shared_ptr<File>& file) {
@@ -64,6 +73,11 @@ bool OpenFiles::DropUnusedLocked(const std::shared_ptr<File>& file) {
   file->Wipe();
   entries_.erase(file->ino());
   return true;
+}
+
+void OpenFiles::CountLocked() {
+  counts_.open_files.store(entries_.size(), std::memory_order_relaxed);
+  counts_.open_handles.store(handles_, std::memory_order_relaxed);
 }
 
 std::shared_ptr<File> OpenFiles::Find(ino_t ino) const {
@@ -104,7 +118,12 @@ OpenFiles::Handles OpenFiles::BeginRevoke(const std::shared_ptr<File>& file,
 
 void OpenFiles::EndRevoke(const std::shared_ptr<File>& file) {
   std::lock_guard lock(mutex_);
-  if (EntryOf(file) != nullptr) entries_.erase(file->ino());
+  const Entry* entry = EntryOf(file);
+  if (entry == nullptr) return;
+  handles_ -= entry->handles.size();
+  Up(counts_.revoked_handles, entry->handles.size());
+  entries_.erase(file->ino());
+  CountLocked();
 }
 
 }  // namespace keyfold

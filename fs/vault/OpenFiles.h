@@ -1,8 +1,8 @@
 // OpenFiles: the files that are open, and who has them open.
 //
 // Owns: one File per backing inode while any handle refers to it, so that a
-// file's header and lock exist once. Must not know: names, keys, who may.
-// Thread-safe; mutex_ guards everything.
+// file's header and lock exist once; how many there are. Must not know: names, keys,
+// who may. Thread-safe; mutex_ guards everything.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fs/vault/File.h"
+#include "kms/service/FileCounts.h"
 
 namespace keyfold {
 
@@ -19,7 +20,8 @@ class OpenFiles {
  public:
   using Handles = std::vector<std::shared_ptr<Handle>>;
 
-  explicit OpenFiles(Checkpoints& checkpoints) : checkpoints_(checkpoints) {}
+  OpenFiles(Checkpoints& checkpoints, FileCounts& counts)
+      : checkpoints_(checkpoints), counts_(counts) {}
 
   // Join registers `handle` with the file of `ino`, which `open` provides when
   // none is open, and sets its `file` and `first`. kSystem/EAGAIN while the file
@@ -55,10 +57,13 @@ class OpenFiles {
   };
   bool DropUnusedLocked(const std::shared_ptr<File>& file);
   Entry* EntryOf(const std::shared_ptr<File>& file);
+  void CountLocked();
 
   Checkpoints& checkpoints_;
+  FileCounts& counts_;
   mutable std::mutex mutex_;
   std::map<ino_t, Entry> entries_;
+  uint64_t handles_ = 0;  // in all entries
 };
 
 }  // namespace keyfold

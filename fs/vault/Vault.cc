@@ -12,7 +12,7 @@ Vault::Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys
       vault_keys_(key, options.store_id),
       keys_(keys),
       checkpoints_(std::move(checkpoints)),
-      files_(*checkpoints_) {}
+      files_(*checkpoints_, *options_.counts) {}
 
 Vault::~Vault() = default;
 

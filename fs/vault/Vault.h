@@ -20,6 +20,7 @@
 #include "fs/vault/VaultKeys.h"
 #include "kms/base/Status.h"
 #include "kms/service/DataKeys.h"
+#include "kms/service/FileView.h"
 
 namespace keyfold {
 
@@ -29,6 +30,8 @@ inline constexpr char kDefaultAcl[] = "system.posix_acl_default";
 struct VaultOptions {
   std::string tree_path;  // STORE/tree
   std::string store_id;   // UUID
+  // Where it counts what is open and unlocked.
+  std::shared_ptr<FileCounts> counts = std::make_shared<FileCounts>();
 };
 
 // User is who asks; `groups` looks up the supplementary groups that count when
@@ -72,6 +75,7 @@ class Vault {
 
   const std::shared_ptr<Folder>& root() const { return root_; }
   DataKeys& keys() { return keys_; }
+  FileCounts& counts() { return *options_.counts; }
 
   // Find returns an O_PATH descriptor of the object at `place` and its stat,
   // with st_size as seen on the mount. kSystem/ENOENT when there is none,
@@ -185,6 +189,8 @@ class Vault {
   // wiped. When the KMS forgot every key, the pages of closed files go too. Called
   // from one thread.
   void Revoke(PageCache& cache);
+  // ListHandles tells what is open, all or by one user, as much as there is room for.
+  OpenHandles ListHandles(std::optional<uid_t> only) const;
   // FlushAll writes back what lags behind, and SettleAll what is left when nothing
   // will be written any more. They wait for the disk.
   void FlushAll();

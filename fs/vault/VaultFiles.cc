@@ -129,7 +129,9 @@ Status Vault::Unlock(const Handle& handle, const File::ClaimedHeader& claimed,
       const DataKey dek,
       keys_.AuthorizeUnwrap(handle.caller, identity.key_id, ContextOf(identity), event,
                             claimed.slot.blob));
-  return handle.file->Unlock(dek, claimed, recovering);
+  KF_RETURN_IF_ERROR(handle.file->Unlock(dek, claimed, recovering));
+  Up(options_.counts->keys_unwrapped);
+  return OkStatus();
 }
 
 // StillAdmitted asks again after Authorize, whose record says that it was allowed: a
@@ -332,6 +334,20 @@ void Vault::Settle(const std::shared_ptr<File>& file) noexcept {
   // What fails is tried again with FlushAll.
   (void)OrNoMemory([&] { return file->Settle(); });
   files_.DropUnused(file);
+}
+
+OpenHandles Vault::ListHandles(std::optional<uid_t> only) const {
+  OpenHandles open;
+  for (const auto& file : files_.All()) {
+    const auto identity = file->identity();
+    if (!identity) continue;
+    for (const auto& handle : files_.HandlesOf(file)) {
+      const Caller& caller = handle->caller;
+      if (handle->lost_errno != 0 || (only && caller.uid != *only)) continue;
+      open.Add({caller.uid, caller.pid, identity->key_id, handle->use, handle->path});
+    }
+  }
+  return open;
 }
 
 // Who closes a file and does not sync it is not told how storing it ended.

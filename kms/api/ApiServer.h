@@ -1,15 +1,17 @@
 // ApiServer: the KMS and Keyfold's own services on a Unix socket, and if wanted the
-// KMS on a loopback TCP port for AWS's clients.
+// KMS on a loopback TCP port for AWS's clients, and metrics on another.
 //
 // Owns: the sockets, one thread per connection, who the peer of the Unix socket is (the
 // kernel's word, SO_PEERCRED, never the client's), how many connections a user may
-// have. Must not know: what an operation does or who may. Thread-safe.
+// have, who may read metrics. Must not know: what an operation does or who may.
+// Thread-safe.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "kms/service/Kms.h"
 
@@ -21,6 +23,12 @@ struct ApiServerOptions {
   std::string listen;
   // PEM files; with them `listen` speaks TLS.
   std::string tls_certificate, tls_key;
+  // "127.0.0.1:9464": where GET /metrics is answered with the text of `metrics`, called
+  // on any thread, to root, to the account's root user, to who runs this, and to
+  // `metrics_users`. Empty: nowhere.
+  std::string metrics_listen;
+  std::vector<uid_t> metrics_users;
+  std::function<std::string()> metrics;
   // Members added to GetStatus's answer, beside KmsEndpoint, the URL of `listen`;
   // called on any thread.
   std::function<nlohmann::json()> status;
@@ -37,6 +45,10 @@ class ApiServer {
                                                   const Clock& clock = Clock::System());
   // Ends every connection, after the call it is in.
   ~ApiServer();
+
+  // ReloadTls reads certificate and key anew, for the connections that come from now
+  // on. When they can't be used the former stay; TlsServer::Load says why.
+  Status ReloadTls();
 
  private:
   ApiServer();

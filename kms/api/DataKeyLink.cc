@@ -17,13 +17,25 @@ namespace {
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free, "else it is no shared count");
 
-Result<std::shared_ptr<DataKeyCounts>> Map(int memory, int protection) {
-  void* page =
-      ::mmap(nullptr, sizeof(DataKeyCounts), protection, MAP_SHARED, memory, 0);
+template <typename Counts>
+Result<std::shared_ptr<Counts>> Map(int memory, int protection) {
+  void* page = ::mmap(nullptr, sizeof(Counts), protection, MAP_SHARED, memory, 0);
   if (page == MAP_FAILED) return Status::FromErrno(errno, "mmap");
-  return std::shared_ptr<DataKeyCounts>(
-      static_cast<DataKeyCounts*>(page),
-      [](DataKeyCounts* counts) { ::munmap(counts, sizeof *counts); });
+  return std::shared_ptr<Counts>(static_cast<Counts*>(page), [](Counts* counts) {
+    ::munmap(counts, sizeof *counts);
+  });
+}
+
+// Share makes counts that one process writes and the other can only read.
+template <typename Counts>
+Status Share(std::shared_ptr<Counts>* writer, std::shared_ptr<Counts>* reader) {
+  const UniqueFd memory(::memfd_create("keyfold-counts", MFD_CLOEXEC));
+  if (!memory.valid() || ::ftruncate(memory.get(), sizeof(Counts)) != 0)
+    return Status::FromErrno(errno, "memfd_create");
+  KF_ASSIGN_OR_RETURN(*writer, Map<Counts>(memory.get(), PROT_READ | PROT_WRITE));
+  KF_ASSIGN_OR_RETURN(*reader, Map<Counts>(memory.get(), PROT_READ));
+  new (writer->get()) Counts;
+  return OkStatus();
 }
 
 struct Pair {
@@ -70,12 +82,8 @@ struct Wiping {
 
 Result<DataKeyLink> DataKeyLink::Make(size_t calls) {
   DataKeyLink link;
-  const UniqueFd memory(::memfd_create("keyfold-counts", MFD_CLOEXEC));
-  if (!memory.valid() || ::ftruncate(memory.get(), sizeof(DataKeyCounts)) != 0)
-    return Status::FromErrno(errno, "memfd_create");
-  KF_ASSIGN_OR_RETURN(link.kms.counts, Map(memory.get(), PROT_READ | PROT_WRITE));
-  KF_ASSIGN_OR_RETURN(link.files.counts, Map(memory.get(), PROT_READ));
-  new (link.kms.counts.get()) DataKeyCounts;
+  KF_RETURN_IF_ERROR(Share(&link.kms.counts, &link.files.counts));
+  KF_RETURN_IF_ERROR(Share(&link.files.file_counts, &link.kms.file_counts));
   const auto connect = [](UniqueFd* kms, UniqueFd* files) -> Status {
     KF_ASSIGN_OR_RETURN(Pair pair, Connect());
     *kms = std::move(pair.kms);
@@ -83,6 +91,7 @@ Result<DataKeyLink> DataKeyLink::Make(size_t calls) {
     return OkStatus();
   };
   KF_RETURN_IF_ERROR(connect(&link.kms.changes, &link.files.changes));
+  KF_RETURN_IF_ERROR(connect(&link.kms.files, &link.files.files));
   for (size_t i = 0; i < calls; ++i)
     KF_RETURN_IF_ERROR(
         connect(&link.kms.calls.emplace_back(), &link.files.calls.emplace_back()));

@@ -1,6 +1,6 @@
 // DataKeyLink: what joins the process that holds keys and the one that serves files.
 //
-// Owns: the sockets and the page of counts, both made before the second process is
+// Owns: the sockets and the pages of counts, all made before the second process is
 // forked; each process keeps one end and lets go of the other. A connection carries one
 // call at a time, so there are as many as calls that can be under way. Must not know:
 // what the messages say (DataKeyWire.h). Not synchronised, but for the counts.
@@ -13,20 +13,24 @@
 
 #include "kms/api/DataKeyWire.h"
 #include "kms/base/UniqueFd.h"
+#include "kms/service/FileCounts.h"
 
 namespace keyfold {
 
-// DataKeyCounts are the KMS's TimesWiped and Generation. Who serves files sees them
-// without a call, and can't write them.
+// DataKeyCounts are the KMS's TimesWiped and Generation, and how often it was called by
+// others, as of a second ago at most. Who serves files sees them without a call, and
+// can't write them.
 struct DataKeyCounts {
-  std::atomic<uint64_t> times_wiped{0}, generation{0};
+  std::atomic<uint64_t> times_wiped{0}, generation{0}, calls{0};
 };
 
 struct DataKeyEnd {
   std::vector<UniqueFd> calls;
   // A byte from the KMS for each change, after the counts were written.
   UniqueFd changes;
-  std::shared_ptr<DataKeyCounts> counts;  // only to be read by who serves files
+  std::shared_ptr<DataKeyCounts> counts;    // only to be read by who serves files
+  std::shared_ptr<FileCounts> file_counts;  // only to be read by the KMS
+  UniqueFd files;  // where the KMS asks what is open (FilesLink.h)
 };
 
 struct DataKeyLink {

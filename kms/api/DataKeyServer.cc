@@ -75,7 +75,8 @@ DataKeyAnswer DoWithKeys(DataKeys& keys, const DataKeyRequest& request) {
                                   request.key, request.to_context, request.event.path));
 }
 
-DataKeyAnswer Do(DataKeys& keys, const DataKeyRequest& request) {
+DataKeyAnswer Do(DataKeys& keys, const std::function<Status()>& reload,
+                 const DataKeyRequest& request) {
   DataKeyAnswer answer;
   switch (request.call) {
     case DataKeyCall::kResolveKey: {
@@ -116,6 +117,8 @@ DataKeyAnswer Do(DataKeys& keys, const DataKeyRequest& request) {
     case DataKeyCall::kAuthorizeUnwrap:
     case DataKeyCall::kRewrapDataKey:
       return DoWithKeys(keys, request);
+    case DataKeyCall::kReload:
+      return Told(reload ? reload() : OkStatus());
   }
   return Told({Error::kInternal, "no such call"});
 }
@@ -152,8 +155,9 @@ class Publisher {
 }  // namespace
 
 struct DataKeyServer::Impl {
-  Impl(DataKeys& of, DataKeyEnd end)
+  Impl(DataKeys& of, DataKeyEnd end, std::function<Status()> r)
       : keys(of),
+        reload(std::move(r)),
         calls(std::move(end.calls)),
         publisher(std::make_shared<Publisher>(std::move(end.changes),
                                               std::move(end.counts))) {}
@@ -161,6 +165,7 @@ struct DataKeyServer::Impl {
   void Serve(int connection);
 
   DataKeys& keys;
+  const std::function<Status()> reload;  // or empty
   const std::vector<UniqueFd> calls;
   const std::shared_ptr<Publisher> publisher;
   std::vector<std::thread> threads;
@@ -174,7 +179,7 @@ void DataKeyServer::Impl::Serve(int connection) {
       if (!request) break;
       DataKeyAnswer answer;
       try {
-        answer = Do(keys, *request);
+        answer = Do(keys, reload, *request);
       } catch (const std::bad_alloc&) {
         answer = Told(Status::NoMemory());
       }
@@ -185,8 +190,9 @@ void DataKeyServer::Impl::Serve(int connection) {
   ::shutdown(connection, SHUT_RDWR);
 }
 
-DataKeyServer::DataKeyServer(DataKeys& keys, DataKeyEnd end)
-    : impl_(std::make_unique<Impl>(keys, std::move(end))) {
+DataKeyServer::DataKeyServer(DataKeys& keys, DataKeyEnd end,
+                             std::function<Status()> reload)
+    : impl_(std::make_unique<Impl>(keys, std::move(end), std::move(reload))) {
   keys.SetChangeListener([&keys, publisher = impl_->publisher] {
     publisher->Publish(keys);
     publisher->Wake();

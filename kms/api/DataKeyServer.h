@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 
 #include "kms/api/DataKeyLink.h"
@@ -16,8 +17,9 @@ namespace keyfold {
 
 class DataKeyServer {
  public:
-  // `keys` must outlive it, and tells its changes to no one else meanwhile.
-  DataKeyServer(DataKeys& keys, DataKeyEnd end);
+  // `keys` must outlive it, and tells its changes to no one else meanwhile. `reload` is
+  // called, by any thread, when the other process is told to read settings anew.
+  DataKeyServer(DataKeys& keys, DataKeyEnd end, std::function<Status()> reload = {});
   // Ends each connection after the call it is in.
   ~DataKeyServer();
 

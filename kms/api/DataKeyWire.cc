@@ -176,4 +176,57 @@ std::optional<DataKeyAnswer> DecodeDataKeyAnswer(MutableBytes packet) {
   return answer;
 }
 
+Bytes Encode(const FilesQuestion& question) {
+  Writer out;
+  out.Number(question.number);
+  out.Flag(question.only.has_value());
+  out.Number(question.only.value_or(0));
+  return out.Take();
+}
+
+std::optional<FilesQuestion> DecodeFilesQuestion(ByteView packet) {
+  Reader in(packet);
+  FilesQuestion question;
+  question.number = in.Number();
+  const bool one = in.Flag();
+  const uid_t uid = in.Number();
+  if (one) question.only = uid;
+  if (!in.ok() || in.remaining() != 0 || (!one && uid != 0)) return std::nullopt;
+  return question;
+}
+
+Bytes Encode(const FilesAnswer& answer) {
+  Writer out;
+  out.Number(answer.number);
+  out.Number(answer.open.left_out);
+  out.Number(static_cast<uint32_t>(answer.open.shown.size()));
+  for (const OpenHandle& handle : answer.open.shown) {
+    out.Number(handle.uid);
+    out.Number(static_cast<uint32_t>(handle.pid));
+    out.Put(handle.key_id);
+    out.Choice(handle.use);
+    out.Put(handle.path);
+  }
+  return out.Take();
+}
+
+std::optional<FilesAnswer> DecodeFilesAnswer(ByteView packet) {
+  Reader in(packet);
+  FilesAnswer answer;
+  answer.number = in.Number();
+  answer.open.left_out = in.Number();
+  const uint32_t count = in.Number();
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    OpenHandle handle;
+    handle.uid = in.Number();
+    handle.pid = static_cast<pid_t>(in.Number());
+    handle.key_id = in.Text();
+    handle.use = in.Choice(KeyUse::kRead, KeyUse::kWrite);
+    handle.path = in.Text();
+    answer.open.shown.push_back(std::move(handle));
+  }
+  if (!in.ok() || in.remaining() != 0) return std::nullopt;
+  return answer;
+}
+
 }  // namespace keyfold

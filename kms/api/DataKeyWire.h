@@ -1,5 +1,5 @@
 // The messages between the process that holds keys and the one that serves files: one
-// for each call of DataKeys, and its answer.
+// for each call of DataKeys, and its answer; and the other way, what is open.
 //
 // A message is one packet: fields in a fixed order, integers little-endian, text and
 // bytes behind a length of 32 bits. Both programs are the same file, so there are no
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kms/service/DataKeys.h"
+#include "kms/service/FileView.h"
 
 namespace keyfold {
 
@@ -34,7 +35,8 @@ enum class DataKeyCall : uint8_t {
   kIsCurrent,
   kReadNote,
   kKeepNote,
-  kLast = kKeepNote,
+  kReload,  // of settings: no call of DataKeys, but of the mount's own
+  kLast = kReload,
 };
 
 // DataKeyRequest has room for what any call takes; a call leaves the rest empty.
@@ -58,13 +60,28 @@ struct DataKeyAnswer {
   DataKey key;
 };
 
+// FilesQuestion asks who serves files what is open: all, or by one user. The answer
+// bears its number.
+struct FilesQuestion {
+  uint32_t number = 0;
+  std::optional<uid_t> only;
+};
+struct FilesAnswer {
+  uint32_t number = 0;
+  OpenHandles open;
+};
+
 // Encode leaves out the key of an answer, if there is one: it follows as the packet's
 // last bytes, so that it is never in memory which is not wiped.
 Bytes Encode(const DataKeyRequest& request);
 Bytes Encode(const DataKeyAnswer& answer);
+Bytes Encode(const FilesQuestion& question);
+Bytes Encode(const FilesAnswer& answer);
 // Decoding gives nothing for bytes that Encode does not make. That of an answer wipes
 // the key in `packet`.
 std::optional<DataKeyRequest> DecodeDataKeyRequest(ByteView packet);
 std::optional<DataKeyAnswer> DecodeDataKeyAnswer(MutableBytes packet);
+std::optional<FilesQuestion> DecodeFilesQuestion(ByteView packet);
+std::optional<FilesAnswer> DecodeFilesAnswer(ByteView packet);
 
 }  // namespace keyfold

@@ -30,8 +30,8 @@ Status BadAddress(const std::string& given) {
   return {Error::kUsage,
           "\"" + given +
               "\" is no address of this machine alone. Give 127.0.0.1:PORT, [::1]:PORT "
-              "or localhost:PORT; other machines reach the endpoint through a proxy or "
-              "an SSH tunnel."};
+              "or localhost:PORT; other machines reach it through a proxy or an SSH "
+              "tunnel."};
 }
 
 bool IsLoopback(const Address& address) {

@@ -159,6 +159,14 @@ void RemoteDataKeys::Unwatch() {
 
 bool RemoteDataKeys::IsGone() const { return impl_->gone; }
 
+Status RemoteDataKeys::Reload() {
+  DataKeyRequest request;
+  request.call = DataKeyCall::kReload;
+  return Call(request).status;
+}
+
+uint64_t RemoteDataKeys::CallsOfOthers() const { return impl_->counts->calls; }
+
 DataKeyAnswer RemoteDataKeys::Call(const DataKeyRequest& request) {
   auto answer = impl_->Exchange(request);
   if (answer.ok()) return *std::move(answer);

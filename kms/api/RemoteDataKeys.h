@@ -29,6 +29,11 @@ class RemoteDataKeys : public DataKeys {
   void Watch(std::function<void()> gone);
   void Unwatch();
   bool IsGone() const;
+  // Reload has the other process read its settings anew; the error says why the former
+  // ones stay.
+  Status Reload();
+  // CallsOfOthers is how often the KMS was called by others, as of a second ago.
+  uint64_t CallsOfOthers() const;
 
   Result<std::string> ResolveKey(const std::string& key) override;
   std::string KeyLabel(const std::string& key_id) override;

@@ -90,7 +90,7 @@ Answer TestAlertRules(Invocation& call) {
 Answer DescribeCompliance(Invocation& call) {
   KF_RETURN_IF_ERROR(call.AuthorizeOnAccount(kLookup, "*"));
   json findings = json::array();
-  for (const Finding& finding : CheckCompliance(
+  for (const ComplianceFinding& finding : CheckCompliance(
            *call.state, call.account, call.state->alert_rules.rules->compliance,
            call.activity.known(), call.now))
     findings.push_back(

@@ -57,7 +57,7 @@ class Checker {
         activity_(activity),
         now_(now) {}
 
-  std::vector<Finding> Run() {
+  std::vector<ComplianceFinding> Run() {
     for (const auto& [id, key] : state_.keys) {
       if (key->manager == KeyManager::kAws) continue;
       arn_ = KeyArn(account_, id);
@@ -142,14 +142,16 @@ class Checker {
   const Activity& activity_;
   const TimePoint now_;
   std::string arn_;
-  std::vector<Finding> out_;
+  std::vector<ComplianceFinding> out_;
 };
 
 }  // namespace
 
-std::vector<Finding> CheckCompliance(const State& state, const Account& account,
-                                     const policy::ComplianceLimits& limits,
-                                     const Activity& activity, TimePoint now) {
+std::vector<ComplianceFinding> CheckCompliance(const State& state,
+                                               const Account& account,
+                                               const policy::ComplianceLimits& limits,
+                                               const Activity& activity,
+                                               TimePoint now) {
   return Checker(state, account, limits, activity, now).Run();
 }
 

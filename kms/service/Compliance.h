@@ -12,7 +12,7 @@
 
 namespace keyfold {
 
-struct Finding {
+struct ComplianceFinding {
   std::string rule;      // "key-not-scheduled-for-deletion"
   std::string resource;  // key ARN, or key ARN and grant id
   bool compliant = true;
@@ -22,8 +22,9 @@ struct Finding {
 };
 
 // CheckCompliance judges each key and grant by each rule that concerns it.
-std::vector<Finding> CheckCompliance(const State& state, const Account& account,
-                                     const policy::ComplianceLimits& limits,
-                                     const Activity& activity, TimePoint now);
+std::vector<ComplianceFinding> CheckCompliance(const State& state,
+                                               const Account& account,
+                                               const policy::ComplianceLimits& limits,
+                                               const Activity& activity, TimePoint now);
 
 }  // namespace keyfold

@@ -48,6 +48,7 @@ Result<Credential> Service::FindCredential(const std::string& access_key_id,
 }
 
 void Service::RecordRefusal(const Caller& peer, const Status& reason) {
+  counts_.NoteRefusedRequest();
   uint64_t missed = 0;
   {
     std::lock_guard lock(refusals_mutex_);

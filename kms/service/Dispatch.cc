@@ -81,6 +81,7 @@ constexpr DispatchEntry kEntries[] = {
     {"audit", "TestAlertRules", TestAlertRules},
     {"audit", "DescribeCompliance", DescribeCompliance},
     {"store", "GetStatus", GetStatus},
+    {"store", "GetActivity", GetActivity},
     {"store", "BackupKeyStore", BackupKeyStore, nullptr, StateRule::kAny, kWrites},
     {"store", "RotateRootKey", RecordStoreChange, nullptr, StateRule::kAny, kWrites},
     {"store", "ChangeRootKeyProvider", RecordStoreChange, nullptr, StateRule::kAny,

@@ -97,6 +97,7 @@ Service::FileUse Service::DecideFileUse(const Caller& caller, const std::string&
 Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
                               const std::string& key_id, const FileEvent& event,
                               const Status& outcome) {
+  counts_.NoteFileUse(caller.uid, event.use, outcome.error());
   try {
     JsonText request;
     request.Add("path", event.path).Add("use", UseName(event.use));

@@ -15,8 +15,10 @@
 #include "kms/crypto/Crypto.h"
 #include "kms/service/ActivityLog.h"
 #include "kms/service/AlertEngine.h"
+#include "kms/service/CallCounts.h"
 #include "kms/service/Catalog.h"
 #include "kms/service/Conditions.h"
+#include "kms/service/FileView.h"
 #include "kms/service/Identity.h"
 #include "kms/service/Kms.h"
 #include "kms/service/LogKeeper.h"
@@ -38,6 +40,8 @@ struct Invocation {
   const ActivityLog& activity;
   const Catalog& catalog;  // knows the sealed end of the audit log
   Identity& identity;
+  const CallCounts& counts;
+  FileView* files;  // or null: nothing is mounted
   const Caller& caller;
 
   TimePoint now;

@@ -13,6 +13,9 @@
 #include "kms/base/Clock.h"
 #include "kms/service/Alert.h"
 #include "kms/service/DataKeys.h"
+#include "kms/service/Figures.h"
+#include "kms/service/FileView.h"
+#include "kms/service/RefusedCall.h"
 #include "kms/service/StoreCheck.h"
 #include "kms/store/KeyStore.h"
 
@@ -72,12 +75,18 @@ class Kms : public DataKeys {
   // audit log in any case. From then on compliance is watched too. Call before the Kms
   // is shared.
   virtual void SetAlertSink(std::function<void(const Alert&)> sink) = 0;
+  // SetRefusalSink hands each refusal and failure to `sink`, which must not wait; it is
+  // on record in any case. Call before the Kms is shared.
+  virtual void SetRefusalSink(std::function<void(const RefusedCall&)> sink) = 0;
   // AlertRules are the account's own that are in force, with the users that their
   // commands run as.
   virtual policy::AlertRules AlertRules() const = 0;
   // RecordUndelivered tells the audit log of an alert that did not reach `target`.
   virtual void RecordUndelivered(const std::string& alert, const std::string& target,
                                  const Status& why) = 0;
+
+  // RecordReload tells the audit log that settings were read anew, and how that ended.
+  virtual void RecordReload(const Status& outcome) = 0;
 
   // SetAuditLogLimit says at which size in bytes audit.log becomes an archive;
   // until then it does not by itself. Call before the Kms is shared.
@@ -86,6 +95,14 @@ class Kms : public DataKeys {
   // SetConfiguration tells where to read the text of keyfold.json, which backups take
   // along. Call before the Kms is shared.
   virtual void SetConfiguration(std::function<Result<std::string>()> source) = 0;
+
+  // SetFileView tells what is open, once there is a mount; `view` must outlive the
+  // calls. Call before the Kms is shared.
+  virtual void SetFileView(FileView* view) = 0;
+  // Figures asks no policy: they are for who may see all.
+  virtual KmsFigures Figures() const = 0;
+  // Calls is how often Call was called.
+  virtual uint64_t Calls() const = 0;
 
   // BeginCheck is for who has the store's root key: it asks no policy. The check and
   // `details` of it are recorded as CheckStore by `caller`; kSystem when they cannot

@@ -113,6 +113,7 @@ Answer ArchiveLog(Invocation& call);
 Answer ReleaseLog(Invocation& call);
 Answer ListArchives(Invocation& call);
 Answer GetStatus(Invocation& call);
+Answer GetActivity(Invocation& call);  // Watching.cc
 Answer BackupKeyStore(Invocation& call);
 Answer RecordStoreChange(Invocation& call);
 

@@ -34,6 +34,30 @@ std::string ResourcesOf(const json& record) {
   return text;
 }
 
+std::string TextOf(const json& object, const char* name) {
+  const auto it = object.find(name);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
+RefusedCall RefusalOf(const json& record) {
+  RefusedCall refusal;
+  const json& who = record["userIdentity"];
+  refusal.uid = who.value("uid", kUnknownUid);
+  refusal.request_id = TextOf(record, "requestID");
+  refusal.operation = TextOf(record, "eventName");
+  refusal.principal = TextOf(who, "arn");
+  refusal.user_name = TextOf(who, "userName");
+  refusal.error = TextOf(record, "errorCode");
+  refusal.message = TextOf(record, "errorMessage");
+  for (const json& resource : record.value("resources", json::array())) {
+    const std::string arn = TextOf(resource, "ARN");
+    if (refusal.key_id.empty() && !arn.empty())
+      refusal.key_id = arn.substr(arn.rfind('/') + 1);
+    if (refusal.path.empty()) refusal.path = TextOf(resource, "path");
+  }
+  return refusal;
+}
+
 }  // namespace
 
 std::optional<uint64_t> SequenceIn(const json& record, const char* name) {
@@ -158,9 +182,20 @@ Status ForCaller(const Status& written) {
 }  // namespace
 
 Status Recorder::Append(const json& record, AuditRoom room) {
+  TellRefusal(record);  // also one that the log can't take
   KF_RETURN_IF_ERROR(ForCaller(log_.Append(record, room)));
   Judge(record);
   return OkStatus();
+}
+
+// What became of alerts is told by who delivers them.
+void Recorder::TellRefusal(const json& record) {
+  if (!record.contains("errorCode") || record["eventSource"] == kAlertSource) return;
+  try {
+    const std::lock_guard lock(sink_mutex_);
+    if (refusal_sink_) refusal_sink_(RefusalOf(record));
+  } catch (const std::exception&) {  // memory: it is on record
+  }
 }
 
 void Recorder::Judge(const json& record) {

@@ -16,6 +16,7 @@
 #include "kms/service/Alert.h"
 #include "kms/service/AlertEngine.h"
 #include "kms/service/Invocation.h"
+#include "kms/service/RefusedCall.h"
 
 namespace keyfold {
 
@@ -37,6 +38,10 @@ class Recorder {
   void set_sink(std::function<void(const Alert&)> sink) {
     const std::lock_guard lock(sink_mutex_);
     sink_ = std::move(sink);
+  }
+  void set_refusal_sink(std::function<void(const RefusedCall&)> sink) {
+    const std::lock_guard lock(sink_mutex_);
+    refusal_sink_ = std::move(sink);
   }
 
   // Base is a record with all that does not depend on the event's kind; resources
@@ -72,6 +77,7 @@ class Recorder {
   bool TakeUrgent() { return urgent_.exchange(false); }
 
  private:
+  void TellRefusal(const nlohmann::json& record);
   bool MayRaise(const nlohmann::json& record) const;
   void RaiseAlerts(const nlohmann::json& record);
   void Raise(const nlohmann::json& cause, AlertEngine::Raised raised);
@@ -80,8 +86,9 @@ class Recorder {
   const Account& account_;
   const Clock& clock_;
   AlertEngine& alerts_;
-  std::mutex sink_mutex_;  // guards sink_, and is held while it is called
+  std::mutex sink_mutex_;  // guards the sinks, and is held while one is called
   std::function<void(const Alert&)> sink_;
+  std::function<void(const RefusedCall&)> refusal_sink_;
   std::atomic<bool> urgent_{false};
 };
 

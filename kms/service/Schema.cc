@@ -555,6 +555,13 @@ std::vector<Operation> KeyfoldOperations() {
       {"audit", "ListArchives", kReadOnly, "Lists the archives of the audit log.", {}},
       {"store", "GetStatus", kReadOnly, "Shows the store and its keys in numbers.", {}},
       {"store",
+       "GetActivity",
+       kReadOnly,
+       "Shows what is open and how much is done.",
+       {{"AfterSequence", Kind::kInteger, false,
+         "The answer before said this LastSequence; then there is no record of this "
+         "one"}}},
+      {"store",
        "BackupKeyStore",
        kReadOnly,
        "Makes a sealed copy of the key store.",

@@ -197,6 +197,15 @@ void Service::RecordUndelivered(const std::string& alert, const std::string& tar
   }
 }
 
+void Service::RecordReload(const Status& outcome) {
+  try {
+    json record = OwnRecord("store.keyfold", "ReloadSettings");
+    Recorder::AddOutcome(record, outcome);
+    (void)recorder_->Append(record, AuditRoom::kReserved);
+  } catch (const std::exception&) {  // as above
+  }
+}
+
 Status Service::CheckComplianceIfDue() {
   const auto now = std::chrono::steady_clock::now();
   if (!watches_compliance_ || now - compliance_at_ < kComplianceInterval)
@@ -206,7 +215,7 @@ Status Service::CheckComplianceIfDue() {
   activity_->Forget(*state);
   std::set<std::string> failing;
   std::vector<std::string> lines;
-  for (const Finding& finding :
+  for (const ComplianceFinding& finding :
        CheckCompliance(*state, account(), state->alert_rules.rules->compliance,
                        activity_->known(), clock_.Now())) {
     const std::string name = finding.Name();
@@ -255,10 +264,10 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                                        : Parameters::Check(*known, request);
     const auto state = catalog_->state();
     auto principal = identity_.Resolve(caller, *state->iam);
-    Invocation call{*known,     account(), root_keys_, *audit_, *log_keeper_,
-                    *activity_, *catalog_, identity_,  caller,  clock_.Now(),
-                    {},         {},        state,      nullptr, {},
-                    {},         {}};
+    Invocation call{*known,     account(),    root_keys_, *audit_, *log_keeper_,
+                    *activity_, *catalog_,    identity_,  counts_, files_,
+                    caller,     clock_.Now(), {},         {},      state,
+                    nullptr,    {},           {},         {}};
     call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
       call.parameters = *std::move(parameters);
@@ -268,6 +277,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                           : !parameters.ok() ? Result<json>(parameters.status())
                           : entry->writes    ? RunWrite(*entry, call)
                                              : RunRead(*entry, call);
+    counts_.NoteCall(caller.uid, *known, answer.status().error());
     if (!answer.ok()) {
       const Status recorded =
           recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()));
@@ -323,7 +333,8 @@ bool Service::IsFollowing(const Invocation& call, const json& answer) {
   const auto after = call.parameters.Integer("AfterSequence");
   std::lock_guard lock(followers_mutex_);
   if (followers_.size() > kMostFollowers) followers_.clear();
-  auto [it, fresh] = followers_.try_emplace(call.principal.arn, 0);
+  auto [it, fresh] = followers_.try_emplace(
+      call.principal.arn + " " + std::string(call.operation.name), 0);
   const bool follows = !fresh && after && static_cast<uint64_t>(*after) >= it->second;
   it->second = last->get<uint64_t>();
   return follows;

@@ -12,6 +12,7 @@
 
 #include "kms/service/ActivityLog.h"
 #include "kms/service/AlertEngine.h"
+#include "kms/service/CallCounts.h"
 #include "kms/service/Catalog.h"
 #include "kms/service/Dispatch.h"
 #include "kms/service/Identity.h"
@@ -41,6 +42,10 @@ class Service final : public Kms {
     recorder_->set_sink(std::move(sink));
     watches_compliance_ = true;
   }
+  void SetRefusalSink(std::function<void(const RefusedCall&)> sink) override {
+    recorder_->set_refusal_sink(std::move(sink));
+  }
+  void RecordReload(const Status& outcome) override;
   policy::AlertRules AlertRules() const override {
     return *catalog_->state()->alert_rules.rules;
   }
@@ -52,6 +57,9 @@ class Service final : public Kms {
   void SetConfiguration(std::function<Result<std::string>()> source) override {
     catalog_->set_configuration(std::move(source));
   }
+  void SetFileView(FileView* view) override { files_ = view; }
+  KmsFigures Figures() const override;  // Watching.cc
+  uint64_t Calls() const override { return counts_.Calls(); }
   Status Tick() override;
 
   // RootKeys.cc.
@@ -159,6 +167,8 @@ class Service final : public Kms {
   std::unique_ptr<LogKeeper> log_keeper_;  // write_mutex_ guards what it points to
   DigestHead last_digest_;                 // as the log was found
   bool accepted_ = false;                  // key store and log belong together
+  CallCounts counts_;
+  FileView* files_ = nullptr;  // or null: nothing is mounted
 
   std::mutex write_mutex_;  // taken before all others; guards the next five
   bool unsealed_ = false;   // a commit since the last seal
@@ -168,8 +178,9 @@ class Service final : public Kms {
   uint64_t time_checked_ = 0;  // the state for which depends_on_time_ holds
   bool depends_on_time_ = false;
   std::atomic<uint64_t> generation_{1}, times_wiped_{0};
-  std::mutex followers_mutex_;                 // guards followers_
-  std::map<std::string, uint64_t> followers_;  // by ARN: the last record seen
+  std::mutex followers_mutex_;  // guards followers_
+  // By ARN and operation: the last record seen.
+  std::map<std::string, uint64_t> followers_;
   struct Refusals {
     std::chrono::steady_clock::time_point recorded{};
     uint64_t count = 0;  // since then, with it

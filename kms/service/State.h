@@ -41,7 +41,7 @@ struct State {
     std::shared_ptr<const policy::AlertRules> rules =
         std::make_shared<const policy::AlertRules>();
   } alert_rules;
-  std::set<std::string> non_compliant;  // Finding::Name
+  std::set<std::string> non_compliant;  // ComplianceFinding::Name
   std::optional<Activity> activity;     // as it was last kept
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;

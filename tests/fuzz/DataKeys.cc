@@ -2,7 +2,8 @@
 // it is answered: bytes that are a message are the one that is written, and no bytes
 // end the other side, nor take a key from it that is no file's.
 //
-// An input is a kind, then a packet: a request (even kind) or an answer.
+// An input is a kind, then a packet: a request (even kind) or an answer; from 128 on,
+// of what is open.
 #include <sys/socket.h>
 
 #include "kms/api/DataKeyServer.h"
@@ -71,12 +72,24 @@ void Answer(ByteView packet) {
     Promise(bytes[i] == 0, "no key is left behind");
 }
 
+// Same promises that what is read is written alike.
+template <typename Message>
+void Same(const std::optional<Message>& read, ByteView packet) {
+  if (read)
+    Promise(Encode(*read) == Bytes(packet.begin(), packet.end()),
+            "a message that is read is the one that is written");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const ByteView packet(data + 1, size - 1);
-  if (data[0] % 2 == 0)
+  if (data[0] >= 128 && data[0] % 2 == 0)
+    Same(DecodeFilesQuestion(packet), packet);
+  else if (data[0] >= 128)
+    Same(DecodeFilesAnswer(packet), packet);
+  else if (data[0] % 2 == 0)
     Request(packet);
   else
     Answer(packet);

@@ -38,6 +38,7 @@ OWNERS = {
     r'httplib': ['kms/api'],
     r'CLI/': ['fs/cli'],
     r'p11-kit/': ['kms/rootkey/Pkcs11Token.cc'],
+    r'prometheus/': ['kms/api/Exposition.cc'],
     r'seccomp': ['fs/cli/SystemCalls.cc'],
     r'tss2/': ['kms/rootkey/TpmSeal.cc'],
 }

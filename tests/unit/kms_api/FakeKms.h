@@ -53,11 +53,16 @@ class FakeKms : public Kms {
   void RecordUndelivered(const std::string&, const std::string&,
                          const Status&) override {}
   void SetAuditLogLimit(uint64_t) override {}
+  void SetRefusalSink(std::function<void(const RefusedCall&)>) override {}
+  void RecordReload(const Status&) override {}
   Result<std::unique_ptr<StoreCheck>> BeginCheck(const Caller&,
                                                  const StoreCheck::Details&) override {
     return Status(Error::kInternal, "not here");
   }
   void SetConfiguration(std::function<Result<std::string>()>) override {}
+  void SetFileView(FileView*) override {}
+  KmsFigures Figures() const override { return {}; }
+  uint64_t Calls() const override { return 0; }
   Caller Pin(const Caller& caller) override { return caller; }
 
   Result<std::string> ResolveKey(const std::string& key) override { return key; }

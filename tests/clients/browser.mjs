@@ -12,7 +12,7 @@ const context = await chromium.launchPersistentContext(profile, {
   executablePath, headless: true, args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
   acceptDownloads: true,
 });
-context.setDefaultTimeout(10_000);
+context.setDefaultTimeout(30_000);
 const page = context.pages()[0];
 const problems = []; // what the page itself complained of
 page.on('pageerror', (error) => problems.push(String(error)));

@@ -46,7 +46,7 @@ class Browser:
         self.wait_closed(dialog)
 
     def wait_closed(self, dialog):
-        for _ in range(100):
+        for _ in range(600):
             if self.count(role='dialog', name=dialog) == 0:
                 return
             self.eval(code='new Promise((done) => setTimeout(done, 50))')
@@ -59,7 +59,7 @@ class Browser:
         return self.settled()
 
     def settled(self):
-        for _ in range(200):
+        for _ in range(600):
             if self.eval(code='document.querySelectorAll("[aria-busy=true]").length') == 0:
                 return self.text()
             self.eval(code='new Promise((done) => setTimeout(done, 50))')

@@ -204,7 +204,7 @@ def test_audit_shows_who_tried(share, cfo):
     cfo.check(label='Live', on=True)
     before = cfo.count(role='row')
     share.attempt('kfstranger', 'read', share.mnt / 'reports/payslip.pdf')
-    for _ in range(100):
+    for _ in range(300):
         if cfo.count(role='row') > before:
             break
         cfo.eval(code='new Promise((done) => setTimeout(done, 100))')

@@ -13,7 +13,6 @@ using nlohmann::json;
 
 constexpr auto kValidity = std::chrono::hours(24);
 constexpr size_t kTokenIdSize = 16;
-constexpr size_t kMaxPending = 100;  // import records of one key
 
 struct Algorithm {
   std::string_view name;
@@ -124,9 +123,10 @@ Answer GetParametersForImport(Invocation& call) {
     else if (import.key_id == call.key->id)
       ++pending;
   }
-  if (pending >= kMaxPending)
+  if (pending >= call.quotas.import_tokens)
     return Status(Error::kLimitExceeded,
-                  "100 import tokens of this key are unused. Wait until they expire.");
+                  std::to_string(pending) +
+                      " import tokens of this key are unused. Wait until they expire.");
   const Bytes id = RandomBytes(kTokenIdSize);
   ImportRecord import{ToHex(id),
                       call.key->id,

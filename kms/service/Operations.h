@@ -61,6 +61,9 @@ Answer ListGrants(Invocation& call);
 Answer ListRetirableGrants(Invocation& call);
 Answer RevokeGrant(Invocation& call);
 Answer RetireGrant(Invocation& call);
+// CheckGrantTokens is kInvalidGrantToken unless the GrantTokens of a call, if it has
+// any, could be of grants.
+Status CheckGrantTokens(const Parameters& parameters);
 
 // Cryptographic.cc
 Answer Encrypt(Invocation& call);

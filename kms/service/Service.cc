@@ -259,6 +259,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                     *activity_, *catalog_, identity_,  caller,  clock_.Now(),
                     {},         {},        state,      nullptr, {},
                     {},         {}};
+    call.quotas = quotas_;
     call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
       call.parameters = *std::move(parameters);
@@ -269,8 +270,8 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                           : entry->writes    ? RunWrite(*entry, call)
                                              : RunRead(*entry, call);
     if (!answer.ok()) {
-      const Status recorded =
-          recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()));
+      const Status recorded = recorder_->Append(recorder_->CallRecord(
+          call, nullptr, call.on_record.value_or(answer.status())));
       if (!recorded.ok()) return recorded;
     }
     return answer;
@@ -291,6 +292,7 @@ void Service::RecordRequest(const DispatchEntry& entry, Parameters parameters,
 }
 
 Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
+  KF_RETURN_IF_ERROR(CheckGrantTokens(call.parameters));
   if (entry.key_parameter != nullptr) {
     KF_ASSIGN_OR_RETURN(
         call.key,

@@ -53,6 +53,8 @@ class Service final : public Kms {
     catalog_->set_configuration(std::move(source));
   }
   Status Tick() override;
+  // Before the object is shared.
+  void set_quotas(const Quotas& quotas) { quotas_ = quotas; }
 
   // RootKeys.cc.
   void WithholdRootKey(const Status& why) override;
@@ -150,6 +152,7 @@ class Service final : public Kms {
 
   RootKeyring root_keys_;
   const Clock& clock_;
+  Quotas quotas_;
   Identity identity_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<AuditLog> audit_;

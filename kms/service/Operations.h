@@ -35,6 +35,8 @@ Answer EnableKey(Invocation& call);
 Answer DisableKey(Invocation& call);
 Answer ScheduleKeyDeletion(Invocation& call);
 Answer CancelKeyDeletion(Invocation& call);
+
+// Rotation.cc
 Answer EnableKeyRotation(Invocation& call);
 Answer DisableKeyRotation(Invocation& call);
 Answer GetKeyRotationStatus(Invocation& call);

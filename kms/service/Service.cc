@@ -394,21 +394,21 @@ Status Service::CommitAppended(json record, Transaction transaction) {
 }
 
 Status Service::TickKey(const KeyRecord& key, TimePoint now) {
-  const bool expired = key.valid_to && !key.versions.empty() && *key.valid_to <= now;
+  const ImportedMaterial* expired = key.FindExpired(now);
   // Due until the root key is back.
   const auto secrets = root_keys_.Use();
   const bool rotates = secrets.ok() && key.next_rotation && *key.next_rotation <= now &&
                        key.StateAt(now) == KeyState::kEnabled;
-  if (!key.DueForDestruction(now) && !expired && !rotates) return OkStatus();
+  if (!key.DueForDestruction(now) && expired == nullptr && !rotates) return OkStatus();
   const char* event = nullptr;
   Transaction transaction(*catalog_->state());
   if (key.DueForDestruction(now)) {
     event = "DeleteKey";
     transaction.RemoveKey(key.id);
-  } else if (expired) {
+  } else if (expired != nullptr) {
     event = "DeleteExpiredKeyMaterial";
     KeyRecord without = key;
-    without.versions.clear();
+    without.DropMaterial(expired->version);
     transaction.PutKey(std::move(without));
   } else {
     event = "RotateKey";
@@ -419,6 +419,8 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
   }
   json record = OwnRecord("kms.amazonaws.com", event);
   record["requestParameters"] = nullptr;
+  if (std::string id = expired ? MaterialId(key, expired->version) : ""; !id.empty())
+    record["additionalEventData"]["keyMaterialId"] = std::move(id);
   recorder_->AddKey(record, KeyArn(account(), key.id));
   KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), std::move(transaction)));
   Advance();

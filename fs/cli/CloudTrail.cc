@@ -9,7 +9,8 @@ using nlohmann::json;
 
 constexpr char kThisMachine[] = "127.0.0.1";
 
-std::string Text(const json& object, const char* name, const char* otherwise = "") {
+std::string Text(const json& object, const char* name,
+                 const std::string& otherwise = "") {
   const auto it = object.find(name);
   return it != object.end() && it->is_string() ? it->get<std::string>() : otherwise;
 }
@@ -96,7 +97,9 @@ json CloudTrailEvent(const json& record) {
               {"resources", ResourcesOf(record)},
               {"eventType", own ? "AwsServiceEvent" : "AwsApiCall"},
               {"managementEvent", !data},
-              {"recipientAccountId", Text(record, "recipientAccountId")},
+              // Alerts have none of their own.
+              {"recipientAccountId",
+               Text(record, "recipientAccountId", Text(identity, "accountId"))},
               {"eventCategory", data ? "Data" : "Management"}};
   for (const char* name : {"errorCode", "errorMessage"})
     if (record.contains(name)) out[name] = record[name];

@@ -55,7 +55,7 @@ class Watch {
       : connection_(std::move(connection)) {}
   Result<json> Ask() {
     json request = json::object();
-    if (last_) request["AfterSequence"] = *last_;
+    if (last_ != 0) request["AfterSequence"] = last_;
     auto answer = connection_->Call("store", "GetActivity", request);
     if (answer.ok()) last_ = answer->value("LastSequence", uint64_t{0});
     return answer;
@@ -63,7 +63,7 @@ class Watch {
 
  private:
   const std::unique_ptr<Connection> connection_;
-  std::optional<uint64_t> last_;
+  uint64_t last_ = 0;  // none yet
 };
 
 Status Follow(Watch& watch, const MountEntry& mount, const TopWords& words) {

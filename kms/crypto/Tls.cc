@@ -1,18 +1,24 @@
 #include "kms/crypto/Tls.h"
 
+#include <fcntl.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <climits>
 
+#include "kms/base/PrivateFile.h"
+#include "kms/base/UniqueFd.h"
 #include "kms/crypto/Internal.h"
 
 namespace keyfold {
 namespace {
 
 using Context = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
+using File = std::unique_ptr<BIO, Deleter<BIO_free>>;
 using Session = std::unique_ptr<SSL, Deleter<SSL_free>>;
 
 int SizeOf(size_t size) { return static_cast<int>(std::min<size_t>(size, INT_MAX)); }
@@ -23,6 +29,22 @@ Status Unreadable(const std::string& file, const char* what) {
   return {Error::kUsage, file + " cannot be used as the TLS " + what + ": " +
                              (reason == nullptr ? "no reason given" : reason) +
                              ". Name a PEM file."};
+}
+
+// UseKey reads the very file whose owner and mode it looked at.
+Status UseKey(SSL_CTX* context, const std::string& path) {
+  // O_NONBLOCK: opening a FIFO must not wait.
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!fd.valid()) return Status::FromErrno(errno, path);
+  KF_RETURN_IF_ERROR(CheckPrivateFile(fd.get(), path));
+  const auto file = Made(File(BIO_new_fd(fd.get(), BIO_NOCLOSE)));
+  // A key under a passphrase is refused, not asked for.
+  const Pkey key(PEM_read_bio_PrivateKey(
+      file.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr));
+  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1 ||
+      SSL_CTX_check_private_key(context) != 1)
+    return Unreadable(path, "key");
+  return OkStatus();
 }
 
 }  // namespace
@@ -93,14 +115,10 @@ Result<TlsServer> TlsServer::Load(const std::string& certificate,
                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-  // A key under a passphrase is refused, not asked for.
-  SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void*) { return 0; });
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1)
     return Unreadable(certificate, "certificate");
-  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1 ||
-      SSL_CTX_check_private_key(context) != 1)
-    return Unreadable(key, "key");
+  KF_RETURN_IF_ERROR(UseKey(context, key));
   return server;
 }
 

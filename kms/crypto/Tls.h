@@ -43,7 +43,8 @@ class TlsConnection {
 class TlsServer {
  public:
   // Load reads PEM files: the certificate with its chain, and its private key.
-  // kUsage when one cannot be read, or they do not belong together.
+  // kUsage when one is no such file, they do not belong together, or others may read
+  // the key; kSystem when the key's cannot be opened.
   static Result<TlsServer> Load(const std::string& certificate, const std::string& key);
   TlsServer(TlsServer&&) noexcept;
   TlsServer& operator=(TlsServer&&) = delete;

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "kms/base/PrivateFile.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/rootkey/WipedBytes.h"
 
@@ -25,21 +26,6 @@ class Fd {
  private:
   int fd_;
 };
-
-Status CheckSecretFile(int fd, const std::string& path) {
-  struct stat info;
-  if (fstat(fd, &info) != 0) return Status::FromErrno(errno, path);
-  if (!S_ISREG(info.st_mode))
-    return {Error::kUsage, path + " is not a regular file. Name a file."};
-  if (info.st_uid != geteuid() && info.st_uid != 0)
-    return {Error::kUsage,
-            path + " belongs to another user. Take ownership with chown first."};
-  if ((info.st_mode & 077) != 0)
-    return {Error::kUsage, path +
-                               " can be read or written by others. Run: chmod 600 '" +
-                               path + "', and consider its secret known."};
-  return OkStatus();
-}
 
 Status SyncFolderOf(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -69,7 +55,7 @@ Result<SecretBytes> ReadSecretFile(const std::string& path, size_t limit,
   // O_NONBLOCK: opening a FIFO must not wait.
   Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (fd.get() < 0) return Status::FromErrno(errno, path);
-  KF_RETURN_IF_ERROR(CheckSecretFile(fd.get(), path));
+  KF_RETURN_IF_ERROR(CheckPrivateFile(fd.get(), path));
   WipedBytes buffer(limit + 1);
   size_t size = 0;
   while (size < buffer.bytes.size()) {

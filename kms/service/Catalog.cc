@@ -69,9 +69,7 @@ Status AddRow(State& state, Table table, const Row& row, const std::string& acco
       const auto key = state.FindKey(row.id.substr(0, row.id.find('/')));
       if (!key) return Damaged("has material of a key that is not there");
       KeyRecord with = *key;
-      with.versions.push_back(std::move(version));
-      std::sort(with.versions.begin(), with.versions.end(),
-                [](const auto& a, const auto& b) { return a.version < b.version; });
+      with.PutVersion(std::move(version));
       state.keys[key->id] = std::make_shared<const KeyRecord>(std::move(with));
       return OkStatus();
     }

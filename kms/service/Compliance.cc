@@ -105,11 +105,11 @@ class Checker {
 
   void Import(const KeyRecord& key) {
     if (key.origin != Origin::kExternal || key.versions.empty()) return;
-    const bool soon =
-        key.valid_to && *key.valid_to <= now_ + days(limits_.import_expiry_days);
+    const auto expiry = key.EarliestExpiry();
+    const bool soon = expiry && *expiry <= now_ + days(limits_.import_expiry_days);
     Add("imported-material-not-expiring", !soon,
-        key.valid_to ? "its material expires at " + FormatUtc(*key.valid_to)
-                     : "its material does not expire");
+        expiry ? "its material expires at " + FormatUtc(*expiry)
+               : "its material does not expire");
   }
 
   void Files(const KeyRecord& key) {

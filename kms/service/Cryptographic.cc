@@ -73,6 +73,13 @@ Result<SecretBytes> OpenForCaller(Invocation& call, const char* key_parameter,
   return DecryptUnder(*secrets, *key, blob, context);
 }
 
+// MaterialOfBlob is the id of the material that the call's CiphertextBlob, which was
+// opened, is under.
+std::string MaterialOfBlob(const Invocation& call, const KeyRecord& key) {
+  const auto header = ParseBlobHeader(call.parameters.Blob("CiphertextBlob"));
+  return header ? MaterialId(key, header->version) : std::string();
+}
+
 Result<int64_t> DataKeySize(const Parameters& p) {
   const bool sized = p.Has("NumberOfBytes"), named = p.Has("KeySpec");
   if (sized == named)
@@ -101,7 +108,8 @@ Answer MakeDataKey(Invocation& call, bool reveal) {
   KF_ASSIGN_OR_RETURN(const Bytes blob,
                       EncryptUnder(*secrets, *call.key, context, key));
   json answer = {{"CiphertextBlob", ToBase64(blob)},
-                 {"KeyId", KeyArn(call.account, call.key->id)}};
+                 {"KeyId", KeyArn(call.account, call.key->id)},
+                 {"KeyMaterialId", MaterialId(*call.key, call.key->CurrentVersion())}};
   if (reveal) answer["Plaintext"] = Reveal(key);
   return answer;
 }
@@ -157,6 +165,7 @@ Answer Decrypt(Invocation& call) {
   KF_RETURN_IF_ERROR(call.DryRunDone());
   call.used = {{"Decrypt", key->id}};
   return json{{"KeyId", KeyArn(call.account, key->id)},
+              {"KeyMaterialId", MaterialOfBlob(call, *key)},
               {"Plaintext", Reveal(plain)},
               {"EncryptionAlgorithm", kSymmetricDefault}};
 }
@@ -182,7 +191,9 @@ Answer ReEncrypt(Invocation& call) {
   call.used = {{"ReEncryptFrom", from->id}, {"ReEncryptTo", to->id}};
   return json{{"CiphertextBlob", ToBase64(blob)},
               {"SourceKeyId", KeyArn(call.account, from->id)},
+              {"SourceKeyMaterialId", MaterialOfBlob(call, *from)},
               {"KeyId", KeyArn(call.account, to->id)},
+              {"DestinationKeyMaterialId", MaterialId(*to, to->CurrentVersion())},
               {"SourceEncryptionAlgorithm", kSymmetricDefault},
               {"DestinationEncryptionAlgorithm", kSymmetricDefault}};
 }

@@ -39,7 +39,7 @@ constexpr DispatchEntry kEntries[] = {
      kWrites},
     {"kms", "DisableKeyRotation", DisableKeyRotation, "KeyId", StateRule::kRotation,
      kWrites},
-    {"kms", "RotateKeyOnDemand", RotateKeyOnDemand, "KeyId", StateRule::kRotation,
+    {"kms", "RotateKeyOnDemand", RotateKeyOnDemand, "KeyId", StateRule::kRotateNow,
      kWrites},
     {"kms", "GetKeyRotationStatus", GetKeyRotationStatus, "KeyId"},
     {"kms", "ListKeyRotations", ListKeyRotations, "KeyId"},
@@ -126,6 +126,8 @@ Status CheckState(StateRule rule, const Account& account, const KeyRecord& key,
       return deleting ? RequireEnabled(account, key, now) : OkStatus();
     case StateRule::kRotation:
       if (external) return UnsupportedOrigin(account, key);
+      [[fallthrough]];
+    case StateRule::kRotateNow:
       if (key.usage() != KeyUsage::kEncryptDecrypt)
         return {Error::kUnsupportedOperation,
                 KeyArn(account, key.id) + " key spec is " +

@@ -17,7 +17,8 @@ enum class StateRule {
   kMac,             // kInvalidKeyUsage unless GENERATE_VERIFY_MAC; else as kUse
   kSwitch,          // Enabled, Disabled; else S
   kUnlessDeletion,  // PendingDeletion S
-  kRotation,        // origin EXTERNAL, or not ENCRYPT_DECRYPT: U; else as kUse
+  kRotateNow,       // not ENCRYPT_DECRYPT: U; else as kUse
+  kRotation,        // origin EXTERNAL: U; else as kRotateNow
   kImport,          // origin AWS_KMS U; PendingDeletion S
   kDeleteImport,    // origin AWS_KMS U
   kCancel,          // PendingDeletion only; else S

@@ -236,8 +236,7 @@ bool Service::IsCurrent(ByteView blob) {
   if (!header) return true;
   const auto state = catalog_->state();
   const KeyRef key = state->FindKey(header->key_id);
-  return !key || key->versions.empty() ||
-         header->version >= key->versions.back().version;
+  return !key || header->version >= key->CurrentVersion();
 }
 
 Result<Bytes> Service::ReadNote(const std::string& name) {

@@ -21,12 +21,25 @@ constexpr std::string_view kOfEncryption[] = {"Decrypt",
                                               "ReEncryptTo"};
 constexpr std::string_view kOfMacs[] = {"GenerateMac", "VerifyMac"};
 constexpr std::string_view kOfAny[] = {"CreateGrant", "RetireGrant", "DescribeKey"};
-constexpr size_t kMaxGrantsPerKey = 50000;
 constexpr std::string_view kTokenPrefix = "kfg1-";
+constexpr size_t kGrantIdSize = 32;
 
 // A token names its grant; since grants act at once it carries no right.
 std::string TokenOf(const std::string& grant_id) {
   return std::string(kTokenPrefix) + grant_id;
+}
+
+// GrantOfToken is the id that a token names; nothing for a text that is no token.
+std::optional<std::string> GrantOfToken(const std::string& token) {
+  if (!token.starts_with(kTokenPrefix)) return std::nullopt;
+  std::string id = token.substr(kTokenPrefix.size());
+  const auto bytes = FromHex(id);
+  if (!bytes || bytes->size() != kGrantIdSize) return std::nullopt;
+  return id;
+}
+
+Status BadGrantToken() {
+  return {Error::kInvalidGrantToken, "The grant token is not valid."};
 }
 
 // Principals are given as ARNs or in the short form of policies.
@@ -72,7 +85,7 @@ Result<GrantRecord> RequestedGrant(const Invocation& call) {
   record.issuing_account = policy::RootArn(call.account.id);
   record.created = call.now;
   policy::Grant& grant = record.grant;
-  grant.id = ToHex(RandomBytes(32));
+  grant.id = ToHex(RandomBytes(kGrantIdSize));
   grant.name = p.String("Name");
   KF_ASSIGN_OR_RETURN(grant.grantee,
                       PrincipalArn(call.account, p.String("GranteePrincipal")));
@@ -166,13 +179,21 @@ Status UnknownGrant() {
 
 }  // namespace
 
+Status CheckGrantTokens(const Parameters& parameters) {
+  for (const std::string& token : parameters.Strings("GrantTokens"))
+    if (!GrantOfToken(token)) return BadGrantToken();
+  return OkStatus();
+}
+
 Answer CreateGrant(Invocation& call) {
   KF_ASSIGN_OR_RETURN(GrantRecord record, RequestedGrant(call));
   KF_RETURN_IF_ERROR(CheckDelegation(call, record.grant));
   KF_RETURN_IF_ERROR(call.DryRunDone());
   const GrantIndex& existing = call.state->GrantsOf(call.key->id);
-  if (existing.all().size() >= kMaxGrantsPerKey)
-    return Status(Error::kLimitExceeded, "The key has 50,000 grants already.");
+  if (existing.all().size() >= call.quotas.grants)
+    return Status(Error::kLimitExceeded, "The key has " +
+                                             std::to_string(existing.all().size()) +
+                                             " grants already. Retire or revoke some.");
   std::string id = record.grant.id;
   policy::Principal grantee;
   grantee.arn = record.grant.grantee;
@@ -228,10 +249,9 @@ Answer RetireGrant(Invocation& call) {
   const Parameters& p = call.parameters;
   std::string id = p.String("GrantId");
   if (p.Has("GrantToken")) {
-    const std::string token = p.String("GrantToken");
-    if (!token.starts_with(kTokenPrefix))
-      return Status(Error::kInvalidGrantToken, "The grant token is not valid.");
-    id = token.substr(kTokenPrefix.size());
+    const auto named = GrantOfToken(p.String("GrantToken"));
+    if (!named) return BadGrantToken();
+    id = *named;
   } else if (!p.Has("KeyId") || id.empty()) {
     return Status(Error::kValidation,
                   "1 validation error detected: give GrantToken, or KeyId and GrantId");
@@ -246,7 +266,15 @@ Answer RetireGrant(Invocation& call) {
   const bool retires =
       grant.retiring_principal == call.principal.arn ||
       (grant.grantee == call.principal.arn && grant.operations.contains("RetireGrant"));
-  if (!retires) KF_RETURN_IF_ERROR(call.Authorize(call.Action(), *key));
+  // Whoever has nothing to do with a grant learns neither that there is one nor of
+  // which key; the log tells.
+  if (!retires) {
+    const Status allowed = call.Authorize(call.Action(), *key);
+    if (!allowed.ok()) {
+      call.on_record = allowed;
+      return UnknownGrant();
+    }
+  }
   call.resources.push_back(KeyArn(call.account, key->id));
   KF_RETURN_IF_ERROR(call.DryRunDone());
   call.Change().RemoveGrant(id);

@@ -2,6 +2,7 @@
 //
 // The token is 16 random bytes and a MAC over them and the key's id; the record of
 // its wrapping key is deleted when the token has done its work.
+#include <algorithm>
 #include <chrono>
 
 #include "kms/service/Operations.h"
@@ -13,7 +14,8 @@ using nlohmann::json;
 
 constexpr auto kValidity = std::chrono::hours(24);
 constexpr size_t kTokenIdSize = 16;
-constexpr size_t kMaxPending = 100;  // import records of one key
+constexpr char kNewMaterial[] = "NEW_KEY_MATERIAL";
+constexpr char kExistingMaterial[] = "EXISTING_KEY_MATERIAL";
 
 struct Algorithm {
   std::string_view name;
@@ -103,6 +105,74 @@ Result<std::optional<TimePoint>> Expiry(const Invocation& call) {
   return valid_to;
 }
 
+// CheckMaterialOptions refuses what only keys with several materials may be given.
+Status CheckMaterialOptions(const Invocation& call) {
+  const Parameters& p = call.parameters;
+  if (call.key->usage() != KeyUsage::kEncryptDecrypt)
+    for (const char* option : {"ImportType", "KeyMaterialDescription", "KeyMaterialId"})
+      if (p.Has(option))
+        return {Error::kUnsupportedOperation,
+                std::string(option) + " is for symmetric encryption keys."};
+  if (p.Has("KeyMaterialId") && p.String("ImportType") == kNewMaterial)
+    return {Error::kValidation,
+            "A KeyMaterialId must not be given with ImportType NEW_KEY_MATERIAL."};
+  return OkStatus();
+}
+
+const ImportedMaterial* FindMaterialId(const KeyRecord& key, const std::string& id) {
+  for (const ImportedMaterial& material : key.materials)
+    if (MaterialId(key, material.version) == id) return &material;
+  return nullptr;
+}
+
+// AddMaterial binds the key to its first material, or puts other material beside it
+// that waits for RotateKeyOnDemand.
+Result<uint32_t> AddMaterial(KeyRecord& key, Bytes identity, TimePoint now) {
+  const ImportedMaterial* pending = key.FindPending();
+  if (pending != nullptr && !pending->Expired(now))
+    return Status(Error::kInvalidState,
+                  "Other key material is pending rotation already. Rotate the key, or "
+                  "delete that material.");
+  if (pending != nullptr) key.DropMaterial(pending->version);
+  const uint32_t version = key.materials.empty() ? 1 : key.materials.back().version + 1;
+  key.materials.push_back({version, std::move(identity), {}, {}, {}});
+  return version;
+}
+
+// VersionOf is the version that material of this identity is, or becomes, in the key.
+Result<uint32_t> VersionOf(const Invocation& call, KeyRecord& key, Bytes identity) {
+  const Parameters& p = call.parameters;
+  const bool adds =
+      p.String("ImportType", key.materials.empty() && !p.Has("KeyMaterialId")
+                                 ? kNewMaterial
+                                 : kExistingMaterial) == kNewMaterial;
+  const auto same = std::find_if(key.materials.begin(), key.materials.end(),
+                                 [&](const ImportedMaterial& one) {
+                                   return ConstantTimeEqual(one.identity, identity);
+                                 });
+  const bool known = same != key.materials.end();
+  if (adds && !known) return AddMaterial(key, std::move(identity), call.now);
+  if (adds)
+    return Status(Error::kIncorrectKeyMaterial,
+                  "The key has this key material already. Import it again with "
+                  "ImportType EXISTING_KEY_MATERIAL.");
+  if (!known || (p.Has("KeyMaterialId") &&
+                 p.String("KeyMaterialId") != MaterialId(key, same->version)))
+    return Status(Error::kIncorrectKeyMaterial,
+                  "This is not the key material that was first imported into the key, "
+                  "or that the KeyMaterialId names. Only the same can be imported "
+                  "again; other material takes ImportType NEW_KEY_MATERIAL.");
+  return same->version;
+}
+
+json AnswerOn(const Invocation& call, const KeyRecord& key, uint32_t version) {
+  json answer = {{"KeyId", KeyArn(call.account, key.id)}};
+  if (key.FindMaterial(version) == nullptr) return answer;
+  if (std::string id = MaterialId(key, version); !id.empty())
+    answer["KeyMaterialId"] = std::move(id);
+  return answer;
+}
+
 }  // namespace
 
 Status MakeImportKey(Invocation& call) {
@@ -124,9 +194,10 @@ Answer GetParametersForImport(Invocation& call) {
     else if (import.key_id == call.key->id)
       ++pending;
   }
-  if (pending >= kMaxPending)
+  if (pending >= call.quotas.import_tokens)
     return Status(Error::kLimitExceeded,
-                  "100 import tokens of this key are unused. Wait until they expire.");
+                  std::to_string(pending) +
+                      " import tokens of this key are unused. Wait until they expire.");
   const Bytes id = RandomBytes(kTokenIdSize);
   ImportRecord import{ToHex(id),
                       call.key->id,
@@ -148,33 +219,40 @@ Answer GetParametersForImport(Invocation& call) {
 
 Answer ImportKeyMaterial(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const auto valid_to, Expiry(call));
+  KF_RETURN_IF_ERROR(CheckMaterialOptions(call));
   KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const ImportRecord import, FindImport(call, *secrets));
   KF_ASSIGN_OR_RETURN(const CmkMaterial material, Unwrap(call, *secrets, import));
   KeyRecord key = *call.key;
-  const Bytes identity = MaterialIdentity(material);
-  if (!key.material_identity.empty() &&
-      !ConstantTimeEqual(key.material_identity, identity))
-    return Status(
-        Error::kIncorrectKeyMaterial,
-        "This is not the key material that was first imported into the key. Only "
-        "the same can be imported again.");
+  KF_ASSIGN_OR_RETURN(const uint32_t version,
+                      VersionOf(call, key, MaterialIdentity(material)));
   if (!key.HasMaterial(call.now)) key.enabled = true;
-  key.material_identity = identity;
-  key.valid_to = valid_to;
-  MaterialVersion version{1, call.now, SealMaterial(*secrets, key, 1, material), ""};
-  key.versions = {std::move(version)};
+  for (ImportedMaterial& one : key.materials) {
+    if (one.version != version) continue;
+    one.valid_to = valid_to;
+    one.description = call.parameters.String("KeyMaterialDescription", one.description);
+  }
+  key.PutVersion(
+      {version, call.now, SealMaterial(*secrets, key, version, material), ""});
+  json answer = AnswerOn(call, key, version);
   call.Change().PutKey(std::move(key));
   call.Change().RemoveImport(import.id);
-  return json{{"KeyId", KeyArn(call.account, call.key->id)}};
+  return answer;
 }
 
 Answer DeleteImportedKeyMaterial(Invocation& call) {
   KeyRecord key = *call.key;
-  key.versions.clear();
-  key.valid_to.reset();
+  uint32_t version = key.CurrentVersion();
+  if (call.parameters.Has("KeyMaterialId")) {
+    const auto named = FindMaterialId(key, call.parameters.String("KeyMaterialId"));
+    if (named == nullptr)
+      return Status(Error::kNotFound, "The key has no key material of this id.");
+    version = named->version;
+  }
+  json answer = AnswerOn(call, key, version);
+  key.DropMaterial(version);
   call.Change().PutKey(std::move(key));
-  return json{{"KeyId", KeyArn(call.account, call.key->id)}};
+  return answer;
 }
 
 }  // namespace keyfold

@@ -165,24 +165,22 @@ Status Invocation::DryRunDone() const {
 
 Result<Bytes> EncryptUnder(const RootSecrets& secrets, const KeyRecord& key,
                            const EncryptionContext& context, const SecretBytes& plain) {
-  if (key.versions.empty())
+  const MaterialVersion* version = key.FindVersion(key.CurrentVersion());
+  if (version == nullptr)
     return Status(Error::kInvalidState, "The key has no material.");
-  const MaterialVersion& version = key.versions.back();
-  KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, version));
-  return SealBlob(material, {key.id, version.version}, context, plain);
+  KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, *version));
+  return SealBlob(material, {key.id, version->version}, context, plain);
 }
 
 Result<SecretBytes> DecryptUnder(const RootSecrets& secrets, const KeyRecord& key,
                                  ByteView blob, const EncryptionContext& context) {
   const auto header = ParseBlobHeader(blob);
-  for (const MaterialVersion& version : key.versions) {
-    if (!header || header->version != version.version) continue;
-    KF_ASSIGN_OR_RETURN(const CmkMaterial material,
-                        OpenMaterial(secrets, key, version));
-    return OpenBlob(material, blob, context);
-  }
-  return Status(Error::kInvalidCiphertext,
-                "The ciphertext names no version of its key.");
+  const MaterialVersion* version = header ? key.FindVersion(header->version) : nullptr;
+  if (version == nullptr)
+    return Status(Error::kInvalidCiphertext,
+                  "The ciphertext names no version of its key.");
+  KF_ASSIGN_OR_RETURN(const CmkMaterial material, OpenMaterial(secrets, key, *version));
+  return OpenBlob(material, blob, context);
 }
 
 Result<PageRequest> RequestedPage(const Parameters& parameters, size_t size,

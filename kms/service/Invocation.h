@@ -31,6 +31,12 @@ namespace keyfold {
 
 using KeyRef = std::shared_ptr<const KeyRecord>;
 
+// Quotas are how many of a thing one key may have: AWS's for grants.
+struct Quotas {
+  size_t grants = 50'000;
+  size_t import_tokens = 100;
+};
+
 struct Invocation {
   const Operation& operation;
   const Account& account;
@@ -58,6 +64,9 @@ struct Invocation {
   const char* context_parameter = "EncryptionContext";
   // Condition keys that the operation itself found out.
   policy::Context conditions = {};
+  Quotas quotas = {};
+  // What goes on record of a refusal whose answer must not tell as much.
+  std::optional<Status> on_record = {};
 
   // Change starts a transaction on `state`, or goes on with the one begun.
   Transaction& Change() {

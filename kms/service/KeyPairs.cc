@@ -42,6 +42,7 @@ Answer MakeKeyPair(Invocation& call, bool reveal) {
   json answer = {{"PrivateKeyCiphertextBlob", ToBase64(blob)},
                  {"PublicKey", ToBase64(pair.public_key)},
                  {"KeyId", KeyArn(call.account, call.key->id)},
+                 {"KeyMaterialId", MaterialId(*call.key, call.key->CurrentVersion())},
                  {"KeyPairSpec", spec}};
   if (reveal) answer["PrivateKeyPlaintext"] = Reveal(pair.private_key);
   return answer;

@@ -32,10 +32,14 @@ json Metadata(const Invocation& call, const KeyRecord& key) {
                {spec.algorithm}},
               {"MultiRegion", false}};
   if (key.deletion_date) out["DeletionDate"] = WireTime(*key.deletion_date);
+  if (const uint32_t current = key.CurrentVersion(); current != 0)
+    if (std::string id = MaterialId(key, current); !id.empty())
+      out["CurrentKeyMaterialId"] = std::move(id);
   if (key.origin == Origin::kExternal && key.HasMaterial(call.now)) {
+    const auto expiry = key.EarliestExpiry();
     out["ExpirationModel"] =
-        key.valid_to ? "KEY_MATERIAL_EXPIRES" : "KEY_MATERIAL_DOES_NOT_EXPIRE";
-    if (key.valid_to) out["ValidTo"] = WireTime(*key.valid_to);
+        expiry ? "KEY_MATERIAL_EXPIRES" : "KEY_MATERIAL_DOES_NOT_EXPIRE";
+    if (expiry) out["ValidTo"] = WireTime(*expiry);
   }
   return out;
 }

@@ -1,4 +1,4 @@
-// States of keys, their deletion, and rotation of their material.
+// States of keys, and their deletion.
 #include "kms/service/Operations.h"
 
 namespace keyfold {
@@ -8,7 +8,6 @@ using nlohmann::json;
 using std::chrono::days;
 
 constexpr int64_t kDefaultWindow = 30;
-constexpr int64_t kDefaultPeriod = 365;
 
 json SetEnabled(Invocation& call, bool enabled) {
   KeyRecord key = *call.key;
@@ -18,18 +17,6 @@ json SetEnabled(Invocation& call, bool enabled) {
 }
 
 }  // namespace
-
-void AddVersion(const RootSecrets& secrets, KeyRecord& key, const char* rotation,
-                TimePoint now) {
-  MaterialVersion version;
-  version.version = key.versions.empty() ? 1 : key.versions.back().version + 1;
-  version.created = now;
-  version.rotation = rotation;
-  version.sealed =
-      SealMaterial(secrets, key, version.version,
-                   CmkMaterial(RandomSecret(TraitsOf(key.spec).material_size)));
-  key.versions.push_back(std::move(version));
-}
 
 Answer EnableKey(Invocation& call) { return SetEnabled(call, true); }
 Answer DisableKey(Invocation& call) { return SetEnabled(call, false); }
@@ -53,54 +40,6 @@ Answer CancelKeyDeletion(Invocation& call) {
   key.deletion_date.reset();
   key.pending_window_days = 0;
   key.enabled = false;
-  call.Change().PutKey(std::move(key));
-  return json{{"KeyId", KeyArn(call.account, call.key->id)}};
-}
-
-Answer EnableKeyRotation(Invocation& call) {
-  const int64_t period =
-      call.parameters.Integer("RotationPeriodInDays").value_or(kDefaultPeriod);
-  KeyRecord key = *call.key;
-  key.rotation_period_days = static_cast<unsigned>(period);
-  key.next_rotation = call.now + days(period);
-  call.Change().PutKey(std::move(key));
-  return json::object();
-}
-
-Answer DisableKeyRotation(Invocation& call) {
-  KeyRecord key = *call.key;
-  key.rotation_period_days.reset();
-  key.next_rotation.reset();
-  call.Change().PutKey(std::move(key));
-  return json::object();
-}
-
-Answer GetKeyRotationStatus(Invocation& call) {
-  const KeyRecord& key = *call.key;
-  json answer = {{"KeyRotationEnabled", key.rotation_period_days.has_value()},
-                 {"KeyId", KeyArn(call.account, key.id)}};
-  if (key.rotation_period_days)
-    answer["RotationPeriodInDays"] = *key.rotation_period_days;
-  if (key.next_rotation) answer["NextRotationDate"] = WireTime(*key.next_rotation);
-  return answer;
-}
-
-Answer ListKeyRotations(Invocation& call) {
-  std::vector<json> items;
-  for (const MaterialVersion& version : call.key->versions)
-    if (!version.rotation.empty())
-      items.push_back({{"KeyId", call.key->id},
-                       {"RotationDate", WireTime(version.created)},
-                       {"RotationType", version.rotation}});
-  KF_ASSIGN_OR_RETURN(const PageRequest page,
-                      RequestedPage(call.parameters, items.size(), 100));
-  return Page("Rotations", std::move(items), page.from, page.limit);
-}
-
-Answer RotateKeyOnDemand(Invocation& call) {
-  KeyRecord key = *call.key;
-  KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
-  AddVersion(*secrets, key, "ON_DEMAND", call.now);
   call.Change().PutKey(std::move(key));
   return json{{"KeyId", KeyArn(call.account, call.key->id)}};
 }

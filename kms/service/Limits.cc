@@ -37,11 +37,18 @@ bool IsWordCharacter(uint32_t c) {
          c == '_';
 }
 
-// IsInClass tells whether `c` is of the class "a-z\w\u0020-\u00FF", without brackets.
+bool IsSpace(uint32_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+// IsInClass tells whether `c` is of the class "a-z\w\s\u0020-\u00FF", without brackets.
 bool IsInClass(uint32_t c, std::string_view items) {
   while (!items.empty()) {
     if (items.starts_with("\\w")) {
       if (IsWordCharacter(c)) return true;
+      items.remove_prefix(2);
+      continue;
+    }
+    if (items.starts_with("\\s")) {
+      if (IsSpace(c)) return true;
       items.remove_prefix(2);
       continue;
     }

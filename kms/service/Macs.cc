@@ -15,11 +15,12 @@ Result<Bytes> MacOf(const Invocation& call) {
     return Status(Error::kInvalidKeyUsage, "Algorithm " + algorithm +
                                                " is incompatible with key spec " +
                                                std::string(spec.name) + ".");
-  if (key.versions.empty())
+  const MaterialVersion* version = key.FindVersion(key.CurrentVersion());
+  if (version == nullptr)
     return Status(Error::kInvalidState, "The key has no material.");
   KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const CmkMaterial material,
-                      OpenMaterial(*secrets, key, key.versions.back()));
+                      OpenMaterial(*secrets, key, *version));
   return Hmac(spec.hash, material.bytes(), call.parameters.Blob("Message"));
 }
 

@@ -14,6 +14,7 @@ constexpr std::string_view kAccessKeyLabel = "keyfold access key v1";
 constexpr std::string_view kDigestKeyLabel = "keyfold audit digest key v1";
 constexpr std::string_view kAuditKeyLabel = "keyfold audit key v1";
 constexpr std::string_view kIdentityLabel = "keyfold material identity v1";
+constexpr std::string_view kMaterialIdLabel = "keyfold key material id v1";
 constexpr std::string_view kBlobLabel = "keyfold blob v1";
 
 Status BadBlob() {
@@ -120,6 +121,21 @@ Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& ke
 
 Bytes MaterialIdentity(const CmkMaterial& material) {
   return HkdfPublic(material.bytes(), {}, AsBytes(kIdentityLabel));
+}
+
+std::string MaterialId(const KeyRecord& key, uint32_t version) {
+  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+  ByteWriter out;
+  out.Prefixed(kMaterialIdLabel);
+  out.Prefixed(key.id);
+  // Pending material may give way to other material of the same number.
+  const ImportedMaterial* imported = key.FindMaterial(version);
+  if (imported != nullptr)
+    out.Prefixed(ByteView(imported->identity));
+  else
+    out.Integer(version);
+  const Sha256Digest digest = Sha256(out.bytes());
+  return ToHex({digest.data(), digest.size()});
 }
 
 Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,

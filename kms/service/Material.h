@@ -34,6 +34,9 @@ Result<CmkMaterial> OpenMaterial(const RootSecrets& secrets, const KeyRecord& ke
 // MaterialIdentity is 32 bytes that are equal for equal material and tell
 // nothing else of it.
 Bytes MaterialIdentity(const CmkMaterial& material);
+// MaterialId is AWS's KeyMaterialId of one version: 64 hexadecimal digits; empty for a
+// key of HMACs, whose material has none.
+std::string MaterialId(const KeyRecord& key, uint32_t version);
 
 // The private key that unwraps an import, bound to its token and key.
 Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,

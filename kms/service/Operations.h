@@ -35,6 +35,8 @@ Answer EnableKey(Invocation& call);
 Answer DisableKey(Invocation& call);
 Answer ScheduleKeyDeletion(Invocation& call);
 Answer CancelKeyDeletion(Invocation& call);
+
+// Rotation.cc
 Answer EnableKeyRotation(Invocation& call);
 Answer DisableKeyRotation(Invocation& call);
 Answer GetKeyRotationStatus(Invocation& call);
@@ -61,6 +63,9 @@ Answer ListGrants(Invocation& call);
 Answer ListRetirableGrants(Invocation& call);
 Answer RevokeGrant(Invocation& call);
 Answer RetireGrant(Invocation& call);
+// CheckGrantTokens is kInvalidGrantToken unless the GrantTokens of a call, if it has
+// any, could be of grants.
+Status CheckGrantTokens(const Parameters& parameters);
 
 // Cryptographic.cc
 Answer Encrypt(Invocation& call);

@@ -1,5 +1,7 @@
 #include "kms/service/Records.h"
 
+#include <algorithm>
+
 #include "policy/parse/Parse.h"
 
 namespace keyfold {
@@ -67,6 +69,69 @@ std::string_view StateName(KeyState state) {
   std::abort();
 }
 
+bool KeyRecord::HasMaterial(TimePoint now) const {
+  if (origin == Origin::kAwsKms) return !versions.empty();
+  return !materials.empty() &&
+         std::all_of(materials.begin(), materials.end(), [&](const auto& material) {
+           return material.pending() ||
+                  (FindVersion(material.version) != nullptr && !material.Expired(now));
+         });
+}
+
+uint32_t KeyRecord::CurrentVersion() const {
+  for (auto it = materials.rbegin(); it != materials.rend(); ++it)
+    if (!it->pending()) return it->version;
+  return versions.empty() ? 0 : versions.back().version;
+}
+
+const MaterialVersion* KeyRecord::FindVersion(uint32_t version) const {
+  for (const MaterialVersion& one : versions)
+    if (one.version == version) return &one;
+  return nullptr;
+}
+
+const ImportedMaterial* KeyRecord::FindMaterial(uint32_t version) const {
+  for (const ImportedMaterial& one : materials)
+    if (one.version == version) return &one;
+  return nullptr;
+}
+
+const ImportedMaterial* KeyRecord::FindPending() const {
+  return !materials.empty() && materials.back().pending() ? &materials.back() : nullptr;
+}
+
+const ImportedMaterial* KeyRecord::FindExpired(TimePoint now) const {
+  for (const ImportedMaterial& one : materials)
+    if (one.Expired(now) && FindVersion(one.version) != nullptr) return &one;
+  return nullptr;
+}
+
+void KeyRecord::PutVersion(MaterialVersion version) {
+  std::erase_if(versions,
+                [&](const auto& one) { return one.version == version.version; });
+  versions.push_back(std::move(version));
+  std::sort(versions.begin(), versions.end(),
+            [](const auto& a, const auto& b) { return a.version < b.version; });
+}
+
+std::optional<TimePoint> KeyRecord::EarliestExpiry() const {
+  std::optional<TimePoint> first;
+  for (const ImportedMaterial& material : materials)
+    if (!material.pending() && material.valid_to &&
+        (!first || *material.valid_to < *first))
+      first = material.valid_to;
+  return first;
+}
+
+void KeyRecord::DropMaterial(uint32_t version) {
+  std::erase_if(versions, [&](const auto& one) { return one.version == version; });
+  std::erase_if(materials, [&](const auto& material) {
+    return material.version == version && material.pending();
+  });
+  for (ImportedMaterial& material : materials)
+    if (material.version == version) material.valid_to.reset();
+}
+
 KeyState KeyRecord::StateAt(TimePoint now) const {
   if (deletion_date) return KeyState::kPendingDeletion;
   if (!HasMaterial(now)) return KeyState::kPendingImport;
@@ -79,6 +144,37 @@ double WireTime(TimePoint time) {
   return static_cast<double>(Milliseconds(time)) / 1000;
 }
 
+namespace {
+
+json ToJson(const ImportedMaterial& material) {
+  json body = {{"version", material.version},
+               {"identity", ToBase64(material.identity)},
+               {"description", material.description}};
+  PutTime(body, "validTo", material.valid_to);
+  PutTime(body, "rotated", material.rotated);
+  return body;
+}
+
+ImportedMaterial MaterialOf(const json& body) {
+  return {body.at("version").get<uint32_t>(), BytesOf(body.at("identity")),
+          OptionalTime(body, "validTo"), body.at("description").get<std::string>(),
+          OptionalTime(body, "rotated")};
+}
+
+// Rows of before a key could have several materials know of one.
+std::vector<ImportedMaterial> MaterialsOf(const json& body) {
+  std::vector<ImportedMaterial> materials;
+  if (const auto list = body.find("materials"); list != body.end()) {
+    for (const json& material : *list) materials.push_back(MaterialOf(material));
+  } else if (Bytes identity = BytesOf(body.at("materialIdentity")); !identity.empty()) {
+    materials.push_back(
+        {1, std::move(identity), OptionalTime(body, "validTo"), {}, {}});
+  }
+  return materials;
+}
+
+}  // namespace
+
 json ToJson(const KeyRecord& key) {
   json body = {{"description", key.description},
                {"created", Milliseconds(key.created)},
@@ -87,14 +183,17 @@ json ToJson(const KeyRecord& key) {
                {"enabled", key.enabled},
                {"pendingWindowDays", key.pending_window_days},
                {"tags", key.tags},
-               {"policy", key.policy_text},
-               {"materialIdentity", ToBase64(key.material_identity)}};
+               {"policy", key.policy_text}};
+  // A Keyfold that knows of one material only refuses rows without this member, and
+  // takes no pending material for the current.
+  if (key.materials.empty()) body["materialIdentity"] = "";
+  for (const ImportedMaterial& material : key.materials)
+    body["materials"].push_back(ToJson(material));
   // Rows of before there were other specs have none.
   if (key.spec != KeySpec::kSymmetricDefault) body["spec"] = TraitsOf(key.spec).name;
   if (key.rotation_period_days) body["rotationPeriodDays"] = *key.rotation_period_days;
   PutTime(body, "deletionDate", key.deletion_date);
   PutTime(body, "nextRotation", key.next_rotation);
-  PutTime(body, "validTo", key.valid_to);
   return body;
 }
 
@@ -145,13 +244,12 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     key.pending_window_days = body.at("pendingWindowDays").get<unsigned>();
     key.tags = body.at("tags").get<std::map<std::string, std::string>>();
     key.policy_text = body.at("policy").get<std::string>();
-    key.material_identity = BytesOf(body.at("materialIdentity"));
+    key.materials = MaterialsOf(body);
     if (body.contains("spec")) key.spec = SpecOf(body.at("spec"));
     if (body.contains("rotationPeriodDays"))
       key.rotation_period_days = body.at("rotationPeriodDays").get<unsigned>();
     key.deletion_date = OptionalTime(body, "deletionDate");
     key.next_rotation = OptionalTime(body, "nextRotation");
-    key.valid_to = OptionalTime(body, "validTo");
     return key;
   });
   if (!parsed.ok()) return parsed;

@@ -34,7 +34,23 @@ struct MaterialVersion {
   uint32_t version = 0;  // from 1
   TimePoint created;
   Bytes sealed;
-  std::string rotation;  // "AUTOMATIC", "ON_DEMAND", or empty for the first
+  std::string rotation;  // "AUTOMATIC", "ON_DEMAND"; empty for the first, or imported
+};
+
+// ImportedMaterial is what is known of one version of an EXTERNAL key's material,
+// also while it is not there: what tells whether other material is the same, and when
+// it expires.
+struct ImportedMaterial {
+  uint32_t version = 0;
+  Bytes identity;
+  std::optional<TimePoint> valid_to;
+  std::string description;
+  std::optional<TimePoint> rotated;  // when it became current; not for the first
+
+  // Pending material waits for RotateKeyOnDemand; until then the key is not bound to
+  // it.
+  bool pending() const { return version > 1 && !rotated; }
+  bool Expired(TimePoint now) const { return valid_to && *valid_to <= now; }
 };
 
 struct KeyRecord {
@@ -52,16 +68,29 @@ struct KeyRecord {
   policy::Document policy;                       // parsed from it
   std::optional<unsigned> rotation_period_days;  // automatic rotation is on
   std::optional<TimePoint> next_rotation;
-  // Imported material: what tells whether other material is the same, and when
-  // it expires.
-  Bytes material_identity;
-  std::optional<TimePoint> valid_to;
-  std::vector<MaterialVersion> versions;  // ascending; empty without material
+  std::vector<ImportedMaterial> materials;  // ascending; of EXTERNAL keys alone
+  std::vector<MaterialVersion> versions;    // ascending; those whose material is there
 
   KeyUsage usage() const { return TraitsOf(spec).usage; }
-  bool HasMaterial(TimePoint now) const {
-    return !versions.empty() && !(valid_to && *valid_to <= now);
-  }
+  // HasMaterial tells whether all material is there that the key is bound to.
+  bool HasMaterial(TimePoint now) const;
+  // CurrentVersion is the number of the one that encrypts, there or not; 0 if the key
+  // never had any.
+  uint32_t CurrentVersion() const;
+  // FindVersion is null when its material is not there.
+  const MaterialVersion* FindVersion(uint32_t version) const;
+  // FindMaterial is null for versions that were not imported.
+  const ImportedMaterial* FindMaterial(uint32_t version) const;
+  // FindPending is null when nothing is pending rotation.
+  const ImportedMaterial* FindPending() const;
+  // FindExpired is one that is there and should not be; null when there is none.
+  const ImportedMaterial* FindExpired(TimePoint now) const;
+  // EarliestExpiry is when the first of the materials that the key is bound to expires.
+  std::optional<TimePoint> EarliestExpiry() const;
+  // PutVersion adds one, or replaces that of the same number.
+  void PutVersion(MaterialVersion version);
+  // DropMaterial takes one away; pending material is then forgotten.
+  void DropMaterial(uint32_t version);
   KeyState StateAt(TimePoint now) const;
   // DueForDestruction tells whether the waiting period is over.
   bool DueForDestruction(TimePoint now) const {

@@ -111,10 +111,17 @@ Outcome Destroy(Event& event) {
   return Outcome::kDone;
 }
 
+// Records of before a key could have several materials name none: they are about all.
 Outcome DeleteMaterial(Event& event) {
-  return event.EditKey([](KeyRecord& key) {
-    key.versions.clear();
-    key.valid_to.reset();
+  std::string id = Text(Member(event.record, "responseElements", "keyMaterialId"));
+  if (id.empty())
+    id = Text(Member(event.record, "additionalEventData", "keyMaterialId"));
+  return event.EditKey([&id](KeyRecord& key) {
+    std::vector<uint32_t> doomed;
+    for (const ImportedMaterial& material : key.materials)
+      if (id.empty() || id == MaterialId(key, material.version))
+        doomed.push_back(material.version);
+    for (uint32_t version : doomed) key.DropMaterial(version);
   });
 }
 

@@ -50,6 +50,10 @@ constexpr std::string_view kWrappingSpecs[] = {"RSA_2048", "RSA_3072", "RSA_4096
 constexpr std::string_view kExpirationModels[] = {"KEY_MATERIAL_EXPIRES",
                                                   "KEY_MATERIAL_DOES_NOT_EXPIRE"};
 
+constexpr std::string_view kImportTypes[] = {"NEW_KEY_MATERIAL",
+                                             "EXISTING_KEY_MATERIAL"};
+constexpr std::string_view kKeyMaterials[] = {"ALL_KEY_MATERIAL", "ROTATIONS_ONLY"};
+
 constexpr std::string_view kAccessKeyStates[] = {"Active", "Inactive"};
 
 constexpr Limits kKeyIdLimits{1, 2048};
@@ -57,6 +61,7 @@ constexpr Limits kAliasLimits{1, 256, "[a-zA-Z0-9:/_-]+"};
 constexpr Limits kDescriptionLimits{0, 8192};
 constexpr Limits kPolicyLimits{1, 131072};
 constexpr Limits kPrincipalLimits{1, 256};
+constexpr Limits kMaterialIdLimits{64, 64, "[a-f0-9]+"};
 constexpr Limits kGrantIdLimits{1, 128};
 constexpr Limits kTokenLimits{1, 8192};
 constexpr Limits kBlobLimits{1, 6144};
@@ -318,9 +323,17 @@ std::vector<Operation> PolicyOperations() {
       {"kms",
        "ListKeyRotations",
        kReadOnly,
-       "Lists a key's completed rotations.",
-       {KeyId(), Limit(), Marker()}},
-      {"kms", "RotateKeyOnDemand", kChanges, "Rotates a key now.", {KeyId()}},
+       "Lists a key's completed rotations, or all its key material.",
+       {KeyId(),
+        {"IncludeKeyMaterial", Kind::kString, false,
+         "ROTATIONS_ONLY (the default) or ALL_KEY_MATERIAL", OneOf(kKeyMaterials)},
+        Limit(),
+        Marker()}},
+      {"kms",
+       "RotateKeyOnDemand",
+       kChanges,
+       "Rotates a key now; an EXTERNAL one to the material that is pending.",
+       {KeyId()}},
   };
 }
 
@@ -437,12 +450,24 @@ std::vector<Operation> CryptographicOperations() {
         {"ValidTo", Kind::kTimestamp, false, "When the material expires"},
         {"ExpirationModel", Kind::kString, false,
          "KEY_MATERIAL_EXPIRES or KEY_MATERIAL_DOES_NOT_EXPIRE",
-         OneOf(kExpirationModels)}}},
+         OneOf(kExpirationModels)},
+        {"ImportType", Kind::kString, false,
+         "EXISTING_KEY_MATERIAL, or NEW_KEY_MATERIAL to rotate to",
+         OneOf(kImportTypes)},
+        {"KeyMaterialDescription",
+         Kind::kString,
+         false,
+         "At most 256 characters",
+         {0, 256, "[a-zA-Z0-9:/_\\s.-]+"}},
+        {"KeyMaterialId", Kind::kString, false, "Refuse any other key material",
+         kMaterialIdLimits}}},
       {"kms",
        "DeleteImportedKeyMaterial",
        kChanges,
        "Deletes imported key material at once; the same can be imported again.",
-       {KeyId()}},
+       {KeyId(),
+        {"KeyMaterialId", Kind::kString, false, "Not the current material, but this",
+         kMaterialIdLimits}}},
   };
 }
 

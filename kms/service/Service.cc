@@ -268,6 +268,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                     *activity_, *catalog_,    identity_,  counts_, files_,
                     caller,     clock_.Now(), {},         {},      state,
                     nullptr,    {},           {},         {}};
+    call.quotas = quotas_;
     call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
       call.parameters = *std::move(parameters);
@@ -279,8 +280,8 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                                              : RunRead(*entry, call);
     counts_.NoteCall(caller.uid, *known, answer.status().error());
     if (!answer.ok()) {
-      const Status recorded =
-          recorder_->Append(recorder_->CallRecord(call, nullptr, answer.status()));
+      const Status recorded = recorder_->Append(recorder_->CallRecord(
+          call, nullptr, call.on_record.value_or(answer.status())));
       if (!recorded.ok()) return recorded;
     }
     return answer;
@@ -301,6 +302,7 @@ void Service::RecordRequest(const DispatchEntry& entry, Parameters parameters,
 }
 
 Result<json> Service::Run(const DispatchEntry& entry, Invocation& call) {
+  KF_RETURN_IF_ERROR(CheckGrantTokens(call.parameters));
   if (entry.key_parameter != nullptr) {
     KF_ASSIGN_OR_RETURN(
         call.key,
@@ -403,21 +405,21 @@ Status Service::CommitAppended(json record, Transaction transaction) {
 }
 
 Status Service::TickKey(const KeyRecord& key, TimePoint now) {
-  const bool expired = key.valid_to && !key.versions.empty() && *key.valid_to <= now;
+  const ImportedMaterial* expired = key.FindExpired(now);
   // Due until the root key is back.
   const auto secrets = root_keys_.Use();
   const bool rotates = secrets.ok() && key.next_rotation && *key.next_rotation <= now &&
                        key.StateAt(now) == KeyState::kEnabled;
-  if (!key.DueForDestruction(now) && !expired && !rotates) return OkStatus();
+  if (!key.DueForDestruction(now) && expired == nullptr && !rotates) return OkStatus();
   const char* event = nullptr;
   Transaction transaction(*catalog_->state());
   if (key.DueForDestruction(now)) {
     event = "DeleteKey";
     transaction.RemoveKey(key.id);
-  } else if (expired) {
+  } else if (expired != nullptr) {
     event = "DeleteExpiredKeyMaterial";
     KeyRecord without = key;
-    without.versions.clear();
+    without.DropMaterial(expired->version);
     transaction.PutKey(std::move(without));
   } else {
     event = "RotateKey";
@@ -428,6 +430,8 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
   }
   json record = OwnRecord("kms.amazonaws.com", event);
   record["requestParameters"] = nullptr;
+  if (std::string id = expired ? MaterialId(key, expired->version) : ""; !id.empty())
+    record["additionalEventData"]["keyMaterialId"] = std::move(id);
   recorder_->AddKey(record, KeyArn(account(), key.id));
   KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), std::move(transaction)));
   Advance();

@@ -61,6 +61,8 @@ class Service final : public Kms {
   KmsFigures Figures() const override;  // Watching.cc
   uint64_t Calls() const override { return counts_.Calls(); }
   Status Tick() override;
+  // Before the object is shared.
+  void set_quotas(const Quotas& quotas) { quotas_ = quotas; }
 
   // RootKeys.cc.
   void WithholdRootKey(const Status& why) override;
@@ -158,6 +160,7 @@ class Service final : public Kms {
 
   RootKeyring root_keys_;
   const Clock& clock_;
+  Quotas quotas_;
   Identity identity_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<AuditLog> audit_;

@@ -1,6 +1,7 @@
 """Changes rights at random, as the administrator of all keys and as the account's root,
 and notes in Timelines what is in force when."""
 import base64
+import collections
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from share import Failed
 ADMIN = 'kfsoakadmin'
 GROUPS = ('soak1', 'soak2', 'soak3')
 USES = ('Decrypt', 'GenerateDataKey', 'Encrypt')
+MOST_ROTATIONS = 25  # on demand, of one key
 ACCOUNT = 'arn:aws:iam::000000000000'
 
 
@@ -70,6 +72,7 @@ class Administrator:
     def __init__(self, share, users, folders, seed):
         self.share, self.users, self.rng = share, users, random.Random(seed)
         self.keys, self.key_of, self.material = {}, {}, {}
+        self.rotations = collections.Counter()
         self.iam = Timeline(Iam())
         self.moves = {folder: Timeline(0) for folder in folders}
         self.changes, self.rekeyed_by = {}, set()
@@ -199,7 +202,9 @@ class Administrator:
             self.import_material(key_id)
 
     def rotate(self, key_id):
-        if self.keys[key_id].value.state == 'Enabled' and key_id not in self.material:
+        if (self.keys[key_id].value.state == 'Enabled' and key_id not in self.material
+                and self.rotations[key_id] < MOST_ROTATIONS):
+            self.rotations[key_id] += 1
             self.kms('rotate-key-on-demand', '--key-id', key_id)
 
     def apply_iam(self, iam):

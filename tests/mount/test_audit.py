@@ -3,7 +3,9 @@ be told; and are its archives as good as the log?"""
 import http.server
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -375,6 +377,53 @@ rules:
     assert has_ended(marker.read_text().strip())
 
 
+class Journal:
+    """What Keyfold's daemons log: in the machine's journal, or, where there is none, through
+    a socket in its place."""
+
+    def __init__(self):
+        self.socket, self.began = None, time.time()
+        if not os.path.exists('/dev/log'):
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self.socket.bind('/dev/log')
+            self.socket.settimeout(0.2)
+        self.text = ''
+
+    def read(self):
+        if self.socket is None:
+            return subprocess.run(['journalctl', '-t', 'keyfold', '-o', 'cat', '--since',
+                                   f'@{self.began:.0f}'], check=True, stdout=subprocess.PIPE,
+                                  text=True).stdout
+        try:
+            while True:
+                self.text += self.socket.recv(65536).decode(errors='replace') + '\n'
+        except TimeoutError:
+            return self.text
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+            os.unlink('/dev/log')
+
+
+def test_an_alert_is_in_the_daemons_log(share):
+    share.unmount()
+    journal = Journal()  # the daemon opens its log when it starts
+    try:
+        share.mount()
+        key = share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']
+        assert key not in journal.read()
+        share.kms('kfcfo', 'disable-key', '--key-id', key)
+        deadline = time.monotonic() + 15
+        while not (lines := [line for line in journal.read().splitlines() if key in line]):
+            assert time.monotonic() < deadline, journal.read()
+        assert len(lines) == 1 and 'KeyDisabled: ' in lines[0] and 'keyfold' in lines[0]
+    finally:
+        share.unmount()
+        journal.close()
+        share.mount()
+
+
 def test_commands_that_a_store_brings_are_not_run(share):
     mark = share.folder / 'reports' / 'stored'
     apply_rules(share, f"""
@@ -453,11 +502,46 @@ REQUIRED = {'eventTime': str, 'eventVersion': str, 'userIdentity': dict, 'eventS
             'requestID': str, 'eventID': str, 'eventType': str, 'recipientAccountId': str,
             'readOnly': bool, 'managementEvent': bool, 'eventCategory': str}
 OPTIONAL = {'errorCode': str, 'errorMessage': str, 'resources': list, 'additionalEventData': dict}
-IDENTITY = {'type', 'userName', 'principalId', 'arn', 'accountId', 'accessKeyId',
-            'sessionContext', 'invokedBy'}
+# The columns that AWS's own table for Athena reads records into (Athena User Guide, "Create
+# a table for CloudTrail logs"), names in any case; text columns take any JSON.
+TEXT = object()
+ISSUER = {'type': str, 'principalid': str, 'arn': str, 'accountid': str, 'username': str}
+COLUMNS = {
+    'useridentity': {
+        'type': str, 'principalid': str, 'arn': str, 'accountid': str, 'invokedby': str,
+        'accesskeyid': str, 'username': str,
+        'sessioncontext': {'attributes': {'mfaauthenticated': str, 'creationdate': str},
+                           'sessionissuer': ISSUER}},
+    'resources': [{'arn': str, 'accountid': str, 'type': str}],
+    'requestparameters': TEXT, 'responseelements': TEXT, 'additionaleventdata': TEXT,
+    'readonly': bool,
+    **dict.fromkeys(('eventversion', 'eventtime', 'eventsource', 'eventname', 'awsregion',
+                     'sourceipaddress', 'useragent', 'errorcode', 'errormessage', 'requestid',
+                     'eventid', 'eventtype', 'recipientaccountid', 'eventcategory'), str),
+    'managementevent': bool,  # in records, though in no column
+}
+UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
+
+
+def check_column(value, column, where):
+    if column is TEXT:
+        return
+    if isinstance(column, dict):
+        assert isinstance(value, dict), where
+        for name, member in value.items():
+            assert name.lower() in column, f'{where}.{name} is in no column'
+            check_column(member, column[name.lower()], f'{where}.{name}')
+    elif isinstance(column, list):
+        assert isinstance(value, list), where
+        for item in value:
+            check_column(item, column[0], where)
+    else:
+        assert isinstance(value, column), (where, value)
 
 
 def test_the_export_is_cloudtrails(share):
+    for number in range(100):
+        (share.mnt / f'some-{number}').write_bytes(b'x')
     (share.mnt / 'exported').write_bytes(b'x')
     trail = json.loads(share.run('kfcfo', 'audit', 'export'))
     assert list(trail) == ['Records'] and len(trail['Records']) > 100
@@ -467,7 +551,17 @@ def test_the_export_is_cloudtrails(share):
         for name, kind in REQUIRED.items():
             assert isinstance(event[name], kind), (name, event)
         assert set(event) <= set(REQUIRED) | set(OPTIONAL), event
-        assert set(event['userIdentity']) <= IDENTITY
+        check_column(event, COLUMNS, 'event')
+        assert UUID.fullmatch(event['eventID']) and UUID.fullmatch(event['requestID'])
+        assert ('errorCode' in event) == ('errorMessage' in event)
+        assert re.fullmatch(r'\d{12}', event['recipientAccountId'])
+        identity = event['userIdentity']
+        if identity['type'] == 'AWSService':
+            assert set(identity) == {'type', 'invokedBy'}
+        else:
+            assert {'type', 'principalId', 'arn', 'accountId'} <= set(identity)
+        # A role's session says which role.
+        assert ('sessionContext' in identity) == (identity['type'] == 'AssumedRole'), identity
         assert event['userIdentity']['type'] in ('Root', 'IAMUser', 'AssumedRole', 'AWSService')
         assert tuple(map(int, event['eventVersion'].split('.'))) >= (1, 8)
         assert event['eventType'] in ('AwsApiCall', 'AwsServiceEvent')
@@ -475,5 +569,6 @@ def test_the_export_is_cloudtrails(share):
         time.strptime(event['eventTime'], '%Y-%m-%dT%H:%M:%SZ')
         for resource in event.get('resources', []):
             assert resource['ARN'].startswith('arn:aws:') and 'type' in resource
+    assert len({event['eventID'] for event in trail['Records']}) == len(trail['Records'])
     made = [e for e in trail['Records'] if e['eventName'] == 'CreateFile'][-1]
     assert made['resources'][-1]['ARN'].endswith(':file/exported')

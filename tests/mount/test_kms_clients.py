@@ -34,8 +34,9 @@ policies:
 """
 REGION = 'local-1'
 NO_NODE = not (CLIENT_PROGRAMS / 'node_modules/@aws-sdk/client-kms').is_dir()
-CLIENTS = ('socket', 'keyfold', 'aws', 'boto3', pytest.param(
-    'node', marks=pytest.mark.xfail(NO_NODE, run=False, reason='npm could not install it')))
+CI = bool(os.environ.get('KEYFOLD_CI'))
+CLIENTS = ('socket', 'keyfold', 'aws', 'boto3', pytest.param('node', marks=pytest.mark.xfail(
+    NO_NODE and not CI, run=False, reason='npm could not install it')))
 
 
 def access_key(share, user):
@@ -78,6 +79,7 @@ class Opened:
 
 @pytest.fixture(params=CLIENTS)
 def opened(request, share):
+    assert request.param != 'node' or not NO_NODE, 'npm could not install @aws-sdk/client-kms'
     made = Opened(request.param, share)
     yield made
     made.close()
@@ -95,7 +97,17 @@ def refusal(client, operation, **parameters):
 
 UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 VARYING = ('CiphertextBlob', 'ImportToken', 'PublicKey', 'GrantId', 'GrantToken', 'Plaintext', 'Mac',
-           'PrivateKeyCiphertextBlob', 'PrivateKeyPlaintext')
+           'PrivateKeyCiphertextBlob', 'PrivateKeyPlaintext', 'KeyMaterialId',
+           'CurrentKeyMaterialId', 'SourceKeyMaterialId', 'DestinationKeyMaterialId')
+# Members that the models of Debian's clients are too old for. boto3 and `aws` of a machine
+# that has newer ones know them.
+NEWER = {'KeyMaterialId', 'CurrentKeyMaterialId', 'SourceKeyMaterialId',
+         'DestinationKeyMaterialId', 'RotationPeriodInDays', 'NextRotationDate', 'PolicyName'}
+# Command lines join the pages of a list.
+JOINED = {'Truncated'}
+# What only some operations answer with newly.
+NEWER_OF = {('GetKeyRotationStatus', 'KeyId'), ('ImportKeyMaterial', 'KeyId'),
+            ('DeleteImportedKeyMaterial', 'KeyId')}
 
 
 def alike(value, name=''):
@@ -111,30 +123,58 @@ def alike(value, name=''):
     return UUID.sub('<id>', value) if isinstance(value, str) else value
 
 
-def known(full, answer):
+def known(operation, full, answer):
     """`full` without members that the client of `answer` is too old to know of."""
     if isinstance(full, dict) and isinstance(answer, dict):
-        return {name: known(member, answer[name]) for name, member in full.items()
-                if name in answer}
+        return {name: known(operation, member, answer.get(name)) for name, member in full.items()
+                if name in answer or not (name in NEWER | JOINED or (operation, name) in NEWER_OF)}
     if isinstance(full, list) and isinstance(answer, list) and len(full) == len(answer):
-        return [known(*pair) for pair in zip(full, answer)]
+        return [known(operation, *pair) for pair in zip(full, answer)]
     return full
 
 
-def import_material(client, key, material, folder):
-    """Steps 9 of the finance share: wrapped with openssl, by the public key alone."""
-    got = client.call('GetParametersForImport', KeyId=key,
-                      WrappingAlgorithm='RSAES_OAEP_SHA_256', WrappingKeySpec='RSA_4096')
+def parameters_for(client, key, digest='256'):
+    return client.call('GetParametersForImport', KeyId=key,
+                       WrappingAlgorithm=f'RSAES_OAEP_SHA_{digest}', WrappingKeySpec='RSA_4096')
+
+
+def wrapped_for(got, material, folder, digest='256'):
+    """Wrapped with openssl, by the public key alone."""
     (folder / 'public.der').write_bytes(base64.b64decode(got['PublicKey']))
     (folder / 'material').write_bytes(material)
-    wrapped = subprocess.run(
+    return b64(subprocess.run(
         ['openssl', 'pkeyutl', '-encrypt', '-in', folder / 'material', '-inkey',
          folder / 'public.der', '-keyform', 'DER', '-pubin', '-pkeyopt', 'rsa_padding_mode:oaep',
-         '-pkeyopt', 'rsa_oaep_md:sha256', '-pkeyopt', 'rsa_mgf1_md:sha256'],
-        check=True, stdout=subprocess.PIPE).stdout
+         '-pkeyopt', f'rsa_oaep_md:sha{digest}', '-pkeyopt', f'rsa_mgf1_md:sha{digest}'],
+        check=True, stdout=subprocess.PIPE).stdout)
+
+
+def import_material(client, key, material, folder, digest='256', **more):
+    """Step 9 of the finance share."""
+    got = parameters_for(client, key, digest)
     client.call('ImportKeyMaterial', KeyId=key, ImportToken=got['ImportToken'],
-                EncryptedKeyMaterial=b64(wrapped), ExpirationModel='KEY_MATERIAL_DOES_NOT_EXPIRE')
+                EncryptedKeyMaterial=wrapped_for(got, material, folder, digest),
+                ExpirationModel='KEY_MATERIAL_DOES_NOT_EXPIRE', **more)
     return got
+
+
+def wrong_tokens(cfo, policy, imported, material, folder, refused):
+    """A token serves its own key, once, with what was wrapped for it; and an imported key
+    does not rotate by itself."""
+    other = cfo.call('CreateKey', Origin='EXTERNAL',
+                     Policy=json.dumps(policy))['KeyMetadata']['KeyId']
+    got, model = parameters_for(cfo, imported), {'ExpirationModel': 'KEY_MATERIAL_DOES_NOT_EXPIRE'}
+    wrapped = wrapped_for(got, material, folder)
+    request = {'ImportToken': got['ImportToken'], 'EncryptedKeyMaterial': wrapped, **model}
+    assert refused(cfo, 'ImportKeyMaterial', KeyId=other,
+                   **request) == 'InvalidImportTokenException'
+    cfo.call('ImportKeyMaterial', KeyId=imported, **request)
+    assert refused(cfo, 'ImportKeyMaterial', KeyId=imported,
+                   **request) == 'InvalidImportTokenException'
+    request['ImportToken'] = parameters_for(cfo, imported)['ImportToken']
+    assert refused(cfo, 'ImportKeyMaterial', KeyId=imported,
+                   **request) == 'InvalidCiphertextException'
+    assert refused(cfo, 'EnableKeyRotation', KeyId=imported) == 'UnsupportedOperationException'
 
 
 def finance_keys(opened, name, folder):
@@ -229,8 +269,9 @@ def finance_keys(opened, name, folder):
     with pytest.raises(Refused) as other:
         import_material(cfo, imported, os.urandom(32), folder)
     assert other.value.name == 'IncorrectKeyMaterialException'
-    import_material(cfo, imported, material, folder)
+    import_material(cfo, imported, material, folder, digest='1')
     assert call(cfo, 'Decrypt', CiphertextBlob=blob)['Plaintext'] == secret
+    wrong_tokens(cfo, policy, imported, material, folder, refused)
     assert refused(cfo, 'DescribeKey', KeyId='alias/nobody') == 'NotFoundException'
     call(cfo, 'DeleteAlias', AliasName=alias)
     return answers
@@ -245,7 +286,30 @@ def test_finance_keys(opened, share, tmp_path, first_answers):
     answers = finance_keys(opened, 'reports', tmp_path)
     first = first_answers.setdefault('answers', answers)
     for (operation, answer), (_, expected) in zip(answers, first, strict=True):
-        assert answer == known(expected, answer), operation
+        assert answer == known(operation, expected, answer), operation
+
+
+def test_imported_material_is_rotated(opened, tmp_path):
+    """By those clients that know of it; Debian's do not yet."""
+    if opened.kind in ('aws', 'boto3'):
+        return
+    cfo = opened.of('kfcfo')
+    key = cfo.call('CreateKey', Origin='EXTERNAL')['KeyMetadata']['KeyId']
+    import_material(cfo, key, os.urandom(32), tmp_path, ImportType='NEW_KEY_MATERIAL')
+    first = cfo.call('DescribeKey', KeyId=key)['KeyMetadata']['CurrentKeyMaterialId']
+    blob = cfo.call('Encrypt', KeyId=key, Plaintext=b64(b'old'))['CiphertextBlob']
+    assert refusal(cfo, 'RotateKeyOnDemand', KeyId=key) == 'KMSInvalidStateException'
+    import_material(cfo, key, os.urandom(32), tmp_path, ImportType='NEW_KEY_MATERIAL',
+                    KeyMaterialDescription='second')
+    cfo.call('RotateKeyOnDemand', KeyId=key)
+    listed = cfo.call('ListKeyRotations', KeyId=key,
+                      IncludeKeyMaterial='ALL_KEY_MATERIAL')['Rotations']
+    assert [one['KeyMaterialState'] for one in listed] == ['NON_CURRENT', 'CURRENT']
+    assert listed[0]['KeyMaterialId'] == first
+    assert listed[1]['KeyMaterialDescription'] == 'second'
+    assert cfo.call('Decrypt', CiphertextBlob=blob)['KeyMaterialId'] == first
+    cfo.call('DeleteImportedKeyMaterial', KeyId=key, KeyMaterialId=first)
+    assert refusal(cfo, 'Encrypt', KeyId=key, Plaintext=b64(b'x')) == 'KMSInvalidStateException'
 
 
 def test_who_signs_is_who_calls(opened, share):
@@ -477,6 +541,12 @@ def test_tls(share, tmp_path):
     with pytest.raises(Failed) as info:
         share.mount('--kms-listen', address, '--kms-tls-certificate', key, '--kms-tls-key', key)
     assert 'cannot be used as the TLS certificate' in info.value.text
+    key.chmod(0o640)
+    with pytest.raises(Failed) as info:
+        share.mount('--kms-listen', address, '--kms-tls-certificate', certificate,
+                    '--kms-tls-key', key)
+    assert 'can be read or written by others' in info.value.text
+    key.chmod(0o600)
     share.mount('-o', f'kms-listen={address},kms-tls-certificate={certificate},kms-tls-key={key}')
     share.endpoint = 'https://' + address
     try:

@@ -1,7 +1,9 @@
 """Does a store open with its token or TPM, with nothing else, and after its root key was
 changed, whenever that was cut off?"""
 import os
+import pty
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -159,6 +161,59 @@ def test_a_store_hangs_on_its_token(share, token):
         share.run(None, *copy)
     signers.write_text(signers.read_text() + signer)
     share.run(None, *copy)
+
+
+def at_terminal(command, answers):
+    """Runs a command on a terminal of its own and types each answer at its prompt; returns
+    the exit code and all that was shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], [str(word) for word in command])
+    seen, deadline = '', time.monotonic() + 60
+    for prompt, typed in answers:
+        start = len(seen)
+        while prompt not in seen[start:]:
+            assert time.monotonic() < deadline, seen
+            if select.select([terminal], [], [], 0.2)[0]:
+                seen += os.read(terminal, 4096).decode(errors='replace')
+        os.write(terminal, typed.encode() + b'\n')
+    try:
+        while select.select([terminal], [], [], max(0, deadline - time.monotonic()))[0]:
+            seen += os.read(terminal, 4096).decode(errors='replace')
+    except OSError:  # nobody has the terminal any more
+        pass
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    return code, seen
+
+
+def test_a_pin_and_a_passphrase_are_asked_for_on_a_terminal(share, token):
+    share.unmount()
+    asking = token.spec.partition('&pin-source')[0]
+    to = (str(share.keyfold), 'kms', 'root-key', 'change-provider', '--store', share.store, '--to')
+    mount = (str(share.keyfold), 'mount', share.store, share.mnt)
+    code, seen = at_terminal([*to, asking], [('PIN: ', '1234')])
+    assert code == 0, seen
+    assert '1234' not in seen.replace(str(share.folder), ''), 'what is typed is not shown'
+    (share.folder / 'root.key').unlink()
+    # Nobody can be asked here.
+    fails(USAGE, share, 'mount', share.store, share.mnt, says='no terminal')
+    code, seen = at_terminal(mount, [('PIN: ', '4321')])
+    assert code == WRONG_CREDENTIAL and 'tried once' in seen, seen
+    code, seen = at_terminal(mount, [('PIN: ', '1234')])
+    assert code == 0, seen
+    assert read(share) == 'quarterly'
+    share.unmount()
+    # From the token to a passphrase: both are asked for.
+    words = 'correct horse'
+    code, seen = at_terminal([*to, 'passphrase'], [('PIN: ', '1234'), ('Passphrase: ', words),
+                                                   ('The same again: ', words)])
+    assert code == 0 and words not in seen, seen
+    code, seen = at_terminal(mount, [('Passphrase: ', 'wrong horse')])
+    assert code == WRONG_CREDENTIAL, seen
+    code, seen = at_terminal(mount, [('Passphrase: ', words)])
+    assert code == 0 and words not in seen, seen
+    assert read(share) == 'quarterly'
 
 
 def test_init_makes_the_key_in_the_token(token, tmp_path):

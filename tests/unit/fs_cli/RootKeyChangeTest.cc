@@ -5,6 +5,8 @@
 #include "fs/cli/RootKeyChange.h"
 #include "kms/crypto/Crypto.h"
 #include "tests/unit/fs_cli/StoreFixture.h"
+#include "tests/unit/kms_rootkey/SoftHsm.h"
+#include "tests/unit/kms_rootkey/SwTpm.h"
 
 namespace keyfold {
 namespace {
@@ -69,6 +71,8 @@ class RootKeyChangeTest : public StoreTest {
       return change(request, nullptr);
     });
   }
+
+  void MoveKilledAfterEachStep(const std::string& to);
 
   std::string key_;
   json cipher_, access_;
@@ -144,6 +148,45 @@ TEST_F(RootKeyChangeTest, AChangeOfProviderKilledAfterAnyStepLeavesAStoreThatOpe
   ExpectWhole("at the end");
   // The key is the same, so backups and copies of the key store open as before.
   EXPECT_EQ(RootKeySpec(ReadStoreConfig(store_)->root_key).value(), Key("b"));
+}
+
+// From the key file to `to`, killed after each step, each time from the beginning.
+void RootKeyChangeTest::MoveKilledAfterEachStep(const std::string& to) {
+  const std::string before = folder_ / "before";
+  files::copy(store_, before, files::copy_options::recursive);
+  for (int steps = 1;; ++steps) {
+    files::remove_all(store_);
+    files::copy(before, store_, files::copy_options::recursive);
+    const bool killed = ChangeKilledAfter(steps, ChangeRootKeyProvider, to);
+    ExpectWhole(to + " after step " + std::to_string(steps));
+    // What was cut off can be done again.
+    if (killed) {
+      const Status again = ChangeRootKeyProvider({store_, "", to}, nullptr);
+      ASSERT_TRUE(again.ok()) << again.ToString();
+      ExpectWhole(to + " again after step " + std::to_string(steps));
+    } else {
+      EXPECT_EQ(steps, 4);
+      break;
+    }
+    ASSERT_LT(steps, 20);
+  }
+  files::remove(folder_ / "a.key");
+  ExpectWhole("without the key file");
+}
+
+TEST_F(RootKeyChangeTest, AMoveIntoATokenKilledAfterAnyStepLeavesAStoreThatOpens) {
+  SoftHsm hsm;
+  hsm.MakeToken("keyfold");
+  MoveKilledAfterEachStep(
+      hsm.Uri("keyfold", "root", "&pin-source=file:" + hsm.PinFile("1234")));
+}
+
+TEST_F(RootKeyChangeTest, AMoveIntoATpmKilledAfterAnyStepLeavesAStoreThatOpens) {
+  SwTpm tpm;
+  // A store may not choose whom to trust as the TPM.
+  setenv("KEYFOLD_TPM2_TCTI", tpm.tcti().c_str(), 1);
+  MoveKilledAfterEachStep("tpm2:tcti=" + tpm.tcti());
+  unsetenv("KEYFOLD_TPM2_TCTI");
 }
 
 TEST_F(RootKeyChangeTest, WhatCannotBeIsRefusedAndChangesNothing) {

@@ -1,4 +1,5 @@
-// Does each condition key that KMS.md lists decide: let what fits, refuse the rest?
+// Does each condition key that KMS.md lists decide about real calls: let what fits,
+// refuse the rest?
 #include "KmsFixture.h"
 
 namespace keyfold {
@@ -18,6 +19,7 @@ class ConditionKeysTest : public KmsTest, public testing::WithParamInterface<Cas
  protected:
   void SetUp() override {
     KmsTest::SetUp();
+    Must(kRootUid, "iam", "ApplyIam", {{"Document", kTaggedIam}});
     keys_ = {{"$k", MakeKey()},
              {"$m", MakeKey("AWS_KMS", "HMAC_256")},
              {"$e", MakeKey("EXTERNAL")}};
@@ -25,12 +27,20 @@ class ConditionKeysTest : public KmsTest, public testing::WithParamInterface<Cas
       const std::string alias = std::string("alias/") + name[1];
       Must(kCfo, "CreateAlias", {{"AliasName", alias}, {"TargetKeyId", key}});
     }
+    Must(
+        kCfo, "TagResource",
+        {{"KeyId", keys_["$k"]}, {"Tags", {{{"TagKey", "dept"}, {"TagValue", "hr"}}}}});
     blob_ = Must(kCfo, "Encrypt", {{"KeyId", keys_["$k"]}, {"Plaintext", "aGk="}});
+    hr_blob_ = Must(kCfo, "Encrypt",
+                    {{"KeyId", keys_["$k"]},
+                     {"Plaintext", "aGk="},
+                     {"EncryptionContext", {{"dept", "hr"}}}});
   }
   json Named(const json& value) {
     if (!value.is_string()) return value;
     const auto text = value.get<std::string>();
     if (text == "$blob") return blob_["CiphertextBlob"];
+    if (text == "$hr") return hr_blob_["CiphertextBlob"];
     const auto key = keys_.find(text);
     return key == keys_.end() ? value : json(key->second);
   }
@@ -54,8 +64,16 @@ class ConditionKeysTest : public KmsTest, public testing::WithParamInterface<Cas
       Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", policy.dump()}});
   }
 
+  // KmsTest's users, and tags of the stranger and of accounts.
+  static constexpr char kTaggedIam[] = R"(
+users:
+  "uid:60001": {policies: [FilesFullAccess, ConsoleReadOnlyAccess]}
+  "uid:60002": {policies: [FilesFullAccess, ConsoleReadOnlyAccess], tags: {team: it}}
+  "uid:60003": {policies: [AdministratorAccess]}
+  "uid:60004": {tags: {team: hr}}
+)";
   std::map<std::string, std::string> keys_;
-  json blob_;
+  json blob_, hr_blob_;
 };
 
 json If(const char* op, const char* key, const json& value) {
@@ -136,6 +154,80 @@ INSTANTIATE_TEST_SUITE_P(
         Case{If("NumericGreaterThanEquals",
                 "kms:ScheduleKeyDeletionPendingWindowInDays", "30"),
              "ScheduleKeyDeletion", kM, With(kK, {{"PendingWindowInDays", 29}})}));
+
+const json kText = {{"KeyId", "$k"}, {"Plaintext", "aGk="}};
+const json kData = {{"KeyId", "$k"}, {"KeySpec", "AES_256"}};
+const json kHr = {{"EncryptionContext", {{"dept", "hr"}}}};
+const json kIt = {{"EncryptionContext", {{"dept", "it"}}}};
+const json kHrAndMore = {{"EncryptionContext", {{"dept", "hr"}, {"x", "y"}}}};
+const json kMoveHr = {{"CiphertextBlob", "$hr"},
+                      {"DestinationKeyId", "$k"},
+                      {"SourceEncryptionContext", {{"dept", "hr"}}},
+                      {"DestinationEncryptionContext", {{"dept", "hr"}}}};
+const json kHrOnly = If("StringEquals", "kms:EncryptionContext:dept", "hr");
+
+INSTANTIATE_TEST_SUITE_P(
+    OnContexts, ConditionKeysTest,
+    testing::Values(
+        Case{kHrOnly, "Encrypt", With(kText, kHr), With(kText, kIt)},
+        Case{kHrOnly, "Encrypt", With(kText, kHr), kText},
+        Case{kHrOnly,
+             "Decrypt",
+             With({{"CiphertextBlob", "$hr"}}, kHr),
+             {{"CiphertextBlob", "$blob"}}},
+        Case{kHrOnly, "GenerateDataKey", With(kData, kHr), With(kData, kIt)},
+        Case{kHrOnly, "GenerateDataKeyPair", With(kPair, kHr), kPair},
+        // Each side of ReEncrypt has its own.
+        Case{kHrOnly, "ReEncrypt", kMoveHr,
+             With(kMoveHr, {{"DestinationEncryptionContext", {{"dept", "it"}}}})},
+        Case{kHrOnly, "ReEncrypt", kMoveHr,
+             With(kMoveHr, {{"CiphertextBlob", "$blob"},
+                            {"SourceEncryptionContext", json::object()}})},
+        Case{If("ForAllValues:StringEquals", "kms:EncryptionContextKeys", {"dept"}),
+             "Encrypt", With(kText, kHr), With(kText, kHrAndMore)},
+        Case{If("ForAnyValue:StringEquals", "kms:EncryptionContextKeys", {"dept"}),
+             "GenerateDataKey", With(kData, kHr), kData}));
+
+// Of conditions that look only at the caller or the key, one call fits at most.
+struct Fits {
+  json condition;
+  bool fits;
+};
+class CallerConditionTest : public ConditionKeysTest {
+ protected:
+  void Check(std::initializer_list<Fits> rows) {
+    for (const Fits& row : rows) {
+      Let(row.condition);
+      EXPECT_EQ(Try(kNobody, "DescribeKey", Filled(kK)), row.fits ? "ok" : kDenied)
+          << row.condition;
+    }
+  }
+};
+
+TEST_F(CallerConditionTest, LooksAtTheCallersAccountNameAndTags) {
+  const char* const kArn = "arn:aws:iam::000000000000:user/uid:60004";
+  Check({{If("StringEquals", "kms:CallerAccount", "000000000000"), true},
+         {If("StringEquals", "kms:CallerAccount", "111111111111"), false},
+         {If("StringEquals", "aws:PrincipalAccount", "000000000000"), true},
+         {If("StringEquals", "aws:PrincipalAccount", "111111111111"), false},
+         {If("ArnEquals", "aws:PrincipalArn", kArn), true},
+         {If("ArnEquals", "aws:PrincipalArn", kCfoArn), false},
+         {If("StringEquals", "aws:PrincipalType", "User"), true},
+         {If("StringEquals", "aws:PrincipalType", "AssumedRole"), false},
+         {If("StringEquals", "aws:username", "uid:60004"), true},
+         {If("StringEquals", "aws:username", "uid:60001"), false},
+         {If("StringEquals", "aws:PrincipalTag/team", "hr"), true},
+         {If("StringEquals", "aws:PrincipalTag/team", "it"), false},
+         {If("StringEquals", "aws:PrincipalTag/none", "hr"), false}});
+}
+
+TEST_F(CallerConditionTest, LooksAtTheKeysTagsAndTheTime) {
+  Check({{If("StringEquals", "aws:ResourceTag/dept", "hr"), true},
+         {If("StringEquals", "aws:ResourceTag/dept", "it"), false},
+         {If("StringEquals", "aws:ResourceTag/none", "hr"), false},
+         {If("DateLessThan", "aws:CurrentTime", "2026-01-02T00:00:00Z"), true},
+         {If("DateLessThan", "aws:CurrentTime", "2025-12-31T00:00:00Z"), false}});
+}
 
 INSTANTIATE_TEST_SUITE_P(
     OnGrants, ConditionKeysTest,

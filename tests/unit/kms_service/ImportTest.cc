@@ -1,77 +1,11 @@
 // Does key material that the plain openssl program wrapped come in, once, into
 // the key it was meant for, and never other material than the first?
-#include "KmsFixture.h"
+#include "ImportFixture.h"
 
 namespace keyfold {
 namespace {
 
-struct Wrap {
-  const char* algorithm;
-  const char* digest;
-  bool aes;
-};
-
-class ImportTest : public KmsTest {
- protected:
-  static constexpr Wrap kSha1{"RSAES_OAEP_SHA_1", "sha1", false};
-  static constexpr Wrap kSha256{"RSAES_OAEP_SHA_256", "sha256", false};
-
-  std::string Path(const char* name) { return folder_ + "/" + name; }
-  void WriteFile(const char* name, ByteView bytes) {
-    std::ofstream(Path(name), std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
-  }
-  std::string ReadFile(const char* name) {
-    std::ifstream in(Path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  void Shell(const std::string& command) {
-    ASSERT_EQ(system(("cd " + folder_ + " && " + command).c_str()), 0) << command;
-  }
-
-  json Parameters(const std::string& key, const Wrap& wrap,
-                  const char* spec = "RSA_2048") {
-    return Must(kCfo, "GetParametersForImport",
-                {{"KeyId", key},
-                 {"WrappingAlgorithm", wrap.algorithm},
-                 {"WrappingKeySpec", spec}});
-  }
-  // Wraps the file "material" with the plain openssl program.
-  std::string WrapFor(const json& parameters, const Wrap& wrap) {
-    const Bytes der = *FromBase64(parameters["PublicKey"].get<std::string>());
-    WriteFile("pub.der", der);
-    const std::string oaep =
-        std::string(
-            " -pubin -inkey pub.der -keyform DER -pkeyopt rsa_padding_mode:oaep"
-            " -pkeyopt rsa_oaep_md:") +
-        wrap.digest + " -pkeyopt rsa_mgf1_md:" + wrap.digest;
-    if (!wrap.aes) {
-      Shell("openssl pkeyutl -encrypt -in material -out wrapped" + oaep);
-    } else {
-      Shell(
-          "head -c 32 /dev/urandom > aes && openssl pkeyutl -encrypt -in aes -out w1" +
-          oaep +
-          " && openssl enc -id-aes256-wrap-pad -iv A65959A6 -K $(od -An -tx1 aes | tr "
-          "-d ' \\n')"
-          " -in material -out w2 && cat w1 w2 > wrapped");
-    }
-    return ToBase64(AsBytes(ReadFile("wrapped")));
-  }
-  json Request(const std::string& key, const json& parameters,
-               const std::string& wrapped) {
-    return {{"KeyId", key},
-            {"ImportToken", parameters["ImportToken"]},
-            {"EncryptedKeyMaterial", wrapped},
-            {"ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE"}};
-  }
-  std::string Import(const std::string& key, const Wrap& wrap = kSha256) {
-    const json parameters = Parameters(key, wrap);
-    return Try(kCfo, "ImportKeyMaterial",
-               Request(key, parameters, WrapFor(parameters, wrap)));
-  }
-  void NewMaterial() { WriteFile("material", RandomBytes(32)); }
-};
+class ImportTest : public ImportFixture {};
 
 TEST_F(ImportTest, EveryAlgorithmAndSizeWorksWithPlainOpenssl) {
   for (const Wrap& wrap : {kSha1, kSha256, Wrap{"RSA_AES_KEY_WRAP_SHA_1", "sha1", true},

@@ -432,6 +432,24 @@ TEST_F(KmsTest, SimulateTellsWhyToWhoMayKnow) {
   EXPECT_EQ(Try(kNobody, "Simulate", request, "iam"), kDenied);
 }
 
+TEST_F(KmsTest, SimulateNamesTheStatementThatDecides) {
+  const std::string key = MakeKey();
+  Must(kCfo, "PutKeyPolicy", {{"KeyId", key}, {"Policy", R"(
+Statement:
+  - {Sid: Cfo, Effect: Allow, Principal: "user:uid:60001", Action: "kms:*"}
+  - {Sid: Readers, Effect: Allow, Principal: "user:uid:60002", Action: "kms:Decrypt"}
+  - {Sid: NoForgers, Effect: Deny, Principal: "user:uid:60002", Action: "kms:Encrypt"}
+)"}});
+  const auto reason = [&](const char* action) {
+    return Must(kSysadmin, "iam", "Simulate",
+                {{"User", "uid:60002"}, {"Action", action}, {"KeyId", key}})["Reason"]
+        .get<std::string>();
+  };
+  EXPECT_EQ(reason("Decrypt"), "allowed by statement 'Readers' of the key policy");
+  EXPECT_EQ(reason("Encrypt"),
+            "explicitly denied by statement 'NoForgers' of the key policy");
+}
+
 TEST_F(KmsTest, ReadingTheLogIsOnRecordUnlessItGoesOn) {
   auto last = [&](const json& request) {
     return Must(kAccounts, "audit", "LookupEvents", request)["LastSequence"]

@@ -80,8 +80,9 @@ TEST_F(SchemaTest, RequestsAreHeldToTheLimitsBeforeAnythingElse) {
   const auto tokens = [&](const json& list) {
     return Try(kCfo, "DescribeKey", {{"KeyId", key}, {"GrantTokens", list}});
   };
-  EXPECT_EQ(tokens(std::vector<std::string>(10, "t")), "ok");
-  EXPECT_EQ(tokens(std::vector<std::string>(11, "t")), "ValidationException");
+  const std::string token = "kfg1-" + std::string(64, '0');
+  EXPECT_EQ(tokens(std::vector<std::string>(10, token)), "ok");
+  EXPECT_EQ(tokens(std::vector<std::string>(11, token)), "ValidationException");
   EXPECT_EQ(tokens({""}), "ValidationException");
   const auto tag = [&](const std::string& name, const std::string& value) {
     return Try(kCfo, "TagResource",

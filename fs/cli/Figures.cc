@@ -35,6 +35,11 @@ std::string Number(uint64_t count, const char* one, const char* several) {
   return std::to_string(count) + " " + (count == 1 ? one : several);
 }
 
+std::string FilesOf(uint64_t count, uint64_t bytes) {
+  return Number(count, "file", "files") + " (" + Amount(static_cast<double>(bytes)) +
+         ")";
+}
+
 std::optional<uint64_t> ParseSize(std::string_view text) {
   constexpr std::string_view kUnits = "KMG";
   uint64_t size = 0;

@@ -11,10 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-// Judge is the refusal of the first action on `key` that the caller may not do,
-// or the failure to find that out.
-Status Judge(Connection& connection, const std::string& key) {
-  for (const char* action : {"kms:Decrypt", "kms:GenerateDataKey"}) {
+Status Judge(Connection& connection, const std::string& key,
+             const std::vector<const char*>& actions) {
+  for (const char* action : actions) {
     const auto answer = connection.Call(
         "iam", "Simulate",
         {{"Action", action}, {"KeyId", key}, {"ViaService", "fs.keyfold"}});
@@ -32,7 +31,24 @@ Status Judge(Connection& connection, const std::string& key) {
   return OkStatus();
 }
 
+Status CheckState(Connection& connection, const std::string& key) {
+  const auto found = connection.Call("kms", "DescribeKey", {{"KeyId", key}});
+  if (!found.ok()) return found.status();
+  const std::string state =
+      found->value("KeyMetadata", json::object()).value("KeyState", "");
+  if (state == "Enabled") return OkStatus();
+  return {Error::kInvalidState, key + " is " + state + "."};
+}
+
 }  // namespace
+
+Status WhyKeyRefuses(const MountEntry& mount, const std::string& key,
+                     const std::vector<const char*>& actions, int error) {
+  const auto connection = ConnectTo(mount);
+  if (!connection.ok()) return connection.status();
+  return error == ENOKEY ? CheckState(**connection, key)
+                         : Judge(**connection, key, actions);
+}
 
 Status ExplainRefusal(const MountEntry& mount, const std::string& path,
                       const std::string& key, const std::string& current,
@@ -42,21 +58,12 @@ Status ExplainRefusal(const MountEntry& mount, const std::string& path,
     return {Error::kAccessDenied,
             path + " belongs to another user. Only its owner may set its key."};
   if (error != EACCES && error != ENOKEY) return failure;
-  auto connection = ConnectTo(mount);
-  if (!connection.ok()) return failure;
   std::vector<std::string> keys = {key};
   if (!current.empty() && current != key) keys.push_back(current);
-  if (error == ENOKEY) {
-    for (const std::string& one : keys) {
-      const auto found = (*connection)->Call("kms", "DescribeKey", {{"KeyId", one}});
-      if (!found.ok()) return found.status();
-      const std::string state =
-          found->value("KeyMetadata", json::object()).value("KeyState", "");
-      if (state != "Enabled") return {Error::kInvalidState, one + " is " + state + "."};
-    }
-    return failure;
-  }
-  for (const std::string& one : keys) KF_RETURN_IF_ERROR(Judge(**connection, one));
+  for (const std::string& one : keys)
+    KF_RETURN_IF_ERROR(
+        WhyKeyRefuses(mount, one, {"kms:Decrypt", "kms:GenerateDataKey"}, error));
+  if (error == ENOKEY) return failure;
   return {Error::kAccessDenied,
           "You may not write to " + path + ". See its mode bits: ls -ld"};
 }

@@ -6,33 +6,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <thread>
+
+#include "fs/cli/AlignedRoom.h"
 
 namespace keyfold {
 namespace {
 
-constexpr uint64_t kChunk = 1 << 20;     // read at once
-constexpr uint64_t kPart = 64 * kChunk;  // read by one thread
-constexpr uint64_t kBlock = 4096;        // what authenticates by itself
+constexpr uint64_t kChunk = 1 << 20;       // read at once
+constexpr uint64_t kPart = 64 * kChunk;    // read by one thread
+constexpr uint64_t kBlock = kDirectBlock;  // what authenticates by itself
 constexpr int kMostAnew = 3;
 constexpr int kMostAttempts = 20;
 constexpr auto kPause = std::chrono::milliseconds(50);
-
-// Room for O_DIRECT, without which the kernel's cache would answer for the disk.
-struct Released {
-  void operator()(uint8_t* bytes) const { std::free(bytes); }
-};
-using Room = std::unique_ptr<uint8_t, Released>;
-
-Room RoomFor(uint64_t size) {
-  Room room(static_cast<uint8_t*>(std::aligned_alloc(kBlock, size)));
-  if (!room) throw std::bad_alloc();
-  return room;
-}
-
-// O_DIRECT reads whole blocks, behind a file's end too.
-size_t RoundUp(uint64_t size) { return (size + kBlock - 1) / kBlock * kBlock; }
 
 // OpenByName also waits out a revocation, while which names are stale.
 Result<UniqueFd> OpenByName(const std::string& path, int flags, struct stat* st) {
@@ -180,7 +166,8 @@ Status MountedCheck::Part(const Found& file, const ByteRange& range) {
   if (!data.ok()) return range.begin == 0 ? data.status() : OkStatus();
   if (range.begin == 0) Attributes(file.at, file.path);
   if (range.begin == range.end) return OkStatus();
-  const Room room = RoomFor(kChunk);
+  // Without O_DIRECT the kernel's cache would answer for the disk.
+  const AlignedRoom room = RoomFor(kChunk);
   int times_anew = 0;
   for (uint64_t at = range.begin; at < range.end && !stopped_;) {
     const uint64_t end = std::min(range.end, at + kChunk);

@@ -7,6 +7,7 @@
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/RekeyCommand.h"
+#include "fs/cli/TreeCopyCommand.h"
 #include "fs/cli/Version.h"
 #include "kms/base/Spelling.h"
 
@@ -153,6 +154,8 @@ int RunProgram(std::vector<std::string> arguments) {
     AddIam(app, &run);
     AddKeyBinding(app, &run);
     AddRekey(app, &run);
+    AddImport(app, &run);
+    AddExport(app, &run);
     AddAudit(app, &run);
     AddConsole(app, &run);
     AddFsck(app, &run);

@@ -26,16 +26,6 @@ struct Tree {
   std::string key_id;  // of the key that was named
 };
 
-Result<RateLimit> LimitOf(const std::string& text) {
-  constexpr uint64_t kLeast = 4096;
-  if (text.empty()) return RateLimit();
-  const auto size = ParseSize(text);
-  if (!size || *size < kLeast)
-    return Status(Error::kUsage,
-                  "--rate-limit expects bytes a second such as 50M, at least 4K.");
-  return RateLimit(*size);
-}
-
 Result<Tree> Find(const std::string& given, const std::string& key) {
   Tree tree;
   KF_ASSIGN_OR_RETURN(tree.path, RealPath(given));
@@ -139,7 +129,7 @@ int Walk(const RekeyOptions& options, const std::vector<Tree>& trees,
 }  // namespace
 
 int RunRekey(const RekeyOptions& options) {
-  const auto limit = LimitOf(options.rate_limit);
+  const auto limit = RateLimitOf(options.rate_limit);
   if (!limit.ok()) return Fail(limit.status());
   const auto trees = FindAll(options);
   if (!trees.ok()) return Fail(trees.status());
@@ -149,6 +139,16 @@ int RunRekey(const RekeyOptions& options) {
     journal = JournalOf(options, *trees, &refused);
   if (!refused.ok()) return Fail(refused);
   return Walk(options, *trees, *limit, journal ? &*journal : nullptr);
+}
+
+Result<RateLimit> RateLimitOf(const std::string& text) {
+  constexpr uint64_t kLeast = 4096;
+  if (text.empty()) return RateLimit();
+  const auto size = ParseSize(text);
+  if (!size || *size < kLeast)
+    return Status(Error::kUsage,
+                  "--rate-limit expects bytes a second such as 50M, at least 4K.");
+  return RateLimit(*size);
 }
 
 void AddRateLimit(CLI::App* app, std::string* rate_limit) {

@@ -11,11 +11,6 @@
 namespace keyfold {
 namespace {
 
-std::string Files(uint64_t count, uint64_t bytes) {
-  return Number(count, "file", "files") + " (" + Amount(static_cast<double>(bytes)) +
-         ")";
-}
-
 nlohmann::json CountsOf(const RekeyCounts& counts) {
   return {{"files", counts.files},
           {"bytes", counts.bytes},
@@ -69,7 +64,7 @@ Status RekeyReport::Summarize(const RekeyCounts& counts, int exit_code) {
     summary["exitCode"] = exit_code;
     return Print(nlohmann::json{{"summary", summary}}.dump() + "\n");
   }
-  std::string text = "Looked at " + Files(counts.files, counts.bytes) + " in " +
+  std::string text = "Looked at " + FilesOf(counts.files, counts.bytes) + " in " +
                      Duration(line_.Seconds()) + ".\n";
   if (counts.bound > 0)
     text += "Bound to the key: " + Number(counts.bound, "folder", "folders") + ".\n";
@@ -77,7 +72,7 @@ Status RekeyReport::Summarize(const RekeyCounts& counts, int exit_code) {
     text += "Data key wrapped anew: " + Number(counts.wrapped, "file", "files") + ".\n";
   if (counts.reencrypted > 0)
     text += "New data key, contents encrypted anew: " +
-            Files(counts.reencrypted, counts.reencrypted_bytes) + ".\n";
+            FilesOf(counts.reencrypted, counts.reencrypted_bytes) + ".\n";
   if (counts.refused > 0)
     text += "Not done: " + std::to_string(counts.refused) +
             ", each named above. The same command does what is left.\n";
@@ -98,16 +93,16 @@ Status RekeyReport::WhatWouldBe(const RekeyCounts& counts,
     if (speed) summary["seconds"] = seconds;
     return Print(nlohmann::json{{"wouldBe", summary}}.dump() + "\n");
   }
-  std::string text = "Looked at " + Files(counts.files, counts.bytes) + ".\n";
+  std::string text = "Looked at " + FilesOf(counts.files, counts.bytes) + ".\n";
   if (counts.bound > 0)
     text += "Would be bound to the key: " + Number(counts.bound, "folder", "folders") +
             ".\n";
   if (counts.wrapped > 0)
     text += "Data key would be wrapped anew: " +
-            Files(counts.wrapped, counts.wrapped_bytes) + ".\n";
+            FilesOf(counts.wrapped, counts.wrapped_bytes) + ".\n";
   if (counts.reencrypted > 0)
     text += "Would get a new data key and contents encrypted anew: " +
-            Files(counts.reencrypted, counts.reencrypted_bytes) + ".\n";
+            FilesOf(counts.reencrypted, counts.reencrypted_bytes) + ".\n";
   if (counts.wrapped + counts.reencrypted + counts.bound == 0)
     text += "Nothing is to be done.\n";
   else if (speed)

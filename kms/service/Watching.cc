@@ -38,7 +38,7 @@ json KeysOf(const State& state, TimePoint now) {
                 {"Alias", state.AliasOf(id)},
                 {"KeyState", StateName(key->StateAt(now))}};
     if (key->deletion_date) one["DeletionDate"] = WireTime(*key->deletion_date);
-    if (key->valid_to) one["ValidTo"] = WireTime(*key->valid_to);
+    if (const auto expiry = key->EarliestExpiry()) one["ValidTo"] = WireTime(*expiry);
     keys.push_back(std::move(one));
   }
   return keys;
@@ -87,7 +87,7 @@ KmsFigures Service::Figures() const {
   figures.now = clock_.Now();
   for (const auto& [id, key] : state->keys)
     figures.keys.push_back(
-        {id, key->StateAt(figures.now), key->deletion_date, key->valid_to});
+        {id, key->StateAt(figures.now), key->deletion_date, key->EarliestExpiry()});
   figures.aliases = state->aliases.size();
   figures.grants = state->GrantCount();
   figures.audit_records = audit_->head().sequence;

@@ -8,6 +8,7 @@
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/TreeCopyCommand.h"
+#include "kms/service/Kms.h"
 
 namespace keyfold {
 namespace {
@@ -50,8 +51,9 @@ int RunImport(const TreeCopyOptions& options) {
   const auto job = Find(options);
   if (!job.ok()) return Fail(job.status());
   if (const auto key = KeyLabelOf(job->to); key.ok())
-    std::fprintf(stderr, "keyfold: %s is locked by %s.\n", options.to.c_str(),
-                 key->c_str());
+    std::fprintf(
+        stderr, "keyfold: %s is locked by %s%s.\n", options.to.c_str(), key->c_str(),
+        *key == kServiceKeyAlias ? ", so its modes alone decide who reads it" : "");
   return RunTreeCopy(options, *job);
 }
 

@@ -75,13 +75,20 @@ void TreeCopyReport::Progress(const TreeCopyCounts& counts, const TreeSize& size
   const uint64_t done = counts.passed + counts.there_bytes;
   // What was there before says nothing of the speed.
   const double rate = static_cast<double>(counts.passed) / seconds;
-  std::string text = Number(counts.files + counts.there, "file", "files");
+  const double files_rate = static_cast<double>(counts.files) / seconds;
+  const uint64_t files = counts.files + counts.there;
+  std::string text = Number(files, "file", "files");
   if (size.files > 0) text += " of " + std::to_string(size.files);
   text += ", " + Amount(static_cast<double>(done));
   if (size.bytes > 0) text += " of " + Amount(static_cast<double>(size.bytes));
   text += ", " + Amount(rate) + "/s";
-  if (size.bytes >= done && rate > 0)
-    text += ", " + Duration(static_cast<double>(size.bytes - done) / rate) + " left";
+  // Small files take their time by their number, large ones by their bytes.
+  double left = rate > 0 && size.bytes >= done
+                    ? static_cast<double>(size.bytes - done) / rate
+                    : 0;
+  if (files_rate > 0 && size.files > files)
+    left = std::max(left, static_cast<double>(size.files - files) / files_rate);
+  if (left > 0) text += ", " + Duration(left) + " left";
   line_.Show(text);
 }
 

@@ -647,6 +647,17 @@ def test_from_one_mount_to_another_folder(share, places):
     assert snapshot(other) == snapshot(source)
 
 
+def test_it_says_which_key_locks_the_folder_and_how_far_it_is(share, places):
+    folder, source, _ = places
+    random_tree(source, 7, files=9)
+    chown_all(source)
+    said = run(share, 'kfcfo', 'import', source, folder, '--progress', '--rate-limit', '4M')[1]
+    assert said.startswith(f'keyfold: {folder} is locked by alias/cfo.\n')
+    assert re.search(r'\d files? of 9, .* of 5.3 MiB, .*/s, 0:0\d left\n', said)
+    said = run(share, None, 'import', source, share.mnt, '--dry-run')[1]
+    assert 'alias/aws/fs, so its modes alone decide' in said
+
+
 def test_a_single_file(share, places):
     folder, source, out = places
     (source / 'file').write_bytes(b'one')

@@ -74,8 +74,11 @@ Status ReadBlocks(int fd, uint64_t offset, uint64_t size, uint8_t* room) {
                                 static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return Status::FromErrno(errno, "read");
-    if (got == 0) return ChangedMeanwhile();
-    done += static_cast<uint64_t>(got);
+    const uint64_t read = done + static_cast<uint64_t>(got);
+    if (read >= size) return OkStatus();
+    // What follows is read from a block's start too, so that it stays in the room.
+    if (read / kBlock * kBlock == done) return ChangedMeanwhile();
+    done = read / kBlock * kBlock;
   }
   return OkStatus();
 }

@@ -103,14 +103,18 @@ class Keeper {
 
   // End unmounts while requests are still answered, so that what the kernel has
   // not written yet reaches the vault. In use, the mount leaves the tree of
-  // names at once, and those who have it open get a moment.
+  // names at once, and those who have it open get a moment. What they write in it is
+  // written back too.
   void End(const WhatToKeep& of) {
     if (done_) return;
     if (!of.outside.Unmount(false).ok()) {
-      Flush(of.options.mountpoint);
+      const std::string& path = of.options.mountpoint;
+      const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      Flush(root, path);
       (void)of.outside.Unmount(true);
-      for (int i = 0; i < 30 && !done_; ++i)
+      for (int i = 0; i < 30 && of.counts.open_handles > 0; ++i)
         std::this_thread::sleep_for(milliseconds(100));
+      Flush(root, path);
     }
     StopServing(of.mount);
   }
@@ -123,8 +127,7 @@ class Keeper {
     }
   }
 
-  static void Flush(const std::string& mountpoint) {
-    const UniqueFd root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  static void Flush(const UniqueFd& root, const std::string& mountpoint) {
     if (root.valid() && ::syncfs(root.get()) != 0)
       spdlog::error("{}", Status::FromErrno(errno, "sync " + mountpoint).message());
   }

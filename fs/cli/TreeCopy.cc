@@ -214,7 +214,8 @@ void TreeCopy::Entry(const PlacePtr& place, const std::string& name) {
   if (!at.ok()) return Failed(Source(object.Path()), at.status());
   if (::fstat(at->get(), &object.st) != 0)
     return Failed(Source(object.Path()), Status::FromErrno(errno, "look at"));
-  if (object.st.st_dev != device_ && !plan_.cross)
+  // Files of one filesystem (overlayfs) may tell of several devices.
+  if (S_ISDIR(object.st.st_mode) && object.st.st_dev != device_ && !plan_.cross)
     return LeftOut(Source(object.Path()), "it is another filesystem's");
   if (IsPartialName(name))
     return LeftOut(Source(object.Path()),
@@ -374,18 +375,24 @@ void TreeCopy::Special(const Object& object, const UniqueFd& at) {
     }
     if (same) return Count(which);
     if (!MayReplace(object, there->st_mode)) return;
-    if (!plan_.dry_run && ::unlinkat(folder, object.name.c_str(), 0) != 0)
-      return Failed(Copy(object.Path()), Status::FromErrno(errno, "remove"));
   }
-  if (!plan_.dry_run)
-    if (const Status made = MakeSpecial(object, at); !made.ok())
+  if (!plan_.dry_run) {
+    const std::string partial = NewPartialName();
+    Status made = MakeSpecial(object, at, partial);
+    if (made.ok()) made = GivePartialItsName(folder, partial, object.name, there.ok());
+    if (!made.ok()) {
+      (void)::unlinkat(folder, partial.c_str(), 0);
       return Failed(Copy(object.Path()), made);
+    }
+  }
   Count(which);
 }
 
-Status TreeCopy::MakeSpecial(const Object& object, const UniqueFd& at) {
+// MakeSpecial makes it under the name `partial`.
+Status TreeCopy::MakeSpecial(const Object& object, const UniqueFd& at,
+                             const std::string& partial) {
   const int folder = object.place->to.get();
-  const char* name = object.name.c_str();
+  const char* name = partial.c_str();
   if (S_ISLNK(object.st.st_mode)) {
     KF_ASSIGN_OR_RETURN(const std::string text, ReadLinkAt(at.get(), ""));
     if (::symlinkat(text.c_str(), folder, name) != 0)
@@ -394,7 +401,7 @@ Status TreeCopy::MakeSpecial(const Object& object, const UniqueFd& at) {
                        object.st.st_rdev) != 0) {
     return Status::FromErrno(errno, "make");
   }
-  KF_ASSIGN_OR_RETURN(const UniqueFd made, OpenAt(folder, object.name, O_PATH));
+  KF_ASSIGN_OR_RETURN(const UniqueFd made, OpenAt(folder, partial, O_PATH));
   struct stat now;
   if (::fstat(made.get(), &now) != 0) return Status::FromErrno(errno, "look at");
   // Somebody may have put something else in its place.

@@ -107,7 +107,8 @@ class TreeCopy {
   void CopyFile(const Object& object);
   void CompareFile(const Object& object);
   void Special(const Object& object, const UniqueFd& at);
-  Status MakeSpecial(const Object& object, const UniqueFd& at);
+  Status MakeSpecial(const Object& object, const UniqueFd& at,
+                     const std::string& partial);
   void LinkLater(const LaterLink& later);
   Status LinkNow(const LaterLink& later);
   void FinishFolder(const SeenFolder& folder);

@@ -224,6 +224,13 @@ void ApiServer::Impl::IdentifyWatcher(Connection& connection) {
   connection.uid = peer.uid;
   connection.kind = HttpKind::kPages;
   connection.handler = [this, peer](const HttpRequest& request) {
+    // A page of the web's, in the browser of who may, comes by a name of its own.
+    const std::string* host = request.Header("host");
+    const std::string& own = metrics->address();
+    if (host == nullptr ||
+        (*host != own && *host != "localhost" + own.substr(own.rfind(':'))))
+      return ErrorReply("UnknownOperationException",
+                        "Ask this machine by its loopback address.", 421);
     if (request.method == "GET" && request.target == kMetricsPath) return Metrics(peer);
     return ErrorReply("UnknownOperationException",
                       std::string("Only GET of ") + kMetricsPath + " is answered.",

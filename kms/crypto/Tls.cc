@@ -5,6 +5,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -116,6 +117,10 @@ Result<TlsServer> TlsServer::Load(const std::string& certificate,
                                 SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  // A fifo would be waited for.
+  struct stat st;
+  if (::stat(certificate.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
+    return Status(Error::kUsage, certificate + " is not a regular file.");
   if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1)
     return Unreadable(certificate, "certificate");
   KF_RETURN_IF_ERROR(UseKey(context, key));

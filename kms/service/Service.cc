@@ -337,8 +337,10 @@ bool Service::IsFollowing(const Invocation& call, const json& answer) {
   if (followers_.size() > kMostFollowers) followers_.clear();
   auto [it, fresh] = followers_.try_emplace(
       call.principal.arn + " " + std::string(call.operation.name), 0);
-  const bool follows = !fresh && after && static_cast<uint64_t>(*after) >= it->second;
-  it->second = last->get<uint64_t>();
+  const auto now = last->get<uint64_t>();
+  const auto from = static_cast<uint64_t>(after.value_or(0));
+  const bool follows = !fresh && after && from >= it->second && from <= now;
+  it->second = now;
   return follows;
 }
 

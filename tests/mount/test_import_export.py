@@ -298,7 +298,7 @@ def test_killed_again_and_again(share, places, way):
     else:
         run(share, 'kfcfo', 'import', source, folder)
         words, target = ['export', folder, out], out
-    words = [*share.command_of('kfcfo'), *map(str, words), '--rate-limit', '8M']
+    words = [*share.command_of('kfcfo'), *map(str, words), '--rate-limit', '4M']
     choose = random.Random(seed)
     killed = 0
     for _ in range(40):
@@ -309,7 +309,7 @@ def test_killed_again_and_again(share, places, way):
         for name, one in snapshot(target, mask=0o700)[0].items():
             if PARTIAL not in name and one['kind'] == stat.S_IFREG:
                 assert one == expected[0][name], name
-    assert killed >= 5
+    assert killed >= 3
     words = words[:-2]
     assert subprocess.run(words, env=share.environment(), cwd='/').returncode == 0
     assert snapshot(target, mask=0o700) == expected

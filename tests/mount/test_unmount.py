@@ -129,6 +129,35 @@ def test_now_takes_it_away_from_who_uses_it_and_keeps_what_was_written(share):
     assert path.read_text() == 'written'
 
 
+WRITER = """
+import os, sys, time
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+print(flush=True)
+try:
+    while True:
+        os.write(fd, b'%20.6f' % time.monotonic())
+        time.sleep(0.002)
+except OSError:
+    pass
+"""
+
+
+def test_now_keeps_what_is_written_in_the_time_that_is_left(share):
+    path = share.mnt / 'going-on'
+    daemon = share.daemon()
+    writer = subprocess.Popen([*as_user('kfcfo'), '/usr/bin/python3', '-c', WRITER, path],
+                              stdout=subprocess.PIPE, text=True, cwd='/')
+    writer.stdout.readline()
+    begun = time.monotonic()
+    share.run(None, 'unmount', share.mnt, '--now')
+    await_end_of(daemon)
+    writer.kill()
+    writer.wait()
+    share.mount()
+    kept = path.read_bytes()
+    assert float(kept[-20:]) > begun + 2
+
+
 def test_now_and_a_timeout_do_not_go_together(share):
     with pytest.raises(Failed) as info:
         share.run(None, 'unmount', share.mnt, '--now', '--timeout', '3s')

@@ -5,7 +5,7 @@ const ADMINISTERS = ['kms:PutKeyPolicy', 'kms:DisableKey', 'kms:ScheduleKeyDelet
 const USES = ['kms:Decrypt', 'kms:Encrypt', 'kms:GenerateDataKey', 'kms:GenerateMac', 'kms:VerifyMac'];
 
 function matches(pattern, action) {
-  const text = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '.*').replace(/\?/g, '.');
+  const text = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*').replace(/\?/g, '.');
   return new RegExp(`^${text}$`, 'i').test(action);
 }
 const names = (statement, actions) =>
@@ -27,11 +27,17 @@ function statementsOf(document, kind) {
     !principalsOf(one).some((who) => who === 'account' || who === 'everyone'));
 }
 
+// isOnly tells whether a statement makes its principals this and nothing else, so that
+// they can be changed in it.
+const isOnly = (statement, kind) => statement.Condition === undefined &&
+  Object.keys(statement.Principal).every((one) => one === 'AWS') &&
+  !names(statement, ACTIONS[kind === 'users' ? 'administrators' : 'users']);
+
 // withPrincipal is the policy's text with one more administrator or user.
 export function withPrincipal(text, kind, who) {
   const document = JSON.parse(text);
-  const [statement] = statementsOf(document, kind);
-  if (!statement) throw new Error('The policy has no statement for them. Edit its text.');
+  const statement = statementsOf(document, kind).find((one) => isOnly(one, kind));
+  if (!statement) throw new Error('The policy has no statement for them alone. Edit its text.');
   statement.Principal = { AWS: [...new Set([...principalsOf(statement), who])] };
   return JSON.stringify(document);
 }
@@ -41,6 +47,8 @@ export function withPrincipal(text, kind, who) {
 export function withoutPrincipal(text, kind, who) {
   const document = JSON.parse(text);
   const of = new Set(statementsOf(document, kind));
+  if ([...of].some((one) => !isOnly(one, kind) && principalsOf(one).includes(who)))
+    throw new Error(`A statement gives ${who} more than that. Edit the policy's text.`);
   document.Statement = list(document.Statement).flatMap((statement) => {
     if (!of.has(statement)) return [statement];
     const left = principalsOf(statement).filter((one) => one !== who);

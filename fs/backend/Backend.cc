@@ -116,9 +116,13 @@ Status ReplaceFile(int folder, const std::string& name, ByteView contents) {
 
 Result<std::vector<std::string>> SortedEntries(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(folder, ".", O_RDONLY | O_DIRECTORY));
+  return SortedEntries(std::move(fd));
+}
+
+Result<std::vector<std::string>> SortedEntries(UniqueFd folder) {
   std::vector<std::string> names;
-  KF_RETURN_IF_ERROR(
-      ForEachEntry(std::move(fd), [&](const char* name) { names.emplace_back(name); }));
+  KF_RETURN_IF_ERROR(ForEachEntry(std::move(folder),
+                                  [&](const char* name) { names.emplace_back(name); }));
   std::sort(names.begin(), names.end());
   return names;
 }

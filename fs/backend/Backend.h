@@ -86,8 +86,10 @@ Status WriteAt(int fd, off_t offset, ByteView data);
 Result<std::string> ReadLinkAt(int folder, const std::string& name);
 // ForEachEntry calls `visit` with the name of each entry but "." and "..".
 Status ForEachEntry(UniqueFd folder, const std::function<void(const char*)>& visit);
-// SortedEntries opens the folder anew, so an O_PATH descriptor will do.
+// SortedEntries opens the folder anew, so an O_PATH descriptor will do; or reads the
+// one that is given away.
 Result<std::vector<std::string>> SortedEntries(int folder);
+Result<std::vector<std::string>> SortedEntries(UniqueFd folder);
 
 // Attributes by any descriptor, O_PATH ones included. GetXattr returns nothing
 // when the attribute is absent.

@@ -8,6 +8,7 @@
 
 #include "fs/cli/Connection.h"
 #include "fs/cli/Output.h"
+#include "fs/cli/RateLimit.h"
 
 namespace keyfold {
 
@@ -41,6 +42,9 @@ std::vector<const CLI::App*> CommandsOf(const CLI::App& app);
 
 // Options that several groups share.
 void AddTargetOptions(CLI::App* app, TargetOptions* target);
+// AddRateLimit adds --rate-limit, and RateLimitOf reads it.
+void AddRateLimit(CLI::App* app, std::string* rate_limit);
+Result<RateLimit> RateLimitOf(const std::string& text);
 // AddOutputOption adds --output with json and text (of people's lines).
 void AddOutputOption(CLI::App* app, std::string* format);
 

@@ -21,7 +21,11 @@ Status Sweep(int folder, const std::string& name) {
   struct stat st;
   if (::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
     return Status::FromErrno(errno, "look at");
-  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return OkStatus();
+  // Links and devices, which can't be locked, bear such a name for a moment only.
+  if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+    return ::unlinkat(folder, name.c_str(), 0) == 0
+               ? OkStatus()
+               : Status::FromErrno(errno, "remove");
   KF_ASSIGN_OR_RETURN(const UniqueFd fd,
                       OpenAt(folder, name, O_RDONLY | O_NONBLOCK | O_NOCTTY));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0)

@@ -141,22 +141,6 @@ int RunRekey(const RekeyOptions& options) {
   return Walk(options, *trees, *limit, journal ? &*journal : nullptr);
 }
 
-Result<RateLimit> RateLimitOf(const std::string& text) {
-  constexpr uint64_t kLeast = 4096;
-  if (text.empty()) return RateLimit();
-  const auto size = ParseSize(text);
-  if (!size || *size < kLeast)
-    return Status(Error::kUsage,
-                  "--rate-limit expects bytes a second such as 50M, at least 4K.");
-  return RateLimit(*size);
-}
-
-void AddRateLimit(CLI::App* app, std::string* rate_limit) {
-  app->add_option("--rate-limit", *rate_limit,
-                  "Write at most so many bytes a second: 500K, 50M, 1G")
-      ->type_name("SIZE");
-}
-
 void AddRekey(CLI::App& app, Run* run) {
   const auto options = std::make_shared<RekeyOptions>();
   CLI::App* rekey = app.add_subcommand(

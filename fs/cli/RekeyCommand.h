@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "fs/cli/Commands.h"
-#include "fs/cli/RateLimit.h"
 
 namespace keyfold {
 
@@ -24,8 +23,5 @@ struct RekeyOptions {
 int RunRekey(const RekeyOptions& options);
 // AddRekey adds rekey to the program, as the functions of Commands.h add theirs.
 void AddRekey(CLI::App& app, Run* run);
-// AddRateLimit adds --rate-limit, and RateLimitOf reads it.
-void AddRateLimit(CLI::App* app, std::string* rate_limit);
-Result<RateLimit> RateLimitOf(const std::string& text);
 
 }  // namespace keyfold

@@ -1,4 +1,5 @@
 #include "fs/cli/Commands.h"
+#include "fs/cli/Figures.h"
 
 namespace keyfold {
 
@@ -23,6 +24,22 @@ void AddTargetOptions(CLI::App* app, TargetOptions* target) {
 void AddOutputOption(CLI::App* app, std::string* format) {
   app->add_option("--output", *format, "text (default) or json")
       ->check(CLI::IsMember({"text", "json"}));
+}
+
+Result<RateLimit> RateLimitOf(const std::string& text) {
+  constexpr uint64_t kLeast = 4096;
+  if (text.empty()) return RateLimit();
+  const auto size = ParseSize(text);
+  if (!size || *size < kLeast)
+    return Status(Error::kUsage,
+                  "--rate-limit expects bytes a second such as 50M, at least 4K.");
+  return RateLimit(*size);
+}
+
+void AddRateLimit(CLI::App* app, std::string* rate_limit) {
+  app->add_option("--rate-limit", *rate_limit,
+                  "Write at most so many bytes a second: 500K, 50M, 1G")
+      ->type_name("SIZE");
 }
 
 }  // namespace keyfold

@@ -48,11 +48,7 @@ bool IsSameFile(const struct stat& source, const struct stat& copy) {
 
 Result<std::vector<std::string>> NamesIn(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenSource(folder, ".", O_RDONLY | O_DIRECTORY));
-  std::vector<std::string> names;
-  KF_RETURN_IF_ERROR(
-      ForEachEntry(std::move(fd), [&](const char* name) { names.emplace_back(name); }));
-  std::sort(names.begin(), names.end());
-  return names;
+  return SortedEntries(std::move(fd));
 }
 
 Result<struct stat> StatOf(int folder, const std::string& name) {

@@ -13,7 +13,6 @@
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/KeyAttributes.h"
 #include "fs/cli/KeyRefusal.h"
-#include "fs/cli/RekeyCommand.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/SizeAhead.h"
 #include "fs/cli/Store.h"

@@ -5,10 +5,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <new>
 
+#include "kms/api/Packet.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/rootkey/WipedBytes.h"
 
@@ -54,19 +54,10 @@ Result<Pair> Connect() {
   return pair;
 }
 
-Status SendPacket(int socket, ByteView head, ByteView tail) {
-  const size_t size = head.size() + tail.size();
-  if (size > kMostDataKeyMessage) return Status::FromErrno(EMSGSIZE, "send");
-  std::array<iovec, 2> parts{{{const_cast<uint8_t*>(head.data()), head.size()},
-                              {const_cast<uint8_t*>(tail.data()), tail.size()}}};
-  msghdr message{};
-  message.msg_iov = parts.data();
-  message.msg_iovlen = parts.size();
-  ssize_t n;
-  do n = ::sendmsg(socket, &message, MSG_NOSIGNAL);
-  while (n < 0 && errno == EINTR);
-  if (n < 0) return Status::FromErrno(errno, "send");
-  return static_cast<size_t>(n) == size ? OkStatus() : Status::FromErrno(EIO, "send");
+Status SendMessage(int socket, ByteView head, ByteView tail) {
+  if (head.size() + tail.size() > kMostDataKeyMessage)
+    return Status::FromErrno(EMSGSIZE, "send");
+  return SendPacket(socket, head, tail);
 }
 
 // Wiping leaves nothing in a packet that was read.
@@ -104,21 +95,17 @@ DataKeySocket::DataKeySocket(int socket)
       packet_(std::make_unique_for_overwrite<uint8_t[]>(kMostDataKeyMessage)) {}
 
 Status DataKeySocket::Send(const DataKeyRequest& request) {
-  return SendPacket(socket_, Encode(request), {});
+  return SendMessage(socket_, Encode(request), {});
 }
 
 Status DataKeySocket::Send(const DataKeyAnswer& answer) {
   const WipedBytes key(RevealSecret(answer.key.bytes()));
-  return SendPacket(socket_, Encode(answer), key.bytes);
+  return SendMessage(socket_, Encode(answer), key.bytes);
 }
 
 // Receive gives an empty packet when there is none.
 MutableBytes DataKeySocket::Receive() {
-  ssize_t n;
-  do n = ::recv(socket_, packet_.get(), kMostDataKeyMessage, MSG_TRUNC);
-  while (n < 0 && errno == EINTR);
-  const bool whole = n > 0 && static_cast<size_t>(n) <= kMostDataKeyMessage;
-  return {packet_.get(), whole ? static_cast<size_t>(n) : 0};
+  return {packet_.get(), ReceivePacket(socket_, {packet_.get(), kMostDataKeyMessage})};
 }
 
 std::optional<DataKeyRequest> DataKeySocket::ReceiveRequest() {

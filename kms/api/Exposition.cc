@@ -68,10 +68,6 @@ class Families {
   std::vector<MetricFamily> all_;
 };
 
-std::string_view UseLabel(KeyUse use) {
-  return use == KeyUse::kRead ? "read" : use == KeyUse::kCreate ? "create" : "write";
-}
-
 void AddFiles(Families* out, const FileCounts& files) {
   const auto now = [](const SharedCount& count) {
     return count.load(std::memory_order_relaxed);
@@ -111,7 +107,7 @@ void AddCalls(Families* out, const CallCounts::Snapshot& counts) {
   out->Begin("keyfold_file_uses_total", "Decisions about files, by what was asked for",
              MetricType::Counter);
   for (const auto& use : counts.file_uses)
-    out->Counter({{"use", Text(UseLabel(use.use))}, {"result", Outcome(use.outcome)}},
+    out->Counter({{"use", KeyUseName(use.use)}, {"result", Outcome(use.outcome)}},
                  use.count);
   out->Begin("keyfold_kms_calls_total", "Calls of the KMS's interfaces",
              MetricType::Counter);

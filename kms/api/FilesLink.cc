@@ -3,8 +3,9 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <chrono>
+
+#include "kms/api/Packet.h"
 
 namespace keyfold {
 namespace {
@@ -13,21 +14,10 @@ using std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::seconds(2);
 
-bool Send(int socket, const Bytes& packet, int flags) {
-  ssize_t n;
-  do n = ::send(socket, packet.data(), packet.size(), MSG_NOSIGNAL | flags);
-  while (n < 0 && errno == EINTR);
-  return n == static_cast<ssize_t>(packet.size());
-}
-
 // Receive gives an empty packet when there is none, or it has more than `most` bytes.
 Bytes Receive(int socket, size_t most) {
   Bytes packet(most);
-  ssize_t n;
-  do n = ::recv(socket, packet.data(), packet.size(), MSG_TRUNC);
-  while (n < 0 && errno == EINTR);
-  packet.resize(
-      n > 0 && static_cast<size_t>(n) <= packet.size() ? static_cast<size_t>(n) : 0);
+  packet.resize(ReceivePacket(socket, packet));
   return packet;
 }
 
@@ -39,7 +29,9 @@ Status NoAnswer() {
 
 Result<OpenHandles> RemoteFileView::Open(std::optional<uid_t> only) {
   const std::lock_guard lock(mutex_);
-  if (!Send(socket_.get(), Encode(FilesQuestion{++number_, only}), MSG_DONTWAIT))
+  if (!SendPacket(socket_.get(), Encode(FilesQuestion{++number_, only}), {},
+                  MSG_DONTWAIT)
+           .ok())
     return NoAnswer();
   const auto until = steady_clock::now() + kPatience;
   for (;;) {
@@ -72,7 +64,7 @@ void FileViewServer::Serve() {
       const auto question = DecodeFilesQuestion(Receive(socket_.get(), kMostQuestion));
       if (!question) return;
       const FilesAnswer answer{question->number, list_(question->only)};
-      if (!Send(socket_.get(), Encode(answer), 0)) return;
+      if (!SendPacket(socket_.get(), Encode(answer), {}).ok()) return;
     } catch (const std::bad_alloc&) {  // who asked is told that there is no answer
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }

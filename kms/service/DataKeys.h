@@ -44,6 +44,18 @@ using EncryptionContext = std::map<std::string, std::string>;
 
 // What a caller wants of a key.
 enum class KeyUse { kRead, kCreate, kWrite };  // Decrypt; GenerateDataKey; both
+// KeyUseName is how records and metrics name it: "read", "create", "write".
+constexpr const char* KeyUseName(KeyUse use) {
+  switch (use) {
+    case KeyUse::kRead:
+      return "read";
+    case KeyUse::kCreate:
+      return "create";
+    case KeyUse::kWrite:
+      return "write";
+  }
+  return "write";
+}
 
 struct WrappedDataKey {
   DataKey key;

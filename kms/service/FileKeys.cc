@@ -25,18 +25,6 @@ std::initializer_list<const char*> ActionsOf(KeyUse use) {
   return kWrite;
 }
 
-const char* UseName(KeyUse use) {
-  switch (use) {
-    case KeyUse::kRead:
-      return "read";
-    case KeyUse::kCreate:
-      return "create";
-    case KeyUse::kWrite:
-      return "write";
-  }
-  return "write";
-}
-
 }  // namespace
 
 Result<std::string> Service::ResolveKey(const std::string& given) {
@@ -100,7 +88,7 @@ Status Service::FinishFileUse(const Caller& caller, const FileUse& use,
   counts_.NoteFileUse(caller.uid, event.use, outcome.error());
   try {
     JsonText request;
-    request.Add("path", event.path).Add("use", UseName(event.use));
+    request.Add("path", event.path).Add("use", KeyUseName(event.use));
     std::string resources = Recorder::FileResource(event.path);
     if (!key_id.empty())
       resources = recorder_->KeyResource(KeyArn(account(), key_id)) + "," + resources;

@@ -97,6 +97,14 @@ def new_share(kind, disk=None):
         remove_users()
 
 
+def make_certificate(certificate, key, name, *more):
+    """A certificate for TLS, for two days, and its key."""
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+                    'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', f'/CN={name}',
+                    *more, '-keyout', key, '-out', certificate],
+                   check=True, stderr=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def small_disk(folder, mib, reserved):
     """A mounted ext4 of `mib` MiB, `reserved` percent of it kept for root, in a file
@@ -129,6 +137,17 @@ class Share:
 
     def mount(self, *options):
         self.run(None, 'mount', self.store, self.mnt, *options)
+
+    def mount_in_foreground(self, log):
+        """The daemon's process, once it serves; what it says goes to the file `log`."""
+        with open(log, 'w') as err:
+            daemon = subprocess.Popen([self.keyfold, 'mount', '-f', self.store, self.mnt],
+                                      stderr=err)
+        for _ in range(200):
+            if os.path.ismount(self.mnt):
+                break
+            time.sleep(0.05)
+        return daemon
 
     def unmount(self):
         self.run(None, 'unmount', self.mnt)

@@ -316,17 +316,22 @@ def test_killed_again_and_again(share, places, way):
     assert not partials(target)
 
 
+def begun(share, source, folder, *more, **streams):
+    """An import that has begun to write a file."""
+    process = subprocess.Popen([*share.command_of('kfcfo'), 'import', source, folder, *more],
+                               env=share.environment(), text=True, cwd='/', **streams)
+    while not partials(folder):
+        time.sleep(0.01)
+    return process
+
+
 def test_an_interrupt_leaves_nothing_half_made(share, places):
     folder, source, _ = places
     (source / 'large').write_bytes(os.urandom(20 << 20))
     (source / 'small').write_bytes(b'small')
     chown_all(source)
-    words = [*share.command_of('kfcfo'), 'import', source, folder, '--rate-limit', '4M',
-             '--output', 'json']
-    process = subprocess.Popen(words, env=share.environment(), stdout=subprocess.PIPE, text=True,
-                               cwd='/')
-    while not partials(folder):
-        time.sleep(0.01)
+    process = begun(share, source, folder, '--rate-limit', '4M', '--output', 'json',
+                    stdout=subprocess.PIPE)
     process.send_signal(2)
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 1
@@ -340,10 +345,7 @@ def test_two_at_once_do_not_sweep_each_other(share, places):
     folder, source, _ = places
     (source / 'large').write_bytes(os.urandom(12 << 20))
     chown_all(source)
-    words = [*share.command_of('kfcfo'), 'import', source, folder, '--rate-limit', '6M']
-    first = subprocess.Popen(words, env=share.environment(), stdout=subprocess.DEVNULL, cwd='/')
-    while not partials(folder):
-        time.sleep(0.01)
+    first = begun(share, source, folder, '--rate-limit', '6M', stdout=subprocess.DEVNULL)
     other = folder.parent / f'{source.parent.name}-empty'
     share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', other)
     run(share, 'kfcfo', 'import', other, folder)
@@ -382,11 +384,7 @@ def test_a_source_that_changes_is_named(share, places):
     folder, source, _ = places
     (source / 'file').write_bytes(os.urandom(4 << 20))
     chown_all(source)
-    words = [*share.command_of('kfcfo'), 'import', source, folder, '--rate-limit', '4M']
-    process = subprocess.Popen(words, env=share.environment(), stderr=subprocess.PIPE, text=True,
-                               cwd='/')
-    while not partials(folder):
-        time.sleep(0.01)
+    process = begun(share, source, folder, '--rate-limit', '4M', stderr=subprocess.PIPE)
     with open(source / 'file', 'r+b') as f:
         f.write(b'changed')
     _, said = process.communicate()

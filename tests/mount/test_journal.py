@@ -197,12 +197,7 @@ for _ in range(500):
 def test_in_the_foreground_the_requests_id_is_in_the_line(share):
     share.unmount()
     log = share.folder / 'log'
-    with open(log, 'w') as err:
-        daemon = subprocess.Popen([share.keyfold, 'mount', '-f', share.store, share.mnt], stderr=err)
-    for _ in range(200):
-        if os.path.ismount(share.mnt):
-            break
-        time.sleep(0.05)
+    daemon = share.mount_in_foreground(log)
     assert share.refused('kfstranger', 'enable-key', '--key-id', share.key) == 'AccessDeniedException'
     wanted = share.events(eventName='EnableKey')[-1]['requestID']
     for _ in range(50):

@@ -15,7 +15,7 @@ import pytest
 
 from kms_clients import CLIENTS as CLIENT_PROGRAMS
 from kms_clients import Boto3, Refused, open_client
-from share import Failed, as_user, new_share
+from share import Failed, as_user, make_certificate, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -528,10 +528,7 @@ def test_a_name_given_to_somebody_else_is_another_user(share):
 
 def test_tls(share, tmp_path):
     certificate, key = tmp_path / 'endpoint.pem', tmp_path / 'endpoint.key'
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
-                    'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=keyfold',
-                    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
-                   check=True, stderr=subprocess.DEVNULL)
+    make_certificate(certificate, key, 'keyfold', '-addext', 'subjectAltName=IP:127.0.0.1')
     plain = share.endpoint
     address = plain.removeprefix('http://')
     share.unmount()

@@ -4,13 +4,12 @@ import os
 import selectors
 import socket
 import ssl
-import subprocess
 import time
 import warnings
 
 import pytest
 
-from share import new_share
+from share import make_certificate, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -23,10 +22,7 @@ CALL = HEADERS + b'Content-Length: 2\r\n\r\n{}'
 def share(tmp_path_factory):
     folder = tmp_path_factory.mktemp('tls')
     certificate, key = folder / 'endpoint.pem', folder / 'endpoint.key'
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
-                    'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=keyfold',
-                    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
-                   check=True, stderr=subprocess.DEVNULL)
+    make_certificate(certificate, key, 'keyfold', '-addext', 'subjectAltName=IP:127.0.0.1')
     key.chmod(0o600)
     with new_share('connections') as made:
         made.unmount()

@@ -11,17 +11,15 @@ import time
 
 import pytest
 
-from share import new_share
+from share import make_certificate, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
 
 def certify(folder, name, serial):
     """A certificate of its own and its key, under fixed names."""
-    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256',
-                    '-nodes', '-days', '2', '-subj', f'/CN={name}', '-set_serial', str(serial),
-                    '-keyout', folder / f'{name}.key', '-out', folder / f'{name}.pem'],
-                   check=True, capture_output=True)
+    make_certificate(folder / f'{name}.pem', folder / f'{name}.key', name,
+                     '-set_serial', str(serial))
 
 
 def install(folder, certificate, key):

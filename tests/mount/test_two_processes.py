@@ -7,7 +7,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -21,12 +20,7 @@ def share():
     with lone_share('processes') as made:
         made.unmount()
         log = made.folder / 'log'
-        with open(log, 'w') as err:
-            daemon = subprocess.Popen([made.keyfold, 'mount', '-f', made.store, made.mnt], stderr=err)
-        for _ in range(200):
-            if os.path.ismount(made.mnt):
-                break
-            time.sleep(0.05)
+        daemon = made.mount_in_foreground(log)
         made.log, made.running = log, daemon
         yield made
         if daemon.poll() is None:

@@ -4,6 +4,7 @@ import { all, call } from './api.js';
 import { Chart } from './Chart.jsx';
 import { EventTable, isLook, pathsOf, userOf } from './Events.jsx';
 import { Check, Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
+import { holds } from './texts.js';
 
 const SPANS = { '15 minutes': 15, '1 hour': 60, '24 hours': 1440, '7 days': 10080, '30 days': 43200 };
 const MOST = 2000; // records in one page
@@ -24,9 +25,7 @@ function fits(record, { outcome, text, looks }) {
   if (!looks && isLook(record)) return false;
   if (outcome === 'refused' && !record.errorCode) return false;
   if (outcome === 'done' && record.errorCode) return false;
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const all = [record.eventName, record.errorCode, userOf(record), ...pathsOf(record)].join(' ').toLowerCase();
-  return words.every((word) => all.includes(word));
+  return holds([record.eventName, record.errorCode, userOf(record), ...pathsOf(record)], text);
 }
 
 // useRecords follows the log while `live`; a page that nobody looks at does not.

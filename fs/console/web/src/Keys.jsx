@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { all, call, inTurn } from './api.js';
 import { Field, link, Loaded, Page, State, Table, useLoad } from './parts.jsx';
-import { aliasName, date, daysUntil } from './texts.js';
+import { aliasName, date, daysUntil, holds } from './texts.js';
 
 const MOST = 1000; // keys whose details are looked up: each look is on record
 
@@ -36,11 +36,7 @@ function useDetails(keys) {
 
 const tagText = ({ TagKey, TagValue }) => `${TagKey}=${TagValue}`;
 
-function matches(key, words) {
-  const text = [key.id, ...key.aliases, key.Description, key.KeyState, ...(key.tags ?? []).map(tagText)]
-    .join(' ').toLowerCase();
-  return words.every((word) => text.includes(word));
-}
+const textsOf = (key) => [key.id, ...key.aliases, key.Description, key.KeyState, ...(key.tags ?? []).map(tagText)];
 
 function row(key) {
   const name = key.aliases.map(aliasName).join(', ') || key.id;
@@ -62,14 +58,13 @@ export function Keys() {
   const loaded = useLoad(loadKeys, []);
   const details = useDetails(loaded.value);
   const [sought, setSought] = useState('');
-  const words = sought.toLowerCase().split(/\s+/).filter(Boolean);
   return (
     <Page title="Keys" actions={<a class="button primary" href={link('new-key')}>Create key</a>}>
       <Field label="Search" type="search" value={sought} onInput={(e) => setSought(e.target.value)}
         hint="Name, id, state, description or tag" />
       <Loaded of={loaded}>
         {(keys) => {
-          const shown = keys.map((key) => ({ ...key, ...details[key.id] })).filter((key) => matches(key, words));
+          const shown = keys.map((key) => ({ ...key, ...details[key.id] })).filter((key) => holds(textsOf(key), sought));
           return (
             <>
               <Table name="Keys" empty="No key fits."

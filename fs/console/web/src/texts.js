@@ -37,7 +37,11 @@ export function principal(arn) {
 }
 
 export const list = (value) => (value === undefined ? [] : [].concat(value));
-// words are what a text field holds, between commas or spaces.
-export const words = (text) => text.split(/[\s,]+/).filter(Boolean);
+
+// holds tells whether the texts have every word that is sought, capitals or not.
+export function holds(texts, sought) {
+  const all = texts.join(' ').toLowerCase();
+  return sought.toLowerCase().split(/\s+/).every((word) => all.includes(word));
+}
 
 export const keyIdOf = (arn) => /:key\/([^/]+)$/.exec(arn ?? '')?.[1];

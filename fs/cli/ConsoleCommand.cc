@@ -113,7 +113,7 @@ Status ServeConsole(const ConsoleWords& words) {
   backend.opened = [&] {
     if (launcher) launcher->Forget();
   };
-  Console console(server.address(), std::move(backend));
+  Console console(server.port(), std::move(backend));
   KF_RETURN_IF_ERROR(
       Print("Open this address in a browser. It counts once, for ten minutes:\n  " +
             console.Url() +
@@ -148,7 +148,8 @@ void AddConsole(CLI::App& app, Run* run) {
   console->add_option("mountpoint", words->target.mount, "Else the only mount")
       ->type_name("MOUNTPOINT");
   AddTargetOptions(console, &words->target);
-  console->add_option("--port", words->port, "Port of 127.0.0.1; else a free one");
+  console->add_option("--port", words->port,
+                      "Port of 127.0.0.1 and ::1; else a free one");
   console
       ->add_option("--idle", words->idle,
                    "Ends when it was not used for so long, such as 2h; default 30m")
@@ -157,6 +158,8 @@ void AddConsole(CLI::App& app, Run* run) {
   console->footer(
       "It acts as you and shows what you may see. Only your own processes may connect, "
       "and only\nthe browser that opened the printed address first is let in.\n"
+      "The address has a name of this machine that nobody else knows; browsers find it "
+      "without DNS.\n"
       "From another machine: ssh -L 8400:127.0.0.1:8400 HOST keyfold console --port "
       "8400\n"
       "Example:\n  keyfold console /srv/finance");

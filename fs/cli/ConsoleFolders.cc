@@ -23,6 +23,7 @@ using std::chrono::steady_clock;
 
 constexpr size_t kMostEntries = 1000;  // of a folder, in one answer
 constexpr std::chrono::seconds kSearchTime{2};
+constexpr int kMostDepth = 200;  // a descriptor each
 
 Result<std::string> RequestText(const json& request, const char* name) {
   const auto it = request.find(name);
@@ -42,12 +43,26 @@ Result<UniqueFd> OpenBeneath(int folder, const std::string& path, uint64_t flags
   return UniqueFd(fd);
 }
 
+// IsMountOf tells whether `root` is the folder of the mount, or of another of the same
+// store that was made since, and not what lies under it.
+bool IsMountOf(const UniqueFd& root, const MountEntry& mount) {
+  struct stat st;
+  if (::fstat(root.get(), &st) != 0) return false;
+  const auto mounts = KeyfoldMounts();
+  if (!mounts.ok()) return false;
+  const auto now = MountOf(*mounts, mount.mountpoint);
+  return now && now->mountpoint == mount.mountpoint && now->store == mount.store &&
+         now->device == st.st_dev;
+}
+
 // OpenOnMount opens "/reports" of the mount.
 Result<UniqueFd> OpenOnMount(const MountEntry& mount, const std::string& path,
                              uint64_t flags) {
   const UniqueFd root(
       ::open(mount.mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) return Status::FromErrno(errno, mount.mountpoint);
+  if (!IsMountOf(root, mount))
+    return Status(Error::kSystem, mount.mountpoint + " is not mounted any more.");
   const size_t begin = path.find_first_not_of('/');
   return OpenBeneath(root.get(), begin == std::string::npos ? "." : path.substr(begin),
                      flags);
@@ -117,30 +132,46 @@ Result<json> ListFolder(const MountEntry& mount, const json& request) {
   return answer;
 }
 
+// DescribePath tells of one object; FolderId is its folder's, if it is a file.
+Result<json> DescribePath(const MountEntry& mount, const json& request) {
+  KF_ASSIGN_OR_RETURN(const std::string path, RequestText(request, "Path"));
+  KF_ASSIGN_OR_RETURN(const UniqueFd fd, OpenOnMount(mount, path, O_PATH | O_NOFOLLOW));
+  KF_ASSIGN_OR_RETURN(json answer, Describe(fd.get()));
+  if (answer["Kind"] != "file") return answer;
+  const auto folder =
+      OpenOnMount(mount, path.substr(0, path.rfind('/') + 1), O_PATH | O_DIRECTORY);
+  if (!folder.ok()) return answer;
+  if (auto id = FolderIdOf(FdPath(folder->get())); id.ok())
+    answer["FolderId"] = *std::move(id);
+  return answer;
+}
+
 // Search finds the folders of a key, as far as the user may look and the time lasts.
 class Search {
  public:
   explicit Search(std::string key_id) : key_id_(std::move(key_id)) {}
 
-  void Look(const UniqueFd& folder, const std::string& path) {
-    if (Late()) return;
+  void Look(const UniqueFd& folder, const std::string& path, int depth) {
+    if (steady_clock::now() >= end_ || depth > kMostDepth) {
+      truncated_ = true;
+      return;
+    }
     const auto key = KeyIdOf(FdPath(folder.get()));
     if (key.ok() && *key == key_id_) found_.push_back(path);
     const auto names = SortedEntries(folder.get());
     if (!names.ok()) return;
     for (const std::string& name : *names) {
       const auto below = OpenBeneath(folder.get(), name, O_RDONLY | O_DIRECTORY);
-      if (below.ok()) Look(*below, (path == "/" ? "" : path) + "/" + name);
+      if (below.ok()) Look(*below, (path == "/" ? "" : path) + "/" + name, depth + 1);
     }
   }
-  json Answer() const { return {{"Folders", found_}, {"Truncated", Late()}}; }
+  json Answer() const { return {{"Folders", found_}, {"Truncated", truncated_}}; }
 
  private:
-  bool Late() const { return steady_clock::now() >= end_; }
-
   const std::string key_id_;
   const steady_clock::time_point end_ = steady_clock::now() + kSearchTime;
   std::vector<std::string> found_;
+  bool truncated_ = false;
 };
 
 Result<json> FoldersOfKey(const MountEntry& mount, const json& request) {
@@ -148,7 +179,7 @@ Result<json> FoldersOfKey(const MountEntry& mount, const json& request) {
   KF_ASSIGN_OR_RETURN(const UniqueFd root,
                       OpenOnMount(mount, "/", O_RDONLY | O_DIRECTORY));
   Search search(std::move(key_id));
-  search.Look(root, "/");
+  search.Look(root, "/", 0);
   return search.Answer();
 }
 
@@ -172,6 +203,7 @@ void AddFolderOperations(const MountEntry& mount, ConsoleBackend* backend) {
     };
   };
   add("ListFolder", ListFolder);
+  add("DescribePath", DescribePath);
   add("FoldersOfKey", FoldersOfKey);
   add("SetKey", BindKey);
 }

@@ -1,5 +1,6 @@
 #include "fs/cli/MountTable.h"
 
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -49,6 +50,15 @@ uid_t OwnerIn(std::string_view options) {
   return owner;
 }
 
+// "0:52"
+dev_t DeviceIn(std::string_view text) {
+  unsigned major = 0, minor = 0;
+  const char* const end = text.data() + text.size();
+  const auto colon = std::from_chars(text.data(), end, major).ptr;
+  if (colon != end) std::from_chars(colon + 1, end, minor);
+  return ::makedev(major, minor);
+}
+
 }  // namespace
 
 std::vector<MountEntry> ParseMountInfo(std::string_view text) {
@@ -59,7 +69,8 @@ std::vector<MountEntry> ParseMountInfo(std::string_view text) {
     const auto before = Split(line.substr(0, dash), ' ');
     const auto after = Split(line.substr(dash + 3), ' ');
     if (before.size() < 6 || after.size() < 3 || after[0] != "fuse.keyfold") continue;
-    mounts.push_back({Unescape(before[4]), Unescape(after[1]), OwnerIn(after[2])});
+    mounts.push_back({Unescape(before[4]), Unescape(after[1]), OwnerIn(after[2]),
+                      DeviceIn(before[2])});
   }
   return mounts;
 }

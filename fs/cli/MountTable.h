@@ -18,6 +18,7 @@ struct MountEntry {
   std::string mountpoint;
   std::string store;  // the source: the store's folder
   uid_t owner = 0;    // who mounted it
+  dev_t device = 0;   // as st_dev of what is on it
 };
 
 // ParseMountInfo picks the mounts of type fuse.keyfold (proc(5)).

@@ -1,7 +1,5 @@
 #include "fs/cli/RefusalLog.h"
 
-#include <utility>
-
 #include "fs/cli/Harmless.h"
 #include "fs/cli/Log.h"
 #include "kms/base/Status.h"
@@ -17,19 +15,19 @@ constexpr size_t kMostUsers = 4096;
 
 void RefusalLog::Tell(const RefusedCall& refusal) {
   const auto now = std::chrono::steady_clock::now();
-  if (users_.size() >= kMostUsers) users_.clear();
-  OfUser& user = users_[refusal.uid];
-  if (now - user.since >= kSpan) {
-    user.since = now;
-    user.told = 0;
+  const bool damage = refusal.error == ErrorName(Error::kCorrupt);
+  if (told_.size() >= kMostUsers) told_.clear();
+  Told& told = told_[{refusal.uid, damage}];
+  if (now - told.since >= kSpan) {
+    told.since = now;
+    told.lines = 0;
   }
-  if (user.told >= kMostTold) {
-    ++user.left_out;
+  if (told.lines >= kMostTold) {
+    ++told.left_out;
     return;
   }
-  ++user.told;
-  const uint64_t left_out = std::exchange(user.left_out, 0);
-  const bool damage = refusal.error == ErrorName(Error::kCorrupt);
+  ++told.lines;
+  const uint64_t left_out = std::exchange(told.left_out, 0);
   // Names of files are in the log where something is wrong with them, not where
   // somebody may not use them.
   const std::string path = damage ? refusal.path : "";

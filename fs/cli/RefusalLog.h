@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <utility>
 
 #include "kms/service/RefusedCall.h"
 
@@ -18,12 +19,13 @@ class RefusalLog {
   void Tell(const RefusedCall& refusal);
 
  private:
-  struct OfUser {
+  struct Told {
     std::chrono::steady_clock::time_point since{};
-    unsigned told = 0;
+    unsigned lines = 0;
     uint64_t left_out = 0;
   };
-  std::map<uid_t, OfUser> users_;
+  // By user and whether it is damage: who is refused a lot hides no integrity failure.
+  std::map<std::pair<uid_t, bool>, Told> told_;
 };
 
 }  // namespace keyfold

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "fs/console/Assets.h"
+#include "kms/crypto/Crypto.h"
 
 namespace keyfold {
 namespace {
@@ -19,18 +20,19 @@ constexpr char kConfinement[] =
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types "
     "'none'\r\n"
     "X-Frame-Options: DENY\r\n"
-    "X-Content-Type-Options: nosniff\r\n"
     "Referrer-Policy: no-referrer\r\n"
     "Cross-Origin-Opener-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n"
     "Permissions-Policy: camera=(), geolocation=(), microphone=()\r\n";
 
+constexpr char kCookie[] = "keyfold";
+constexpr size_t kHostBytes = 12;
 constexpr std::string_view kOwnPrefix = "KeyfoldConsole.";
 
 // The operations that the pages ask for. Those which show secrets, hand out
 // credentials, run programs or concern the store as a whole are none of them, so that
 // nobody gets at them through a browser.
-constexpr std::array<std::string_view, 37> kOffered = {
+constexpr std::array<std::string_view, 33> kOffered = {
     "kms.CreateAlias",
     "kms.CreateGrant",
     "kms.CreateKey",
@@ -57,16 +59,12 @@ constexpr std::array<std::string_view, 37> kOffered = {
     "kms.ScheduleKeyDeletion",
     "kms.TagResource",
     "kms.UntagResource",
-    "kms.UpdateAlias",
     "kms.UpdateKeyDescription",
     "iam.Simulate",
     "iam.WhoAmI",
     "audit.DescribeCompliance",
     "audit.GetAlertRules",
-    "audit.ListArchives",
     "audit.LookupEvents",
-    "audit.TestAlertRules",
-    "audit.VerifyLog",
     "store.GetStatus",
 };
 
@@ -77,6 +75,13 @@ bool IsOffered(const Target& target) {
 
 Reply Forbidden(std::string_view what) {
   return ErrorReply("AccessDeniedException", what, 403);
+}
+
+Reply NotLetIn() {
+  return ErrorReply("UnrecognizedClientException",
+                    "Open the address that the console printed. It counts once: for "
+                    "another browser start the console again.",
+                    401);
 }
 
 // CookieNamed is the value of a cookie; empty when there is none.
@@ -94,17 +99,17 @@ std::string_view CookieNamed(std::string_view header, std::string_view name) {
 
 }  // namespace
 
-Console::Console(std::string address, ConsoleBackend backend, const Clock& clock)
-    : address_(std::move(address)),
-      // Cookies are shared by all ports of a host.
-      cookie_name_("keyfold-" + address_.substr(address_.rfind(':') + 1)),
+Console::Console(uint16_t port, ConsoleBackend backend, const Clock& clock)
+    // RFC 6761: browsers take what ends in "localhost" for this machine.
+    : host_("keyfold-" + ToHex(RevealSecret(RandomSecret(kHostBytes))) +
+            ".localhost:" + std::to_string(port)),
       backend_(std::move(backend)),
       session_(clock) {
   Touch();
 }
 
 std::string Console::Url() const {
-  return "http://" + address_ + "/#token=" + session_.token();
+  return "http://" + host_ + "/#token=" + session_.token();
 }
 
 void Console::Touch() { last_use_ = steady_clock::now().time_since_epoch().count(); }
@@ -122,7 +127,7 @@ Reply Console::Serve(const HttpRequest& request) {
 Reply Console::Route(const HttpRequest& request) {
   // A page of another site whose name was made to lead here has its name as the host.
   const std::string* host = request.Header("host");
-  if (host == nullptr || *host != address_)
+  if (host == nullptr || *host != host_)
     return Forbidden("This is not the console's address.");
   if (request.method == "GET") {
     const Asset* asset = FindAsset(request.target);
@@ -136,18 +141,26 @@ Reply Console::Route(const HttpRequest& request) {
   if (request.target == "/session") return BeginSession(request);
   if (request.target != "/api")
     return ErrorReply("NotFoundException", "There is no such page.", 404);
-  if (!HasSession(request))
-    return ErrorReply("UnrecognizedClientException",
-                      "Open the address that the console printed. It counts once: for "
-                      "another browser start the console again.",
-                      401);
+  if (!HasSession(request)) return NotLetIn();
   Touch();
-  return CallOperation(request);
+  Reply reply = CallOperation(request);
+  Prove(request, &reply);
+  return reply;
+}
+
+void Console::Prove(const HttpRequest& request, Reply* reply) const {
+  const std::string* nonce = request.Header("keyfold-nonce");
+  if (nonce == nullptr) return;
+  reply->headers +=
+      "Keyfold-Proof: " +
+      session_.ProofOf(*nonce + "\n" + std::to_string(reply->http_status) + "\n" +
+                       reply->body) +
+      "\r\n";
 }
 
 std::optional<Reply> Console::Refusal(const HttpRequest& request) const {
   const std::string* origin = request.Header("origin");
-  if (origin == nullptr || *origin != "http://" + address_)
+  if (origin == nullptr || *origin != "http://" + host_)
     return Forbidden("The request comes from another page.");
   // Pages of others can't send this type without asking first.
   const std::string* type = request.Header("content-type");
@@ -158,7 +171,7 @@ std::optional<Reply> Console::Refusal(const HttpRequest& request) const {
 
 bool Console::HasSession(const HttpRequest& request) const {
   const std::string* cookies = request.Header("cookie");
-  return cookies != nullptr && session_.Holds(CookieNamed(*cookies, cookie_name_));
+  return cookies != nullptr && session_.Holds(CookieNamed(*cookies, kCookie));
 }
 
 Reply Console::BeginSession(const HttpRequest& request) {
@@ -166,7 +179,12 @@ Reply Console::BeginSession(const HttpRequest& request) {
   const auto token = body ? body->find("Token") : json::const_iterator();
   if (!body || token == body->end() || !token->is_string())
     return ErrorReply("SerializationException", "The body has no Token.");
-  const auto cookie = session_.Exchange(token->get_ref<const std::string&>());
+  Reply reply = SuccessReply({{"ProofKey", session_.ProofKey()}});
+  // A page that is loaded again, or in another tab.
+  if (HasSession(request)) return reply;
+  const auto& given = token->get_ref<const std::string&>();
+  if (given.empty()) return NotLetIn();
+  const auto cookie = session_.Exchange(given);
   if (!cookie)
     return ErrorReply(
         "ExpiredTokenException",
@@ -175,8 +193,7 @@ Reply Console::BeginSession(const HttpRequest& request) {
         403);
   Touch();
   if (backend_.opened) backend_.opened();
-  Reply reply = SuccessReply(json::object());
-  reply.headers = "Set-Cookie: " + cookie_name_ + "=" + *cookie +
+  reply.headers = std::string("Set-Cookie: ") + kCookie + "=" + *cookie +
                   "; Path=/; HttpOnly; SameSite=Strict\r\n";
   return reply;
 }

@@ -1,7 +1,8 @@
 // Console: what the web console answers to one request.
 //
 // Owns: who is let in (the session, the Host and Origin of a request), which operations
-// the pages may ask for, the headers that confine the pages. Must not know: sockets,
+// the pages may ask for, the proof that an answer is the console's, the headers that
+// confine the pages. Must not know: sockets,
 // how an operation is done. Thread-safe if the backend is.
 #pragma once
 
@@ -34,12 +35,12 @@ struct ConsoleBackend {
 
 class Console {
  public:
-  // `address` is that of the listening socket, "127.0.0.1:40321".
-  Console(std::string address, ConsoleBackend backend,
-          const Clock& clock = Clock::System());
+  // `port` is that of the listening socket.
+  Console(uint16_t port, ConsoleBackend backend, const Clock& clock = Clock::System());
 
-  // The address to open once: it ends in the session's token, behind a "#", so that no
-  // request has it in its first line.
+  // The address to open once. Its host is a name of this machine that nobody else
+  // knows, so that no page of another server has this one's origin. It ends in the
+  // session's token, behind a "#", so that no request has it in its first line.
   std::string Url() const;
   Reply Serve(const HttpRequest& request);
   // IdleFor is how long nobody who was let in asked for anything.
@@ -52,9 +53,11 @@ class Console {
   // Refusal is the answer to what may come of another page or another user.
   std::optional<Reply> Refusal(const HttpRequest& request) const;
   bool HasSession(const HttpRequest& request) const;
+  // Prove marks an answer as one of this console's to this request.
+  void Prove(const HttpRequest& request, Reply* reply) const;
   void Touch();
 
-  const std::string address_, cookie_name_;
+  const std::string host_;  // with the port
   const ConsoleBackend backend_;
   Session session_;
   std::atomic<std::chrono::steady_clock::rep> last_use_;

@@ -7,18 +7,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <iterator>
 #include <list>
 #include <thread>
+#include <vector>
 
 namespace keyfold {
 namespace {
 
 constexpr size_t kMostConnections = 64;
 constexpr int kTickMs = 1000;
+constexpr int kTries = 16;  // for a port that is free of both kinds
 constexpr char kNotYours[] =
     "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     "Content-Length: 36\r\n\r\nThis console belongs to another user";
@@ -57,31 +58,59 @@ void Accept(int listener, const HttpHandler& handler, std::list<Connection>& all
   all.splice(all.end(), one);
 }
 
-}  // namespace
-
-Result<ConsoleServer> ConsoleServer::Listen(uint16_t port) {
+Result<LoopbackSocket> ListenOn(const std::string& host, uint16_t port) {
   KF_ASSIGN_OR_RETURN(LoopbackSocket socket,
-                      LoopbackSocket::Listen("127.0.0.1:" + std::to_string(port)));
+                      LoopbackSocket::Listen(host + ":" + std::to_string(port)));
   // A connection that is gone again must not make the next accept wait.
   if (::fcntl(socket.fd(), F_SETFL, O_NONBLOCK) != 0)
     return Status::FromErrno(errno, "fcntl");
-  return ConsoleServer(std::move(socket));
+  return socket;
+}
+
+Result<std::vector<LoopbackSocket>> ListenOnBoth(uint16_t port) {
+  std::vector<LoopbackSocket> sockets;
+  KF_ASSIGN_OR_RETURN(LoopbackSocket v4, ListenOn("127.0.0.1", port));
+  auto v6 = ListenOn("[::1]", v4.port());
+  // On a machine without IPv6 nobody can listen there.
+  const int failure = v6.status().sys_errno();
+  if (!v6.ok() && failure != EAFNOSUPPORT && failure != EADDRNOTAVAIL)
+    return v6.status();
+  sockets.push_back(std::move(v4));
+  if (v6.ok()) sockets.push_back(*std::move(v6));
+  return sockets;
+}
+
+}  // namespace
+
+Result<ConsoleServer> ConsoleServer::Listen(uint16_t port) {
+  for (int left = kTries;; --left) {
+    auto sockets = ListenOnBoth(port);
+    if (sockets.ok()) return ConsoleServer(*std::move(sockets));
+    const bool other_may_be_free =
+        port == 0 && left > 1 && sockets.status().sys_errno() == EADDRINUSE;
+    if (!other_may_be_free) return sockets.status();
+  }
 }
 
 std::string ConsoleServer::Run(const HttpHandler& handler, const Until& until) {
   std::list<Connection> connections;
+  std::vector<pollfd> entries = {{until.terminal, 0, 0}};
+  for (const LoopbackSocket& socket : sockets_)
+    entries.push_back({socket.fd(), POLLIN, 0});
   for (;;) {
-    std::array<pollfd, 2> entries{{{socket_.fd(), POLLIN, 0}, {until.terminal, 0, 0}}};
     const int found = ::poll(entries.data(), entries.size(), kTickMs);
     connections.remove_if([](const Connection& one) { return one.done.load(); });
-    if (found > 0 && entries[1].revents != 0) return "The terminal is gone.";
+    if (found > 0 && entries[0].revents != 0) return "The terminal is gone.";
     if (until.idle_for() >= until.most_idle)
       return "Nobody used the console for " + std::to_string(until.most_idle.count()) +
              " s.";
-    if (found <= 0 || entries[0].revents == 0) continue;
-    try {
-      Accept(socket_.fd(), handler, connections);
-    } catch (const std::exception&) {  // no memory or threads: it is closed
+    if (found <= 0) continue;
+    for (size_t i = 1; i < entries.size(); ++i) {
+      if (entries[i].revents == 0) continue;
+      try {
+        Accept(entries[i].fd, handler, connections);
+      } catch (const std::exception&) {  // no memory or threads: it is closed
+      }
     }
   }
 }

@@ -1,7 +1,8 @@
 // ConsoleServer: the console's socket and connections.
 //
-// Owns: listening on a loopback port, which user's processes may connect (the kernel's
-// word), a thread for each connection, when to end. Must not know: what is answered.
+// Owns: listening on a loopback port of both kinds of address, which user's processes
+// may connect (the kernel's word), a thread for each connection, when to end. Must not
+// know: what is answered.
 #pragma once
 
 #include <sys/types.h>
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "kms/api/LoopbackSocket.h"
 #include "kms/api/ServeHttp.h"
@@ -17,10 +19,12 @@ namespace keyfold {
 
 class ConsoleServer {
  public:
-  // Listen takes `port` of 127.0.0.1, or any with 0. Errors: LoopbackSocket::Listen's.
+  // Listen takes `port` of 127.0.0.1 and of ::1, or any with 0: a browser may try
+  // either for a name that means this machine, and nobody else must answer there.
+  // Errors: LoopbackSocket::Listen's.
   static Result<ConsoleServer> Listen(uint16_t port);
 
-  const std::string& address() const { return socket_.address(); }
+  uint16_t port() const { return sockets_.front().port(); }
 
   struct Until {
     std::function<std::chrono::steady_clock::duration()> idle_for;
@@ -32,8 +36,9 @@ class ConsoleServer {
   std::string Run(const HttpHandler& handler, const Until& until);
 
  private:
-  explicit ConsoleServer(LoopbackSocket socket) : socket_(std::move(socket)) {}
-  LoopbackSocket socket_;
+  explicit ConsoleServer(std::vector<LoopbackSocket> sockets)
+      : sockets_(std::move(sockets)) {}
+  std::vector<LoopbackSocket> sockets_;
 };
 
 }  // namespace keyfold

@@ -19,7 +19,10 @@ bool Same(std::string_view a, std::string_view b) {
 }  // namespace
 
 Session::Session(const Clock& clock)
-    : clock_(clock), begun_(clock.Now()), token_(NewSecret()) {}
+    : clock_(clock),
+      begun_(clock.Now()),
+      token_(NewSecret()),
+      proof_key_(RandomSecret(kSecretBytes)) {}
 
 std::optional<std::string> Session::Exchange(std::string_view token) {
   const std::lock_guard lock(mutex_);
@@ -32,6 +35,12 @@ std::optional<std::string> Session::Exchange(std::string_view token) {
 bool Session::Holds(std::string_view cookie) const {
   const std::lock_guard lock(mutex_);
   return !cookie_.empty() && Same(cookie, cookie_);
+}
+
+std::string Session::ProofKey() const { return ToBase64(RevealSecret(proof_key_)); }
+
+std::string Session::ProofOf(std::string_view answer) const {
+  return ToBase64(HmacSha256(proof_key_, AsBytes(answer)));
 }
 
 }  // namespace keyfold

@@ -113,13 +113,16 @@ Result<LoopbackSocket> LoopbackSocket::Listen(const std::string& given) {
   if (!EndOf(socket.fd_, ::getsockname, &address))
     return Status::FromErrno(errno, "socket's address");
   const std::string host = HostOf(address);
+  socket.port_ = ntohs(PortOf(address));
   socket.address_ = (address.any.sa_family == AF_INET ? host : "[" + host + "]") + ":" +
-                    std::to_string(ntohs(PortOf(address)));
+                    std::to_string(socket.port_);
   return socket;
 }
 
 LoopbackSocket::LoopbackSocket(LoopbackSocket&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), address_(std::move(other.address_)) {}
+    : fd_(std::exchange(other.fd_, -1)),
+      address_(std::move(other.address_)),
+      port_(other.port_) {}
 
 LoopbackSocket::~LoopbackSocket() {
   if (fd_ >= 0) ::close(fd_);

@@ -26,11 +26,13 @@ class LoopbackSocket {
   int fd() const { return fd_; }
   // "127.0.0.1:4599", with the port that was given.
   const std::string& address() const { return address_; }
+  uint16_t port() const { return port_; }
 
  private:
   LoopbackSocket() = default;
   int fd_ = -1;
   std::string address_;
+  uint16_t port_ = 0;
 };
 
 // PeerAddress is the other end of a connection, without its port: "127.0.0.1".

@@ -168,7 +168,7 @@ class HttpConnection {
     text_ += "\r\nDate: ";
     text_ += date_text_;
     text_ += "\r\nCache-Control: no-cache, no-store, must-revalidate, private";
-    text_ += "\r\nContent-Type: ";
+    text_ += "\r\nX-Content-Type-Options: nosniff\r\nContent-Type: ";
     text_ += reply.content_type;
     text_ += "\r\nContent-Length: ";
     text_ += std::to_string(reply.body.size());

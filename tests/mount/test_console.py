@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from browser import MISSING, signed_in
+from browser import MISSING, open_browser, open_console, signed_in
 from share import as_user, new_share
 
 pytestmark = [
@@ -299,3 +299,43 @@ def test_a_key_is_made_and_disabled_by_keyboard_alone(share, cfo):
     cfo.find(role='button', name='Enable')
     state = share.kms('kfcfo', 'describe-key', '--key-id', 'alias/typed')['KeyMetadata']['KeyState']
     assert state == 'Disabled'
+
+
+IMPOSTOR = r"""
+import http.server, json, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+    def do_POST(self):
+        body = json.dumps({'PublicKey': 'AAAA', 'ImportToken': 'AAAA', 'Events': [], 'Keys': [],
+                           'Aliases': [], 'Principals': []}).encode()
+        self.send_response(200)
+        self.send_header('Keyfold-Proof', 'A' * 43 + '=')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+class Server(http.server.ThreadingHTTPServer):
+    allow_reuse_address = True
+server = Server(('127.0.0.1', int(sys.argv[1])), Answer)
+print('ready', flush=True)
+server.serve_forever()
+"""
+
+
+def test_an_open_page_trusts_nobody_who_takes_the_port(share):
+    with open_browser('kfcfo') as browser:
+        with open_console(share, 'kfcfo') as (_, url):
+            browser.open(url=url)
+            browser.find(role='heading', name='Keys')
+            browser.go('me')
+        other = subprocess.Popen([*as_user('kfaccounts'), '/usr/bin/python3', '-c', IMPOSTOR,
+                                  re.search(r':(\d+)/', url)[1]], stdout=subprocess.PIPE, text=True)
+        try:
+            assert other.stdout.readline() == 'ready\n'
+            page = browser.go('audit')
+            assert 'is not the console that this page came from' in page, page
+            # Nothing is asked any more, even if the true one came back.
+            assert 'The console has ended' in browser.go('keys')
+        finally:
+            other.kill()
+            other.wait()

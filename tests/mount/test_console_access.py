@@ -3,6 +3,7 @@ its pages ask for?"""
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 
@@ -23,8 +24,8 @@ def share():
 
 ASK = r'''
 import http.client, json, sys
-address, method, path, headers, body = json.load(sys.stdin)
-connection = http.client.HTTPConnection(address, timeout=10)
+port, method, path, headers, body = json.load(sys.stdin)
+connection = http.client.HTTPConnection('127.0.0.1', port, timeout=10)
 try:
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
@@ -42,10 +43,10 @@ class Client:
         self.user = user
 
     def ask(self, method, path, body=None, user=None, **changed):
-        headers = {'Origin': f'http://{self.address}', 'Content-Type': TYPE,
+        headers = {'Host': self.address, 'Origin': f'http://{self.address}', 'Content-Type': TYPE,
                    **{name.replace('_', '-'): value for name, value in changed.items()}}
         headers = {name: value for name, value in headers.items() if value is not None}
-        request = [self.address, method, path, headers, None if body is None else json.dumps(body)]
+        request = [int(self.address.split(':')[1]), method, path, headers, None if body is None else json.dumps(body)]
         out = subprocess.run([*as_user(user or self.user), '/usr/bin/python3', '-c', ASK],
                              input=json.dumps(request), stdout=subprocess.PIPE, text=True, check=True)
         return json.loads(out.stdout)
@@ -81,7 +82,7 @@ def test_one_who_has_the_token_is_let_in_once(client):
 
 
 @pytest.mark.parametrize('changed', [
-    {'Host': 'evil.example'}, {'Host': 'localhost:1'}, {'Origin': 'http://evil.example'},
+    {'Host': 'evil.example'}, {'Host': 'localhost:1'}, {'Host': '127.0.0.1'}, {'Origin': 'http://evil.example'},
     {'Origin': None}, {'Origin': 'null'}, {'Content_Type': 'text/plain'}, {'Content_Type': None}])
 def test_what_another_page_sends_is_refused(client, changed):
     cookie = client.sign_in().split(';')[0]
@@ -159,7 +160,39 @@ def test_the_process_keeps_its_secrets(share, client):
     assert os.stat(f'/proc/{pid}/mem').st_uid == 0
     out = subprocess.run(['ss', '-Hltnp'], stdout=subprocess.PIPE, text=True, check=True).stdout
     mine = [line.split()[3] for line in out.splitlines() if f'pid={pid},' in line]
-    assert mine == [client.address]
+    port = client.address.split(':')[1]
+    here = ['127.0.0.1'] + (['[::1]'] if os.path.exists('/proc/net/if_inet6') else [])
+    assert sorted(mine) == [f'{host}:{port}' for host in here]
+
+
+def test_a_port_that_another_has_on_one_address_is_not_taken(share):
+    """Or the browser's calls for the name might go there."""
+    with socket.create_server(('127.0.0.1', 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Failed) as info:
+            share.run('kfcfo', 'console', '--port', str(port))
+        assert 'Address already in use' in info.value.text
+    if not os.path.exists('/proc/net/if_inet6'):
+        return
+    with socket.create_server(('::1', port), family=socket.AF_INET6):
+        with pytest.raises(Failed) as info:
+            share.run('kfcfo', 'console', '--port', str(port))
+        assert 'Address already in use' in info.value.text
+
+
+def test_what_lies_under_the_mount_is_not_shown(share, client):
+    cookie = client.sign_in().split(';')[0]
+    share.unmount()
+    try:
+        (share.mnt / 'plain').write_text('')
+        for operation, body in (('ListFolder', {'Path': '/'}), ('DescribePath', {'Path': '/plain'}),
+                                ('SetKey', {'Path': '/plain', 'KeyId': 'alias/aws/fs'})):
+            _, _, told = client.call('KeyfoldConsole.' + operation, body, Cookie=cookie)
+            assert 'is not mounted any more' in told, (operation, told)
+    finally:
+        (share.mnt / 'plain').unlink()
+        share.mount()
+    assert client.call('KeyfoldConsole.ListFolder', {'Path': '/'}, Cookie=cookie)[0] == 200
 
 
 def test_it_ends_when_nobody_uses_it(share):

@@ -156,11 +156,24 @@ def test_an_integrity_failure_is_told_with_the_file(share):
         f.seek(100_000)
         f.write(b'\xff' * 64)
     share.mount()
+    # The user's many refusals just before don't hide it.
+    closed = share.mnt / 'closed'
+    key = share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']
+    share.python('kfcfo', 'import os,sys; os.mkdir(sys.argv[1])', closed)
+    share.run('kfcfo', 'folder', 'set-key', closed, key)
+    share.python('kfcfo', WRITE, closed / 'file')
+    share.kms('kfcfo', 'disable-key', '--key-id', key)
     with pytest.raises(AssertionError, match='Input/output error'):
-        share.python('kfcfo', 'import sys; open(sys.argv[1], "rb").read()', path)
+        share.python('kfcfo', """
+import sys
+for _ in range(50):
+    try: open(sys.argv[2])
+    except OSError: pass
+open(sys.argv[1], "rb").read()""", path, closed / 'file')
     record = awaited(share, KEYFOLD_ERROR='IntegrityFailure')[-1]
     event = share.events(errorCode='IntegrityFailure')[-1]
     assert record['KEYFOLD_REQUEST_ID'] == event['requestID'] and record['PRIORITY'] == '3'
+    assert 'more of theirs' not in record['MESSAGE']
     assert record['KEYFOLD_PATH'] == '/cfo/broken' and record['KEYFOLD_KEY_ID'] == share.key
     assert record['KEYFOLD_OPERATION'] == 'ReadFile'
 

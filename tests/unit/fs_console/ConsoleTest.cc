@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "fs/console/Console.h"
+#include "kms/crypto/Crypto.h"
 
 namespace keyfold {
 namespace {
 
 using nlohmann::json;
 
-constexpr char kAddress[] = "127.0.0.1:4000";
+constexpr uint16_t kPort = 4000;
 
 class ConsoleTest : public testing::Test {
  protected:
@@ -30,12 +31,17 @@ class ConsoleTest : public testing::Test {
     const std::string url = console.Url();
     return url.substr(url.find("#token=") + 7);
   }
-  static HttpRequest Post(const std::string& target, const json& body) {
+  // "keyfold-1f…9.localhost:4000"
+  std::string Host() const {
+    const std::string url = console.Url();
+    return url.substr(7, url.find("/#") - 7);
+  }
+  HttpRequest Post(const std::string& target, const json& body) const {
     return {"POST",
             target,
             {{"content-type", kContentType},
-             {"host", kAddress},
-             {"origin", std::string("http://") + kAddress}},
+             {"host", Host()},
+             {"origin", "http://" + Host()}},
             body.dump()};
   }
   static void Set(HttpRequest& request, const std::string& name,
@@ -47,7 +53,7 @@ class ConsoleTest : public testing::Test {
   std::string SignIn() {
     const Reply reply = console.Serve(Post("/session", {{"Token", Token()}}));
     EXPECT_EQ(reply.http_status, 200);
-    const size_t at = reply.headers.find("keyfold-4000=");
+    const size_t at = reply.headers.find("keyfold=");
     return reply.headers.substr(at, reply.headers.find(';', at) - at);
   }
   HttpRequest Call(const std::string& operation, const std::string& cookie) {
@@ -58,12 +64,46 @@ class ConsoleTest : public testing::Test {
   }
 
   int opened = 0;
-  Console console{kAddress, Backend(&opened)};
+  Console console{kPort, Backend(&opened)};
 };
 
 TEST_F(ConsoleTest, TheTokenStandsBehindTheHash) {
-  EXPECT_EQ(console.Url(), "http://127.0.0.1:4000/#token=" + Token());
+  EXPECT_EQ(console.Url(), "http://" + Host() + "/#token=" + Token());
   EXPECT_EQ(Token().size(), 43u);
+}
+
+// Else what another server left in the browser for this port would be of its origin.
+TEST_F(ConsoleTest, TheHostIsAnotherEachTime) {
+  EXPECT_TRUE(Host().ends_with(".localhost:4000"));
+  EXPECT_EQ(Host().find(".localhost"), sizeof "keyfold-" - 1 + 24);
+  int more = 0;
+  EXPECT_NE(Console(kPort, Backend(&more)).Url().substr(0, 32),
+            console.Url().substr(0, 32));
+}
+
+TEST_F(ConsoleTest, APageThatIsLoadedAgainGetsTheKeyOfProofsAgain) {
+  HttpRequest again = Post("/session", {{"Token", ""}});
+  EXPECT_EQ(console.Serve(again).http_status, 401);
+  Set(again, "cookie", SignIn());
+  const Reply reply = console.Serve(again);
+  EXPECT_EQ(reply.http_status, 200);
+  EXPECT_EQ(reply.headers.find("Set-Cookie"), std::string::npos);
+  EXPECT_EQ(FromBase64(json::parse(reply.body)["ProofKey"].get<std::string>())->size(),
+            32u);
+}
+
+TEST_F(ConsoleTest, AnAnswerIsProvenForItsRequest) {
+  HttpRequest request = Call("TrentService.DescribeKey", SignIn());
+  EXPECT_EQ(console.Serve(request).headers.find("Keyfold-Proof"), std::string::npos);
+  HttpRequest again = Post("/session", {{"Token", ""}});
+  Set(again, "cookie", *request.Header("cookie"));
+  auto key =
+      FromBase64(json::parse(console.Serve(again).body)["ProofKey"].get<std::string>());
+  Set(request, "keyfold-nonce", "one");
+  const Reply reply = console.Serve(request);
+  const auto mac = HmacSha256(SecretFrom(*key), AsBytes("one\n400\n" + reply.body));
+  EXPECT_NE(reply.headers.find("Keyfold-Proof: " + ToBase64(mac) + "\r\n"),
+            std::string::npos);
 }
 
 TEST_F(ConsoleTest, WhoSignedInReachesTheBackend) {
@@ -84,8 +124,8 @@ TEST_F(ConsoleTest, ARefusalIsTheServicesOwn) {
 TEST_F(ConsoleTest, NothingReachesItWithoutTheCookie) {
   const std::string cookie = SignIn();
   for (const std::string& other :
-       {std::string(), std::string("keyfold-4000="), cookie + "x",
-        "keyfold-4001" + cookie.substr(cookie.find('=')), "x" + cookie})
+       {std::string(), std::string("keyfold="), cookie + "x",
+        "keyfold-4000" + cookie.substr(cookie.find('=')), "x" + cookie})
     EXPECT_EQ(console.Serve(Call("TrentService.ListKeys", other)).http_status, 401)
         << other;
 }
@@ -94,9 +134,9 @@ TEST_F(ConsoleTest, NothingReachesItFromAnotherPage) {
   const std::string cookie = SignIn();
   const std::pair<const char*, const char*> others[] = {
       {"host", "localhost:4000"},
-      {"host", "127.0.0.1"},
+      {"host", "127.0.0.1:4000"},
       {"origin", "https://127.0.0.1:4000"},
-      {"origin", "http://127.0.0.1:4001"},
+      {"origin", "http://127.0.0.1:4000"},
       {"origin", "null"},
       {"content-type", "text/plain"},
       {"content-type", "application/json"}};
@@ -135,13 +175,13 @@ TEST_F(ConsoleTest, BodiesThatAreNoObjectsAreRefused) {
 
 TEST_F(ConsoleTest, FilesOfThePagesAreFoundByTheirExactPath) {
   for (const char* path : {"/", "/console.js", "/console.css", "/icon.svg"}) {
-    const Reply reply = console.Serve({"GET", path, {{"host", kAddress}}, ""});
+    const Reply reply = console.Serve({"GET", path, {{"host", Host()}}, ""});
     EXPECT_EQ(reply.http_status, 200) << path;
     EXPECT_FALSE(reply.body.empty());
     EXPECT_NE(reply.headers.find("default-src 'none'"), std::string::npos);
   }
   for (const char* path : {"", "/console.js/", "/./console.js", "/Console.js", "/api"})
-    EXPECT_EQ(console.Serve({"GET", path, {{"host", kAddress}}, ""}).http_status, 404);
+    EXPECT_EQ(console.Serve({"GET", path, {{"host", Host()}}, ""}).http_status, 404);
   EXPECT_EQ(console.Serve({"GET", "/", {{"host", "evil"}}, ""}).http_status, 403);
   EXPECT_EQ(console.Serve({"GET", "/", {}, ""}).http_status, 403);
 }

@@ -43,7 +43,9 @@ function useRecords(filter, live) {
       try {
         const answer = await call('audit.LookupEvents', { ...requestOf(filter), AfterSequence: last });
         last = answer.LastSequence;
-        setMore((known) => ({ records: [...known.records, ...answer.Events] }));
+        setMore((known) => ({
+          records: [...known.records, ...answer.Events], truncated: known.truncated || answer.Truncated,
+        }));
       } catch (failure) {
         setMore((known) => ({ ...known, failure }));
       }
@@ -57,7 +59,7 @@ function useRecords(filter, live) {
       removeEventListener('keydown', touch);
     };
   }, [live, first.value]);
-  return { ...first, records: [...(first.value?.Events ?? []), ...more.records], late: more.failure };
+  return { ...first, records: [...(first.value?.Events ?? []), ...more.records], truncated: first.value?.Truncated || more.truncated, late: more.failure };
 }
 
 function Filter({ of, set, live, setLive }) {
@@ -116,7 +118,7 @@ export function Audit({ keyId = '' }) {
             <Section title="Events">
               <p class="quiet" role="status">
                 {records.length} events{records.length > SHOWN ? `, the last ${SHOWN} shown` : ''}
-                {value.Truncated ? '; older ones were left out' : ''}
+                {found.truncated ? '; some were left out, the oldest of those asked for at once' : ''}
               </p>
               <EventTable of={records.slice(-SHOWN)} names={names} />
             </Section>

@@ -1,12 +1,11 @@
 // Importing key material that was wrapped with the openssl program.
 import { useState } from 'preact/hooks';
-import { call } from './api.js';
+import { bytesOf, call } from './api.js';
 import { Check, Copyable, Field, Form, go, Loaded, Page, Section, useLoad } from './parts.jsx';
 
 const HASHES = { RSAES_OAEP_SHA_256: 'sha256', RSAES_OAEP_SHA_1: 'sha1' };
 const SIZES = { HMAC_224: 28, HMAC_384: 48, HMAC_512: 64 };
 
-const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 async function base64Of(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
@@ -21,7 +20,7 @@ function save(name, base64) {
   URL.revokeObjectURL(address);
 }
 
-const commands = (hash, size) => `openssl rand ${size} > material
+const commands = (hash, size) => `(umask 077 && openssl rand ${size} > material)
 openssl pkeyutl -encrypt -pubin -keyform DER -inkey wrapping-key.der \\
   -in material -out wrapped-material -pkeyopt rsa_padding_mode:oaep \\
   -pkeyopt rsa_oaep_md:${hash} -pkeyopt rsa_mgf1_md:${hash}`;

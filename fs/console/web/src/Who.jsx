@@ -8,12 +8,9 @@ import { principal } from './texts.js';
 const MOST = 50; // people asked about by themselves: each question is on record
 
 async function find(path) {
-  const at = path.lastIndexOf('/');
-  const name = path.slice(at + 1);
-  const folder = await call('console.ListFolder', { Path: path.slice(0, at) || '/' });
-  const found = folder.Entries.find((one) => one.Name === name);
-  if (!found?.KeyId) throw new Error(`${path} has no key, or you may not look at it.`);
-  return { ...found, folder: found.FolderId ?? folder.FolderId };
+  const found = await call('console.DescribePath', { Path: path });
+  if (!found.KeyId) throw new Error(`${path} has no key, or you may not look at it.`);
+  return { ...found, folder: found.FolderId };
 }
 
 // The people whom the key's policy, its grants and the object's owner name.

@@ -1,6 +1,6 @@
 // The console: which page the address asks for.
 import { render } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
 import { Alerts } from './Alerts.jsx';
 import { beginSession, call } from './api.js';
 import { Audit } from './Audit.jsx';
@@ -51,6 +51,12 @@ function useAddress() {
   return parts[0] ? parts : ['keys'];
 }
 
+// A page that fails must not take the menu with it.
+function Guarded({ children }) {
+  const [failure] = useErrorBoundary();
+  return failure ? <Page title="This page failed"><Refusal failure={failure} /></Page> : children;
+}
+
 function Console({ me }) {
   const [name, ...rest] = useAddress();
   const [visit, setVisit] = useState(0); // the same page again, loaded anew
@@ -71,7 +77,9 @@ function Console({ me }) {
         <span class="me">{me.UserName}</span>
       </header>
       <main id="content" key={[visit, name, ...rest].join('/')}>
-        {Object.hasOwn(PAGES, name) ? page(rest, me) : <Page title="No such page"><p>Choose one above.</p></Page>}
+        <Guarded>
+          {Object.hasOwn(PAGES, name) ? page(rest, me) : <Page title="No such page"><p>Choose one above.</p></Page>}
+        </Guarded>
       </main>
     </>
   );

@@ -33,12 +33,25 @@ const isOnly = (statement, kind) => statement.Condition === undefined &&
   Object.keys(statement.Principal).every((one) => one === 'AWS') &&
   !names(statement, ACTIONS[kind === 'users' ? 'administrators' : 'users']);
 
+// What lets users have services act with the key for them comes with the use of it, as
+// the wizard makes it.
+const GRANTS = ['kms:CreateGrant', 'kms:ListGrants', 'kms:RevokeGrant'];
+const isForGrants = (statement) => isPlain(statement) && statement.NotAction === undefined &&
+  Object.keys(statement.Principal).every((one) => one === 'AWS') &&
+  list(statement.Action).every((one) => GRANTS.includes(one)) &&
+  statement.Condition?.Bool?.['kms:GrantIsForAWSResource'] !== undefined;
+
+// The others stay as they are written: a short name may mean less than an ARN.
+const withOne = (statement, who) => (principalsOf(statement).includes(who) ? statement
+  : { ...statement, Principal: { AWS: [...list(statement.Principal.AWS), who] } });
+
 // withPrincipal is the policy's text with one more administrator or user.
 export function withPrincipal(text, kind, who) {
   const document = JSON.parse(text);
   const statement = statementsOf(document, kind).find((one) => isOnly(one, kind));
   if (!statement) throw new Error('The policy has no statement for them alone. Edit its text.');
-  statement.Principal = { AWS: [...new Set([...principalsOf(statement), who])] };
+  document.Statement = list(document.Statement).map((one) =>
+    (one === statement || (kind === 'users' && isForGrants(one)) ? withOne(one, who) : one));
   return JSON.stringify(document);
 }
 
@@ -50,8 +63,8 @@ export function withoutPrincipal(text, kind, who) {
   if ([...of].some((one) => !isOnly(one, kind) && principalsOf(one).includes(who)))
     throw new Error(`A statement gives ${who} more than that. Edit the policy's text.`);
   document.Statement = list(document.Statement).flatMap((statement) => {
-    if (!of.has(statement)) return [statement];
-    const left = principalsOf(statement).filter((one) => one !== who);
+    if (!of.has(statement) && !(kind === 'users' && isForGrants(statement))) return [statement];
+    const left = list(statement.Principal.AWS).filter((one) => principal(one) !== who);
     return left.length ? [{ ...statement, Principal: { AWS: left } }] : [];
   });
   return JSON.stringify(document);

@@ -1,5 +1,8 @@
+#include <linux/magic.h>
 #include <pwd.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -169,12 +172,32 @@ void TellOlderFormat(const std::string& store) {
         Harmless(store).c_str(), config->format, kStoreFormat);
 }
 
+// A mount that goes by itself leaves the folder under it behind. One that systemd's
+// automount watches brings the mount back; into another, files would go in plain text.
+void TellBareFolder(const ServeOptions& options) {
+  constexpr mode_t kWritable = 0222;
+  struct stat st;
+  struct statfs fs;
+  if (options.idle_timeout.count() == 0 ||
+      ::stat(options.mountpoint.c_str(), &st) != 0 ||
+      ::statfs(options.mountpoint.c_str(), &fs) != 0 ||
+      fs.f_type == AUTOFS_SUPER_MAGIC || (st.st_mode & kWritable) == 0)
+    return;
+  const std::string name = Harmless(options.mountpoint);
+  std::fprintf(
+      stderr,
+      "keyfold: when the mount went for being idle, what is written to %s lies on the "
+      "disk in plain text. Once, while nothing is mounted there: chmod a-w %s\n",
+      name.c_str(), name.c_str());
+}
+
 int Mount(const MountWords& words) {
   CloseInherited();
   const auto options = OptionsOf(words);
   if (!options.ok()) return Fail(options.status());
   if (words.fake) return 0;
   TellOlderFormat(options->store);
+  TellBareFolder(*options);
   if (words.foreground) return Serve(*options, [] {});
   const int code =
       RunInBackground([&](const auto& ready) { return Serve(*options, ready); });

@@ -6,6 +6,9 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
+#include <future>
+#include <thread>
 
 #include "fs/cli/Parameters.h"
 #include "fs/cli/Store.h"
@@ -15,6 +18,7 @@ namespace {
 
 constexpr char kSocketXattr[] = "user.keyfold.socket";
 constexpr size_t kMaxMountInfo = 16 << 20;
+constexpr std::chrono::seconds kPatience{5};  // with a daemon
 
 std::vector<std::string_view> Split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -111,15 +115,24 @@ Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
 }
 
 Result<std::string> SocketOf(const MountEntry& mount) {
-  char value[256];
-  const ssize_t size =
-      ::getxattr(mount.mountpoint.c_str(), kSocketXattr, value, sizeof value);
-  if (size > 0) return std::string(value, static_cast<size_t>(size));
-  if (errno == ENOTCONN)
+  // Who asks a daemon that hangs waits in the kernel, so a thread that may stay there
+  // asks.
+  std::promise<Result<std::string>> promise;
+  auto answer = promise.get_future();
+  std::thread([promise = std::move(promise), path = mount.mountpoint]() mutable {
+    char value[256];
+    const ssize_t size = ::getxattr(path.c_str(), kSocketXattr, value, sizeof value);
+    promise.set_value(size > 0 ? Result(std::string(value, static_cast<size_t>(size)))
+                               : Status::FromErrno(size < 0 ? errno : ENODATA, path));
+  }).detach();
+  if (answer.wait_for(kPatience) != std::future_status::ready)
+    return Status::FromErrno(ETIMEDOUT, "The daemon of " + mount.mountpoint);
+  auto socket = answer.get();
+  if (socket.status().sys_errno() == ENOTCONN)
     return Status(Error::kSystem, "The daemon of " + mount.mountpoint +
                                       " is gone. Run: keyfold unmount " +
                                       mount.mountpoint);
-  return Status::FromErrno(errno, mount.mountpoint);
+  return socket;
 }
 
 }  // namespace keyfold

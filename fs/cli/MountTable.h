@@ -34,7 +34,8 @@ std::optional<MountEntry> MountOf(const std::vector<MountEntry>& mounts,
 // `path`.
 Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
                                 const std::string& path, const std::string& given);
-// SocketOf asks the mount for its daemon's socket.
+// SocketOf asks the mount for its daemon's socket; kSystem/ETIMEDOUT from one that does
+// not answer in 5 s.
 Result<std::string> SocketOf(const MountEntry& mount);
 
 }  // namespace keyfold

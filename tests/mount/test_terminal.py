@@ -6,12 +6,13 @@ import pathlib
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import time
 
 import pytest
 
-from share import KEYFOLD, as_user, new_share
+from share import Failed, KEYFOLD, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -178,6 +179,21 @@ def test_what_is_wrong_is_named_with_its_remedy(share, tmp_path):
     assert doctor(share, store)['store']['health'] == 'bad'
     shutil.rmtree(store)
     assert doctor(share, store)['store']['health'] == 'bad'
+
+
+def test_a_mount_whose_daemon_hangs(share):
+    daemon = share.daemon()
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        found = doctor(share)[str(share.mnt)]
+        assert found['health'] == 'bad' and 'its daemon is stopped' in found['mend']
+        with pytest.raises(Failed) as info:
+            share.run(None, 'status', share.mnt)
+        assert 'timed out' in info.value.text and time.monotonic() - begin < 30
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+    assert doctor(share)[str(share.mnt)]['health'] == 'ok'
 
 
 def test_a_mount_whose_daemon_died(share, tmp_path):

@@ -195,6 +195,22 @@ def test_an_idle_mount_goes_by_itself(share):
     share.mount()  # its store is let go of
 
 
+@pytest.mark.parametrize('mode, told', [(0o755, True), (0o555, False)])
+def test_what_an_idle_mount_leaves_behind_is_told_of(share, mode, told):
+    if os.path.ismount(share.mnt):
+        share.unmount()
+    before = share.mnt.stat().st_mode
+    share.mnt.chmod(mode)
+    try:
+        said = subprocess.run([share.keyfold, 'mount', share.store, share.mnt, '--idle-timeout', '3s'],
+                              check=True, stderr=subprocess.PIPE, text=True).stderr
+        assert ('chmod a-w' in said) == told
+    finally:
+        share.unmount()
+        share.mnt.chmod(before & 0o7777)
+        share.mount()
+
+
 def test_a_mount_with_an_open_file_is_not_idle(share):
     mount_idle(share)
     writer = holding(share, share.mnt / 'held')

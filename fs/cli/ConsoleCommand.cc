@@ -49,6 +49,15 @@ Result<json> ListPrincipals(const json&) {
   return json{{"Principals", std::move(names)}};
 }
 
+// OneAtATime is `inner` for several threads: the machine's list of users and a
+// connection are one's at a time.
+auto OneAtATime(auto inner) {
+  return [mutex = std::make_shared<std::mutex>(), inner](const auto&... words) {
+    const std::lock_guard lock(*mutex);
+    return inner(words...);
+  };
+}
+
 // FindMount is the mount that the console shows; none for a store that is not mounted.
 Result<std::optional<MountEntry>> FindMount(const TargetOptions& target) {
   if (target.store.empty()) {
@@ -75,22 +84,13 @@ Result<ConsoleBackend> BackendOf(const TargetOptions& target) {
     AddFolderOperations(*mount, &backend);
   } else {
     KF_ASSIGN_OR_RETURN(std::shared_ptr<Connection> connection, Connect(target));
-    backend.call = [connection](auto service, auto operation, const json& request) {
-      return connection->Call(service, operation, request);
-    };
+    backend.call =
+        OneAtATime([connection](auto service, auto operation, const json& request) {
+          return connection->Call(service, operation, request);
+        });
   }
   backend.own["ComposePolicy"] = ComposePolicy;
-  backend.own["ListPrincipals"] = ListPrincipals;
-  // The machine's list of users and a connection are one thread's at a time.
-  const auto one_at_a_time = std::make_shared<std::mutex>();
-  const auto guarded = [&](auto& function) {
-    function = [one_at_a_time, inner = std::move(function)](const auto&... words) {
-      const std::lock_guard lock(*one_at_a_time);
-      return inner(words...);
-    };
-  };
-  for (auto& [name, operation] : backend.own) guarded(operation);
-  if (!mount) guarded(backend.call);
+  backend.own["ListPrincipals"] = OneAtATime(ListPrincipals);
   return backend;
 }
 

@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <mutex>
 
 #include "fs/backend/Backend.h"
 #include "fs/cli/KeyAttributes.h"
@@ -43,37 +44,25 @@ Result<UniqueFd> OpenBeneath(int folder, const std::string& path, uint64_t flags
   return UniqueFd(fd);
 }
 
-// IsMountOf tells whether `root` is the folder of the mount, or of another of the same
-// store that was made since, and not what lies under it.
-bool IsMountOf(const UniqueFd& root, const MountEntry& mount) {
-  struct stat st;
-  if (::fstat(root.get(), &st) != 0) return false;
-  const auto mounts = KeyfoldMounts();
-  if (!mounts.ok()) return false;
-  const auto now = MountOf(*mounts, mount.mountpoint);
-  return now && now->mountpoint == mount.mountpoint && now->store == mount.store &&
-         now->device == st.st_dev;
-}
-
 // OpenOnMount opens "/reports" of the mount.
 Result<UniqueFd> OpenOnMount(const MountEntry& mount, const std::string& path,
                              uint64_t flags) {
-  const UniqueFd root(
-      ::open(mount.mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root.valid()) return Status::FromErrno(errno, mount.mountpoint);
-  if (!IsMountOf(root, mount))
-    return Status(Error::kSystem, mount.mountpoint + " is not mounted any more.");
+  KF_ASSIGN_OR_RETURN(const UniqueFd root, OpenRoot(mount));
   const size_t begin = path.find_first_not_of('/');
   return OpenBeneath(root.get(), begin == std::string::npos ? "." : path.substr(begin),
                      flags);
 }
 
+std::mutex names_mutex;  // the machine's list of names is one thread's at a time
+
 std::string OwnerName(uid_t uid) {
+  const std::lock_guard lock(names_mutex);
   const passwd* user = ::getpwuid(uid);
   return user != nullptr ? user->pw_name : std::to_string(uid);
 }
 
 std::string GroupName(gid_t gid) {
+  const std::lock_guard lock(names_mutex);
   const group* one = ::getgrgid(gid);
   return one != nullptr ? one->gr_name : std::to_string(gid);
 }

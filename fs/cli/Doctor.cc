@@ -237,8 +237,7 @@ Diagnosis Mount(const MountEntry& mount) {
             ""};
   if (answered.sys_errno() == ETIMEDOUT)
     return {mount.mountpoint, Health::kBad, answered.message(),
-            "its daemon is stopped or waits for the disk of " + mount.store +
-                ": look into the system's log; what uses the mount waits, too"};
+            "look into the system's log; whatever uses the mount waits, too"};
   struct statvfs st;
   const bool dead = ::statvfs(mount.mountpoint.c_str(), &st) != 0 && errno == ENOTCONN;
   return {mount.mountpoint, Health::kBad, answered.message(),

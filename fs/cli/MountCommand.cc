@@ -178,7 +178,8 @@ void TellBareFolder(const ServeOptions& options) {
   constexpr mode_t kWritable = 0222;
   struct stat st;
   struct statfs fs;
-  if (options.idle_timeout.count() == 0 ||
+  // A user's own mounts need a folder that the user can write to.
+  if (options.idle_timeout.count() == 0 || ::geteuid() != 0 ||
       ::stat(options.mountpoint.c_str(), &st) != 0 ||
       ::statfs(options.mountpoint.c_str(), &fs) != 0 ||
       fs.f_type == AUTOFS_SUPER_MAGIC || (st.st_mode & kWritable) == 0)

@@ -1,16 +1,19 @@
 #include "fs/cli/MountTable.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
-#include <chrono>
-#include <future>
-#include <thread>
 
+#include "fs/backend/Backend.h"
 #include "fs/cli/Parameters.h"
+#include "fs/cli/Process.h"
 #include "fs/cli/Store.h"
 
 namespace keyfold {
@@ -18,7 +21,7 @@ namespace {
 
 constexpr char kSocketXattr[] = "user.keyfold.socket";
 constexpr size_t kMaxMountInfo = 16 << 20;
-constexpr std::chrono::seconds kPatience{5};  // with a daemon
+constexpr int kPatienceMs = 5000;  // with a daemon
 
 std::vector<std::string_view> Split(std::string_view text, char separator) {
   std::vector<std::string_view> parts;
@@ -61,6 +64,54 @@ dev_t DeviceIn(std::string_view text) {
   const auto colon = std::from_chars(text.data(), end, major).ptr;
   if (colon != end) std::from_chars(colon + 1, end, minor);
   return ::makedev(major, minor);
+}
+
+Status Failure(const MountEntry& mount, int error) {
+  if (error == ENOTCONN)
+    return Status(Error::kSystem, "The daemon of " + mount.mountpoint +
+                                      " is gone. Run: keyfold unmount " +
+                                      mount.mountpoint);
+  if (error == ETIMEDOUT)
+    return Status::FromErrno(error, "The daemon of " + mount.mountpoint +
+                                        " is stopped, or waits for the disk of " +
+                                        mount.store);
+  return Status::FromErrno(error, mount.mountpoint);
+}
+
+struct Answered {
+  ssize_t size = -1;
+  int error = 0;
+  char socket[256];
+};
+
+// Ask is the life of the process that asks.
+[[noreturn]] void Ask(const char* root, int to) {
+  Answered answered;
+  answered.size =
+      ::getxattr(root, kSocketXattr, answered.socket, sizeof answered.socket);
+  answered.error = answered.size < 0 ? errno : ENODATA;
+  (void)!::write(to, &answered, sizeof answered);
+  ::_exit(0);
+}
+
+// BeginAsking has a process ask the daemon, and gives what will have the answer. Who
+// asks one that hangs may stay in the kernel; so it is nobody's child and holds nothing
+// that others wait for.
+Result<UniqueFd> BeginAsking(int root) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return Status::FromErrno(errno, "pipe");
+  UniqueFd from(ends[0]), to(ends[1]);
+  const std::string path = FdPath(root);
+  const pid_t child = ::fork();
+  if (child < 0) return Status::FromErrno(errno, "fork");
+  if (child == 0) {
+    if (::fork() != 0) ::_exit(0);
+    CloseAllBut({root, to.get()});
+    ::close_range(STDIN_FILENO, STDERR_FILENO, 0);
+    Ask(path.c_str(), to.get());
+  }
+  ::waitpid(child, nullptr, 0);
+  return from;
 }
 
 }  // namespace
@@ -114,25 +165,31 @@ Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
                 given + " is not on a Keyfold mount. See: keyfold status");
 }
 
+Result<UniqueFd> OpenRoot(const MountEntry& mount) {
+  UniqueFd root(::open(mount.mountpoint.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  struct statx st;
+  if (!root.valid() ||
+      ::statx(root.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) != 0)
+    return Failure(mount, errno);
+  KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
+  const auto now = MountOf(mounts, mount.mountpoint);
+  if (!now || now->mountpoint != mount.mountpoint || now->store != mount.store ||
+      now->device != ::makedev(st.stx_dev_major, st.stx_dev_minor))
+    return Status(Error::kSystem,
+                  mount.mountpoint + " is not mounted any more. See: keyfold status");
+  return root;
+}
+
 Result<std::string> SocketOf(const MountEntry& mount) {
-  // Who asks a daemon that hangs waits in the kernel, so a thread that may stay there
-  // asks.
-  std::promise<Result<std::string>> promise;
-  auto answer = promise.get_future();
-  std::thread([promise = std::move(promise), path = mount.mountpoint]() mutable {
-    char value[256];
-    const ssize_t size = ::getxattr(path.c_str(), kSocketXattr, value, sizeof value);
-    promise.set_value(size > 0 ? Result(std::string(value, static_cast<size_t>(size)))
-                               : Status::FromErrno(size < 0 ? errno : ENODATA, path));
-  }).detach();
-  if (answer.wait_for(kPatience) != std::future_status::ready)
-    return Status::FromErrno(ETIMEDOUT, "The daemon of " + mount.mountpoint);
-  auto socket = answer.get();
-  if (socket.status().sys_errno() == ENOTCONN)
-    return Status(Error::kSystem, "The daemon of " + mount.mountpoint +
-                                      " is gone. Run: keyfold unmount " +
-                                      mount.mountpoint);
-  return socket;
+  KF_ASSIGN_OR_RETURN(const UniqueFd root, OpenRoot(mount));
+  KF_ASSIGN_OR_RETURN(const UniqueFd answer, BeginAsking(root.get()));
+  pollfd wait{answer.get(), POLLIN, 0};
+  Answered answered;
+  if (::poll(&wait, 1, kPatienceMs) != 1) return Failure(mount, ETIMEDOUT);
+  if (::read(answer.get(), &answered, sizeof answered) != sizeof answered)
+    return Failure(mount, EIO);
+  if (answered.size <= 0) return Failure(mount, answered.error);
+  return std::string(answered.socket, static_cast<size_t>(answered.size));
 }
 
 }  // namespace keyfold

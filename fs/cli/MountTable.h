@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kms/base/Status.h"
+#include "kms/base/UniqueFd.h"
 
 namespace keyfold {
 
@@ -34,6 +35,9 @@ std::optional<MountEntry> MountOf(const std::vector<MountEntry>& mounts,
 // `path`.
 Result<MountEntry> MountHolding(const std::vector<MountEntry>& mounts,
                                 const std::string& path, const std::string& given);
+// OpenRoot opens the folder of the mount, with O_PATH, and nothing that lies under it
+// or was put over it since: kSystem then, or when the daemon is gone.
+Result<UniqueFd> OpenRoot(const MountEntry& mount);
 // SocketOf asks the mount for its daemon's socket; kSystem/ETIMEDOUT from one that does
 // not answer in 5 s.
 Result<std::string> SocketOf(const MountEntry& mount);

@@ -8,15 +8,15 @@ namespace keyfold {
 namespace {
 
 constexpr auto kSpan = std::chrono::seconds(10);
-constexpr unsigned kMostTold = 20;  // of one user, in that
-constexpr size_t kMostUsers = 4096;
+constexpr unsigned kMostTold = 20;  // of one user and kind, in that
+constexpr size_t kMostKept = 4096;
 
 }  // namespace
 
 void RefusalLog::Tell(const RefusedCall& refusal) {
   const auto now = std::chrono::steady_clock::now();
   const bool damage = refusal.error == ErrorName(Error::kCorrupt);
-  if (told_.size() >= kMostUsers) told_.clear();
+  if (told_.size() >= kMostKept) told_.clear();
   Told& told = told_[{refusal.uid, damage}];
   if (now - told.since >= kSpan) {
     told.since = now;

@@ -77,6 +77,11 @@ Reply Forbidden(std::string_view what) {
   return ErrorReply("AccessDeniedException", what, 403);
 }
 
+// Browsers leave out the port that http has anyway.
+std::string PortSuffix(uint16_t port) {
+  return port == 80 ? "" : ":" + std::to_string(port);
+}
+
 Reply NotLetIn() {
   return ErrorReply("UnrecognizedClientException",
                     "Open the address that the console printed. It counts once: for "
@@ -101,8 +106,8 @@ std::string_view CookieNamed(std::string_view header, std::string_view name) {
 
 Console::Console(uint16_t port, ConsoleBackend backend, const Clock& clock)
     // RFC 6761: browsers take what ends in "localhost" for this machine.
-    : host_("keyfold-" + ToHex(RevealSecret(RandomSecret(kHostBytes))) +
-            ".localhost:" + std::to_string(port)),
+    : host_("keyfold-" + ToHex(RevealSecret(RandomSecret(kHostBytes))) + ".localhost" +
+            PortSuffix(port)),
       backend_(std::move(backend)),
       session_(clock) {
   Touch();
@@ -119,9 +124,18 @@ steady_clock::duration Console::IdleFor() const {
 }
 
 Reply Console::Serve(const HttpRequest& request) {
-  Reply reply = Route(request);
+  Reply reply = RouteSafely(request);
   reply.headers += kConfinement;
+  Prove(request, &reply);
   return reply;
+}
+
+Reply Console::RouteSafely(const HttpRequest& request) {
+  try {
+    return Route(request);
+  } catch (const std::exception&) {
+    return ErrorReply("KMSInternalException", "The request failed.", 500);
+  }
 }
 
 Reply Console::Route(const HttpRequest& request) {
@@ -143,9 +157,7 @@ Reply Console::Route(const HttpRequest& request) {
     return ErrorReply("NotFoundException", "There is no such page.", 404);
   if (!HasSession(request)) return NotLetIn();
   Touch();
-  Reply reply = CallOperation(request);
-  Prove(request, &reply);
-  return reply;
+  return CallOperation(request);
 }
 
 void Console::Prove(const HttpRequest& request, Reply* reply) const {
@@ -174,14 +186,17 @@ bool Console::HasSession(const HttpRequest& request) const {
   return cookies != nullptr && session_.Holds(CookieNamed(*cookies, kCookie));
 }
 
+Reply Console::Welcome() const {
+  return SuccessReply({{"ProofKey", session_.ProofKey()}});
+}
+
 Reply Console::BeginSession(const HttpRequest& request) {
   const auto body = ParseRequest(request.body);
   const auto token = body ? body->find("Token") : json::const_iterator();
   if (!body || token == body->end() || !token->is_string())
     return ErrorReply("SerializationException", "The body has no Token.");
-  Reply reply = SuccessReply({{"ProofKey", session_.ProofKey()}});
   // A page that is loaded again, or in another tab.
-  if (HasSession(request)) return reply;
+  if (HasSession(request)) return Welcome();
   const auto& given = token->get_ref<const std::string&>();
   if (given.empty()) return NotLetIn();
   const auto cookie = session_.Exchange(given);
@@ -193,6 +208,7 @@ Reply Console::BeginSession(const HttpRequest& request) {
         403);
   Touch();
   if (backend_.opened) backend_.opened();
+  Reply reply = Welcome();
   reply.headers = std::string("Set-Cookie: ") + kCookie + "=" + *cookie +
                   "; Path=/; HttpOnly; SameSite=Strict\r\n";
   return reply;

@@ -2,8 +2,8 @@
 //
 // Owns: who is let in (the session, the Host and Origin of a request), which operations
 // the pages may ask for, the proof that an answer is the console's, the headers that
-// confine the pages. Must not know: sockets,
-// how an operation is done. Thread-safe if the backend is.
+// confine the pages. Must not know: sockets, how an operation is done. Thread-safe if
+// the backend is.
 #pragma once
 
 #include <atomic>
@@ -48,12 +48,15 @@ class Console {
 
  private:
   Reply Route(const HttpRequest& request);
+  // RouteSafely answers also when that throws: it too is an answer of this console.
+  Reply RouteSafely(const HttpRequest& request);
   Reply BeginSession(const HttpRequest& request);
+  Reply Welcome() const;  // to who was let in
   Reply CallOperation(const HttpRequest& request);
   // Refusal is the answer to what may come of another page or another user.
   std::optional<Reply> Refusal(const HttpRequest& request) const;
   bool HasSession(const HttpRequest& request) const;
-  // Prove marks an answer as one of this console's to this request.
+  // Prove marks an answer, a refusal too, as one of this console's to this request.
   void Prove(const HttpRequest& request, Reply* reply) const;
   void Touch();
 

@@ -9,10 +9,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <iterator>
 #include <list>
 #include <thread>
-#include <vector>
 
 namespace keyfold {
 namespace {
@@ -40,8 +38,8 @@ void Accept(int listener, const HttpHandler& handler, std::list<Connection>& all
   Connection& connection = one.front();
   connection.fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
   if (connection.fd < 0) return;
-  // The cookie goes to every port of this host, and so to other users' servers: it
-  // counts only from this user's own processes.
+  // Whoever got hold of the token or the cookie: both count only from this user's own
+  // processes.
   if (PeerUid(connection.fd) != ::getuid()) {
     (void)::send(connection.fd, kNotYours, sizeof kNotYours - 1,
                  MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -1,5 +1,6 @@
 #include "kms/api/DataKeyLink.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -29,10 +30,14 @@ Result<std::shared_ptr<Counts>> Map(int memory, int protection) {
 // Share makes counts that one process writes and the other can only read.
 template <typename Counts>
 Status Share(std::shared_ptr<Counts>* writer, std::shared_ptr<Counts>* reader) {
-  const UniqueFd memory(::memfd_create("keyfold-counts", MFD_CLOEXEC));
+  const UniqueFd memory(
+      ::memfd_create("keyfold-counts", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memory.valid() || ::ftruncate(memory.get(), sizeof(Counts)) != 0)
     return Status::FromErrno(errno, "memfd_create");
   KF_ASSIGN_OR_RETURN(*writer, Map<Counts>(memory.get(), PROT_READ | PROT_WRITE));
+  // What is mapped from now on can't be made writable (Linux 5.1).
+  (void)::fcntl(memory.get(), F_ADD_SEALS,
+                F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
   KF_ASSIGN_OR_RETURN(*reader, Map<Counts>(memory.get(), PROT_READ));
   new (writer->get()) Counts;
   return OkStatus();

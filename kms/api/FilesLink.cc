@@ -28,7 +28,8 @@ Status NoAnswer() {
 }  // namespace
 
 Result<OpenHandles> RemoteFileView::Open(std::optional<uid_t> only) {
-  const std::lock_guard lock(mutex_);
+  const std::unique_lock lock(mutex_, kPatience);
+  if (!lock) return NoAnswer();
   if (!SendPacket(socket_.get(), Encode(FilesQuestion{++number_, only}), {},
                   MSG_DONTWAIT)
            .ok())
@@ -64,8 +65,9 @@ void FileViewServer::Serve() {
       const auto question = DecodeFilesQuestion(Receive(socket_.get(), kMostQuestion));
       if (!question) return;
       const FilesAnswer answer{question->number, list_(question->only)};
-      if (!SendPacket(socket_.get(), Encode(answer), {}).ok()) return;
-    } catch (const std::bad_alloc&) {  // who asked is told that there is no answer
+      // Who asked is told that there is no answer, if this fails.
+      (void)SendPacket(socket_.get(), Encode(answer), {});
+    } catch (const std::bad_alloc&) {  // or this
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
   }

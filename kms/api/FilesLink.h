@@ -24,7 +24,7 @@ class RemoteFileView : public FileView {
   Result<OpenHandles> Open(std::optional<uid_t> only) override;
 
  private:
-  std::mutex mutex_;
+  std::timed_mutex mutex_;
   const UniqueFd socket_;
   const std::shared_ptr<const FileCounts> counts_;
   uint32_t number_ = 0;

@@ -14,7 +14,7 @@ import tempfile
 import pytest
 
 from likeext4 import DIFFERENCES
-from share import KEYFOLD
+from share import KEYFOLD, run_alone
 
 
 def pytest_collection_modifyitems(items):
@@ -136,13 +136,12 @@ class Users:
 
 @pytest.fixture(scope='session')
 def users():
-    subprocess.run(['groupadd', '-f', 'kfshared'], check=True)
+    run_alone(['groupadd', '-f', 'kfshared'], check=True)
     for name in ('kftest1', 'kftest2', 'kftest3'):
-        subprocess.run(['useradd', '-M', '-s', '/bin/sh', name], check=False,
-                       stderr=subprocess.DEVNULL)
+        run_alone(['useradd', '-M', '-s', '/bin/sh', name], check=False, stderr=subprocess.DEVNULL)
     for name in ('kftest1', 'kftest2'):
-        subprocess.run(['usermod', '-a', '-G', 'kfshared', name], check=True)
+        run_alone(['usermod', '-a', '-G', 'kfshared', name], check=True)
     yield Users()
     for name in ('kftest1', 'kftest2', 'kftest3'):
-        subprocess.run(['userdel', name], check=False, stderr=subprocess.DEVNULL)
-    subprocess.run(['groupdel', 'kfshared'], check=False, stderr=subprocess.DEVNULL)
+        run_alone(['userdel', name], check=False, stderr=subprocess.DEVNULL)
+    run_alone(['groupdel', 'kfshared'], check=False, stderr=subprocess.DEVNULL)

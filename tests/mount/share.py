@@ -1,5 +1,6 @@
 """A store with four real users, for the tests of who may what."""
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -34,15 +35,22 @@ class Failed(Exception):
         self.code, self.text = result.returncode, result.stderr
 
 
+def run_alone(command, **how):
+    """A command that changes the machine's users, not beside another test's."""
+    with open('/run/lock/keyfold-tests-users', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(command, **how)
+
+
 def make_users(names=USERS):
     for name in names:
-        subprocess.run(['useradd', '-M', '-U', '-s', '/bin/sh', name], check=True)
+        run_alone(['useradd', '-M', '-U', '-s', '/bin/sh', name], check=True)
 
 
 def remove_users(names=USERS):
     for name in names:
-        subprocess.run(['userdel', name], check=False, stderr=subprocess.DEVNULL)
-        subprocess.run(['groupdel', name], check=False, stderr=subprocess.DEVNULL)
+        run_alone(['userdel', name], check=False, stderr=subprocess.DEVNULL)
+        run_alone(['groupdel', name], check=False, stderr=subprocess.DEVNULL)
 
 
 def children(pid):

@@ -306,10 +306,19 @@ import http.server, json, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_POST(self):
+        self.rfile.read(int(self.headers['Content-Length']))
+        kind = sys.argv[2]
+        if kind == 'closes':
+            self.close_connection = True
+            return
         body = json.dumps({'PublicKey': 'AAAA', 'ImportToken': 'AAAA', 'Events': [], 'Keys': [],
                            'Aliases': [], 'Principals': []}).encode()
-        self.send_response(200)
-        self.send_header('Keyfold-Proof', 'A' * 43 + '=')
+        self.send_response(307 if kind == 'redirects' else 200)
+        if kind == 'redirects':
+            self.send_header('Location', '/elsewhere')
+        proofs = {'wrong': 'A' * 43 + '=', 'malformed': '!!!'}
+        if kind in proofs:
+            self.send_header('Keyfold-Proof', proofs[kind])
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -322,20 +331,31 @@ server.serve_forever()
 """
 
 
-def test_an_open_page_trusts_nobody_who_takes_the_port(share):
+@pytest.fixture(scope='module')
+def another(share):
+    """A second browser, which sees its console end."""
     with open_browser('kfcfo') as browser:
-        with open_console(share, 'kfcfo') as (_, url):
-            browser.open(url=url)
-            browser.find(role='heading', name='Keys')
-            browser.go('me')
-        other = subprocess.Popen([*as_user('kfaccounts'), '/usr/bin/python3', '-c', IMPOSTOR,
-                                  re.search(r':(\d+)/', url)[1]], stdout=subprocess.PIPE, text=True)
-        try:
-            assert other.stdout.readline() == 'ready\n'
-            page = browser.go('audit')
-            assert 'is not the console that this page came from' in page, page
-            # Nothing is asked any more, even if the true one came back.
-            assert 'The console has ended' in browser.go('keys')
-        finally:
-            other.kill()
-            other.wait()
+        yield browser
+
+
+@pytest.mark.parametrize('kind, told', [
+    ('wrong', 'is not the console that this page came from'),
+    ('malformed', 'is not the console that this page came from'),
+    ('none', 'is not the console that this page came from'),
+    ('closes', 'does not answer'), ('redirects', 'does not answer')])
+def test_an_open_page_trusts_nobody_who_takes_the_port(share, another, kind, told):
+    with open_console(share, 'kfcfo') as (_, url):
+        another.open(url=url)
+        another.find(role='heading', name='Keys')
+        another.go('me')
+    other = subprocess.Popen([*as_user('kfaccounts'), '/usr/bin/python3', '-c', IMPOSTOR,
+                              re.search(r':(\d+)/', url)[1], kind], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == 'ready\n'
+        page = another.go('audit')
+        assert told in page, page
+        # Nothing is asked any more, even if the true one came back.
+        assert 'The console has ended' in another.go('keys')
+    finally:
+        other.kill()
+        other.wait()

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readPolicy, withoutPrincipal, withPrincipal } from '../../../fs/console/web/src/policy.js';
 
-const OTHER = 'arn:aws:iam::999999999999:user/cfo';
+const OTHER = 'arn:aws:iam::000000000000:user/cfo'; // another spelling of user:cfo
 const allow = (Sid, AWS, Action, more) => ({ Sid, Effect: 'Allow', Principal: { AWS }, Action, Resource: '*', ...more });
 const made = (...more) => JSON.stringify({
   Version: '2012-10-17',
@@ -56,6 +56,16 @@ test('what gives more, or under a condition, is left to the editor', () => {
     { Condition: { Bool: { 'aws:SecureTransport': 'true' } } })] });
   assert.throws(() => withPrincipal(bound, 'users', 'user:bob'), /no statement for them alone/);
   assert.equal(readPolicy(bound).others.length, 1);
+});
+
+test('other statements about grants are not taken for what goes with the use', () => {
+  const bool = (value, more) => ({ Condition: { Bool: { 'kms:GrantIsForAWSResource': value }, ...more } });
+  const text = withPrincipal(made(
+    allow('False', ['user:ann'], 'kms:CreateGrant', bool('false')),
+    allow('Bound', ['user:ann'], 'kms:CreateGrant', bool('true', { StringEquals: { 'kms:ViaService': 'fs.keyfold' } })),
+    allow('All', ['arn:aws:iam::000000000000:root'], 'kms:CreateGrant', bool('true')),
+  ), 'users', 'user:bob');
+  for (const sid of ['False', 'Bound', 'All']) assert.equal(who(text, sid).length, 1, sid);
 });
 
 test('a denial, and an exception to one, make nobody a user', () => {

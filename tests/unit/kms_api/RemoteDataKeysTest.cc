@@ -237,6 +237,8 @@ TEST_F(RemoteDataKeysTest, KeysThatWereForgottenAreCountedBeforeTheGeneration) {
 TEST_F(RemoteDataKeysTest, TheCountsCannotBeWrittenFromTheOtherSide) {
   auto link = DataKeyLink::Make(1);
   ASSERT_TRUE(link.ok());
+  auto* const page = link->files.counts.get();
+  EXPECT_NE(::mprotect(page, sizeof *page, PROT_READ | PROT_WRITE), 0);
   const pid_t child = ::fork();
   if (child == 0) {
     link->files.counts->generation = 7;

@@ -50,11 +50,15 @@ function useRecords(filter, live) {
         setMore((known) => ({ ...known, failure }));
       }
     };
-    const timer = setInterval(look, EVERY);
+    let timer;
+    let wanted = true;
+    const again = () => { if (wanted) timer = setTimeout(() => look().then(again), EVERY); };
+    again();
     addEventListener('pointermove', touch);
     addEventListener('keydown', touch);
     return () => {
-      clearInterval(timer);
+      wanted = false;
+      clearTimeout(timer);
       removeEventListener('pointermove', touch);
       removeEventListener('keydown', touch);
     };

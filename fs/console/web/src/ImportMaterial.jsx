@@ -76,6 +76,7 @@ function Upload({ id, of }) {
       EncryptedKeyMaterial: await base64Of(wrapped),
       ExpirationModel: expires ? 'KEY_MATERIAL_EXPIRES' : 'KEY_MATERIAL_DOES_NOT_EXPIRE',
     };
+    await call('iam.WhoAmI'); // it is still the console that gets this
     if (expires) request.ValidTo = Date.parse(`${date}T00:00:00Z`) / 1000;
     await call('kms.ImportKeyMaterial', request);
     go('keys', id);

@@ -10,7 +10,7 @@ const MOST = 50; // people asked about by themselves: each question is on record
 async function find(path) {
   const found = await call('console.DescribePath', { Path: path });
   if (!found.KeyId) throw new Error(`${path} has no key, or you may not look at it.`);
-  return { ...found, folder: found.FolderId };
+  return found;
 }
 
 // The people whom the key's policy, its grants and the object's owner name.
@@ -30,7 +30,7 @@ async function named(object, me) {
 
 async function ask(object, user) {
   const request = { User: user, Action: 'kms:Decrypt', KeyId: object.KeyId, ViaService: 'fs.keyfold' };
-  if (object.folder) request.EncryptionContext = { 'keyfold:folder': object.folder };
+  if (object.FolderId) request.EncryptionContext = { 'keyfold:folder': object.FolderId };
   const answer = await call('iam.Simulate', request)
     .catch((failure) => ({ Decision: 'unknown', Reason: failure.message }));
   return { user, ...answer };

@@ -5,6 +5,9 @@ const PREFIXES = {
   console: 'KeyfoldConsole',
 };
 
+const MOST = 1 << 20; // bytes of a request
+const PATIENCE = 90_000; // ms with an answer
+
 export class Refused extends Error {
   constructor(type, message, status) {
     super(message);
@@ -13,16 +16,28 @@ export class Refused extends Error {
   }
 }
 
+// What the console proves its answers with, so that this page trusts nobody who takes
+// its port when it has ended. It is gone when something else answered, or nothing.
+let proofKey;
+
+const ended = (message) => {
+  proofKey = undefined;
+  return new Refused('ConsoleEnded', message, 0);
+};
+
 // The answer's head and its body as bytes.
-async function post(path, headers, body) {
+async function post(path, headers, value) {
+  const body = new TextEncoder().encode(JSON.stringify(value));
+  if (body.length > MOST)
+    throw new Refused('RequestEntityTooLargeException', 'That is more than 1 MiB.', 413);
   try {
     const answer = await fetch(path, {
-      method: 'POST', headers: { 'Content-Type': TYPE, ...headers }, body: JSON.stringify(body),
+      method: 'POST', headers: { 'Content-Type': TYPE, ...headers }, body,
+      redirect: 'error', signal: AbortSignal.timeout(PATIENCE),
     });
     return { answer, bytes: new Uint8Array(await answer.arrayBuffer()) };
   } catch {
-    throw new Refused('ConsoleEnded',
-      'The console does not answer. Start it again: keyfold console', 0);
+    throw ended('The console does not answer. Close this page, and start it again: keyfold console');
   }
 }
 
@@ -38,29 +53,29 @@ function valueOf({ answer, bytes }) {
 
 export const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 
-// What the console proves its answers with, so that this page trusts nobody who takes
-// its port when it has ended; none when somebody did.
-let proofKey;
-
-async function check(nonce, { answer, bytes }) {
+async function isProven(key, nonce, { answer, bytes }) {
   const head = new TextEncoder().encode(`${nonce}\n${answer.status}\n`);
-  const proof = bytesOf(answer.headers.get('Keyfold-Proof') ?? '');
-  const proven = proofKey &&
-    await crypto.subtle.verify('HMAC', proofKey, proof, new Uint8Array([...head, ...bytes]));
-  if (proven) return;
-  proofKey = undefined;
-  throw new Refused('ConsoleEnded',
-    'What answers is not the console that this page came from. Close this page.', 0);
+  const text = new Uint8Array(head.length + bytes.length);
+  text.set(head);
+  text.set(bytes, head.length);
+  try {
+    const proof = bytesOf(answer.headers.get('Keyfold-Proof') ?? '');
+    return await crypto.subtle.verify('HMAC', key, proof, text);
+  } catch {
+    return false; // it is not even Base64
+  }
 }
 
 // call does one operation, such as call('kms.DescribeKey', {KeyId}).
 export async function call(name, request = {}) {
-  if (!proofKey) throw new Refused('ConsoleEnded', 'The console has ended. Close this page.', 0);
+  const key = proofKey;
+  if (!key) throw ended('The console has ended. Close this page.');
   const [service, operation] = name.split('.');
   const nonce = crypto.randomUUID();
   const found = await post('/api',
     { 'X-Amz-Target': `${PREFIXES[service]}.${operation}`, 'Keyfold-Nonce': nonce }, request);
-  await check(nonce, found);
+  if (!await isProven(key, nonce, found))
+    throw ended('What answers is not the console that this page came from. Close this page.');
   return valueOf(found);
 }
 
@@ -80,6 +95,9 @@ export async function all(name, member, request = {}) {
 // out of the address and the history first.
 export async function beginSession() {
   const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1] ?? '';
+  if (!isSecureContext)
+    throw new Refused('InsecureContext', 'This browser does not take names below localhost for ' +
+      'this machine. Open the address in Chromium, Firefox or another that does.', 0);
   if (token) history.replaceState(null, '', '#/keys');
   const { ProofKey } = valueOf(await post('/session', {}, { Token: token }));
   proofKey = await crypto.subtle.importKey('raw', bytesOf(ProofKey),

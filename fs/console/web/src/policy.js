@@ -20,11 +20,13 @@ export const principalsOf = (statement) => {
 const ACTIONS = { administrators: ADMINISTERS, users: USES };
 const isPlain = (statement) => statement.Effect === 'Allow' && statement.NotPrincipal === undefined;
 
+const isEverybody = (who) => who === 'account' || who === 'everyone';
+
 // The statements that make somebody an administrator or a user. One for the account, or
 // for everyone, is none of them.
 function statementsOf(document, kind) {
   return list(document.Statement).filter((one) => isPlain(one) && names(one, ACTIONS[kind]) &&
-    !principalsOf(one).some((who) => who === 'account' || who === 'everyone'));
+    !principalsOf(one).some(isEverybody));
 }
 
 // isOnly tells whether a statement makes its principals this and nothing else, so that
@@ -39,7 +41,8 @@ const GRANTS = ['kms:CreateGrant', 'kms:ListGrants', 'kms:RevokeGrant'];
 const isForGrants = (statement) => isPlain(statement) && statement.NotAction === undefined &&
   Object.keys(statement.Principal).every((one) => one === 'AWS') &&
   list(statement.Action).every((one) => GRANTS.includes(one)) &&
-  statement.Condition?.Bool?.['kms:GrantIsForAWSResource'] !== undefined;
+  !principalsOf(statement).some(isEverybody) &&
+  JSON.stringify(statement.Condition) === '{"Bool":{"kms:GrantIsForAWSResource":"true"}}';
 
 // The others stay as they are written: a short name may mean less than an ARN.
 const withOne = (statement, who) => (principalsOf(statement).includes(who) ? statement

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kms/store/KeyStore.h"
 #include "policy/parse/Parse.h"
 
 namespace keyfold {
@@ -187,6 +188,15 @@ ImportedMaterial MaterialOf(const json& body) {
           body.value("lost", false)};
 }
 
+// IsPlain tells whether a Keyfold that knows of one imported material reads the row.
+bool IsPlain(const KeyRecord& key) {
+  if (key.lost_version != 0) return false;
+  if (key.materials.empty()) return true;
+  const ImportedMaterial& first = key.materials.front();
+  return key.materials.size() == 1 && first.version == 1 && !first.identity.empty() &&
+         first.description.empty() && !first.lost;
+}
+
 // Rows of before a key could have several materials know of one.
 std::vector<ImportedMaterial> MaterialsOf(const json& body) {
   std::vector<ImportedMaterial> materials;
@@ -210,11 +220,15 @@ json ToJson(const KeyRecord& key) {
                {"pendingWindowDays", key.pending_window_days},
                {"tags", key.tags},
                {"policy", key.policy_text}};
-  // A Keyfold that knows of one material only refuses rows without this member, and
-  // takes no pending material for the current.
-  if (key.materials.empty()) body["materialIdentity"] = "";
-  for (const ImportedMaterial& material : key.materials)
-    body["materials"].push_back(ToJson(material));
+  if (key.materials.empty()) {
+    body["materialIdentity"] = "";
+  } else if (IsPlain(key)) {
+    body["materialIdentity"] = ToBase64(key.materials.front().identity);
+    PutTime(body, "validTo", key.materials.front().valid_to);
+  } else {
+    for (const ImportedMaterial& material : key.materials)
+      body["materials"].push_back(ToJson(material));
+  }
   if (key.lost_version != 0) body["lostVersion"] = key.lost_version;
   // Rows of before there were other specs have none.
   if (key.spec != KeySpec::kSymmetricDefault) body["spec"] = TraitsOf(key.spec).name;
@@ -222,6 +236,10 @@ json ToJson(const KeyRecord& key) {
   PutTime(body, "deletionDate", key.deletion_date);
   PutTime(body, "nextRotation", key.next_rotation);
   return body;
+}
+
+int KeyStoreFormatOf(const KeyRecord& key) {
+  return IsPlain(key) ? kOldestKeyStoreFormat : kNewestKeyStoreFormat;
 }
 
 json ToJson(const MaterialVersion& version) {

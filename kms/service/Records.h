@@ -166,6 +166,8 @@ struct Activity {
 // JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
 // make; the rows were authenticated before.
 nlohmann::json ToJson(const KeyRecord& key);  // without versions
+// KeyStoreFormatOf is the format that a key store must at least be of to hold the row.
+int KeyStoreFormatOf(const KeyRecord& key);
 nlohmann::json ToJson(const MaterialVersion& version);
 nlohmann::json ToJson(const AliasRecord& alias);
 nlohmann::json ToJson(const GrantRecord& grant);

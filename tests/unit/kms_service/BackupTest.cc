@@ -13,7 +13,7 @@ class LossyStore : public KeyStore {
   LossyStore(std::unique_ptr<KeyStore> store, const std::optional<Table>& missing)
       : store_(std::move(store)), missing_(missing) {}
   int format() const override { return store_->format(); }
-  Status RaiseFormat() override { return store_->RaiseFormat(); }
+  Status RaiseFormat(int format) override { return store_->RaiseFormat(format); }
   Result<std::vector<Row>> ReadAll(Table table) override {
     auto rows = store_->ReadAll(table);
     if (rows.ok() && !rows->empty() && missing_ == table) rows->erase(rows->begin());
@@ -80,6 +80,41 @@ TEST_F(BackupTest, ShowsNoPolicyAndNoName) {
   for (const std::string& word :
        {std::string("alias/secret"), key, std::string("kms:")})
     EXPECT_EQ(text.find(word), std::string_view::npos) << word;
+}
+
+TEST_F(BackupTest, RowsThatProgramsOfBeforeCannotReadRaiseTheFormats) {
+  const auto format_now = [this] {
+    kms_.reset();
+    const int format = OpenSqliteKeyStore(folder_ + "/keys.db").value()->format();
+    EXPECT_TRUE(Open().ok());
+    return format;
+  };
+  const std::string key = Imported();
+  Must(kCfo, "RotateKeyOnDemand", {{"KeyId", MakeKey()}});
+  EXPECT_EQ(format_now(), 2);
+  EXPECT_EQ(BackUp()[8], 1);
+  ImportNew(key, "second");
+  EXPECT_EQ(format_now(), 3);
+  const Bytes backup = BackUp();
+  EXPECT_EQ(backup[8], 2);
+  EXPECT_EQ(DescribeBackup(backup)->format, 2);
+  RestoreAndOpen(backup);
+  EXPECT_EQ(format_now(), 3);
+  ASSERT_EQ(Rotate(key), "ok");
+}
+
+TEST_F(BackupTest, ADescriptionOrALostVersionRaisesTheFormat) {
+  const std::string made = MakeKey();
+  const Bytes backup = BackUp();
+  ASSERT_EQ(Rotate(made), "ok");
+  RestoreAndOpen(backup);
+  EXPECT_EQ(BackUp()[8], 2);
+  KeyRecord record;
+  EXPECT_EQ(KeyStoreFormatOf(record), kOldestKeyStoreFormat);
+  record.materials.push_back({1, Bytes(32), {}, "HSM 1", {}, {}, false});
+  EXPECT_EQ(KeyStoreFormatOf(record), kNewestKeyStoreFormat);
+  record.materials[0].description.clear();
+  EXPECT_EQ(KeyStoreFormatOf(record), kOldestKeyStoreFormat);
 }
 
 TEST_F(BackupTest, AnyChangedByteIsRefused) {

@@ -202,8 +202,8 @@ TEST_F(RestoredMaterialTest, ALostMaterialThatExpiresTakesTheKeysUseAway) {
   EXPECT_EQ(State(key), "PendingImport");
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(kms_->Tick().ok());
   size_t told = 0;
-  for (const json& event :
-       Must(kRootUid, "audit", "LookupEvents", {{"KeyId", key}})["Events"])
+  const json found = Must(kRootUid, "audit", "LookupEvents", {{"KeyId", key}});
+  for (const json& event : found["Events"])
     told += event["eventName"] == "DeleteExpiredKeyMaterial" ? 1 : 0;
   EXPECT_EQ(told, 1u);
   EXPECT_EQ(State(key), "PendingImport");

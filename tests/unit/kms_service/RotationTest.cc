@@ -236,8 +236,12 @@ TEST_F(RotationTest, RowsOfBeforeKnowOfOneMaterial) {
   EXPECT_EQ(parsed->materials[0].identity, identity);
   EXPECT_EQ(parsed->materials[0].valid_to, clock_.Now());
   EXPECT_FALSE(parsed->materials[0].pending());
-  EXPECT_EQ(ParseKey(key, ToJson(*parsed), "000000000000")->materials[0].identity,
-            identity);
+  EXPECT_EQ(ToJson(*parsed), row) << "one material is written as it was";
+  KeyRecord several = *parsed;
+  several.materials[0].description = "HSM 1";
+  EXPECT_FALSE(ToJson(several).contains("materialIdentity"));
+  EXPECT_EQ(ParseKey(key, ToJson(several), "000000000000")->materials[0].description,
+            "HSM 1");
   row.erase("materialIdentity");
   EXPECT_EQ(ParseKey(key, row, "000000000000").status().error(), Error::kCorrupt);
 }

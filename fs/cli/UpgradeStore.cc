@@ -69,7 +69,7 @@ Status Upgrading::RaiseKeyStore(const std::string& behind, StoreUpgrade* found) 
   found->kept.push_back(kKeyStoreFile + behind);
   request_.after_step();
   KF_ASSIGN_OR_RETURN(const auto keys, OpenSqliteKeyStore(At(kKeyStoreFile)));
-  KF_RETURN_IF_ERROR(keys->RaiseFormat());
+  KF_RETURN_IF_ERROR(keys->RaiseFormat(kKeyStoreFormat));
   request_.after_step();
   return OkStatus();
 }

@@ -12,7 +12,7 @@ using nlohmann::json;
 
 // On disk: never change.
 constexpr std::string_view kMagic = "KFBACKUP";
-constexpr uint16_t kFormat = 1;
+constexpr uint16_t kNewestFormat = 2;
 constexpr size_t kMostDescription = 1 << 20;
 
 Status Damaged() {
@@ -22,6 +22,7 @@ Status Damaged() {
 
 // A checksum tells damage from a wrong root key.
 struct Parts {
+  uint16_t format = 0;
   ByteView plain;  // up to the end of the description: what is authenticated too
   ByteView description, sealed;
 };
@@ -35,14 +36,15 @@ Result<Parts> Split(ByteView file) {
                   "backup made.");
   const auto format = reader.Integer<uint16_t>();
   if (!format || *format == 0) return Damaged();
-  if (*format > kFormat)
+  if (*format > kNewestFormat)
     return Status(Error::kNewerFormat,
                   "The backup is of format " + std::to_string(*format) +
                       ", and this Keyfold knows backups up to format " +
-                      std::to_string(kFormat) + ". Use a newer Keyfold.");
+                      std::to_string(kNewestFormat) + ". Use a newer Keyfold.");
   const auto size = reader.Integer<uint32_t>();
   if (!size || *size > kMostDescription) return Damaged();
   Parts parts;
+  parts.format = *format;
   const auto description = reader.Take(*size);
   if (!description || reader.remaining() < kSha256Size) return Damaged();
   parts.description = *description;
@@ -94,7 +96,7 @@ Bytes SealBackup(const SecretBytes& key, const BackupDescription& description,
                                .dump(-1, ' ', false, json::error_handler_t::replace);
   ByteWriter out;
   out.Append(kMagic);
-  out.Integer(kFormat);
+  out.Integer(description.format);
   out.Integer(static_cast<uint32_t>(text.size()));
   out.Append(text);
   const Bytes sealed = SealBytes(key, out.bytes(), inside.bytes());
@@ -109,6 +111,7 @@ Result<BackupDescription> DescribeBackup(ByteView file) {
   const json object = json::parse(AsText(parts.description), nullptr, false);
   if (!object.is_object()) return Damaged();
   BackupDescription out;
+  out.format = parts.format;
   const auto sequence = object.find("keyStoreSequence");
   if (sequence == object.end() || !sequence->is_number_unsigned()) return Damaged();
   out.sequence = sequence->get<uint64_t>();

@@ -18,6 +18,8 @@ struct BackupDescription {
   std::string store_id, created;  // UUID; "2026-01-31T12:00:00Z"
   uint64_t sequence = 0;          // the commit whose rows these are
   std::string configuration;      // the text of keyfold.json
+  // The second holds rows that programs which know the first only cannot read.
+  uint16_t format = 1;
 
   bool operator==(const BackupDescription&) const = default;
 };

@@ -290,6 +290,7 @@ Status Catalog::CopyTo(
     KF_ASSIGN_OR_RETURN(const json body, body_of(change.table, row));
     if (!body.is_null()) copies.push_back({change.table, {row.id, body.dump(), {}}});
   }
+  KF_RETURN_IF_ERROR(store.RaiseFormat(store_->format()));
   const Bytes sealed = SealAuditKey(secrets, account_.store_id, audit_key_);
   copies.push_back(
       {Table::kSettings, {kAuditKey, json{{"sealed", ToBase64(sealed)}}.dump(), {}}});
@@ -299,6 +300,8 @@ Status Catalog::CopyTo(
 
 Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
   transaction.PutSetting(kAuditHead, ToJson(seal));
+  // First, so that no program of before ever sees rows that it would call damaged.
+  KF_RETURN_IF_ERROR(store_->RaiseFormat(transaction.next().KeyStoreFormat()));
   RowMacs macs = macs_;
   KF_RETURN_IF_ERROR(store_->Commit(Authenticated(rows_key_, transaction.changes(),
                                                   transaction.next().sequence, macs)));

@@ -133,10 +133,16 @@ Result<uint32_t> AddMaterial(KeyRecord& key, Bytes identity, TimePoint now) {
     return Status(Error::kInvalidState,
                   "Other key material is pending rotation already. Rotate the key, or "
                   "delete that material.");
-  if (pending != nullptr) key.DropMaterial(pending->version);
-  const uint32_t version = key.materials.empty() ? 1 : key.materials.back().version + 1;
-  key.materials.push_back({version, std::move(identity), {}, {}, {}});
-  return version;
+  ImportedMaterial material;
+  material.identity = std::move(identity);
+  return key.AddMaterial(std::move(material), now);
+}
+
+// IsSame tells whether material of this identity is `one`, of which the id alone may be
+// known.
+bool IsSame(const KeyRecord& key, const ImportedMaterial& one, const Bytes& identity) {
+  return one.identity.empty() ? one.id == MaterialIdOf(key, identity)
+                              : ConstantTimeEqual(one.identity, identity);
 }
 
 // VersionOf is the version that material of this identity is, or becomes, in the key.
@@ -146,10 +152,9 @@ Result<uint32_t> VersionOf(const Invocation& call, KeyRecord& key, Bytes identit
       p.String("ImportType", key.materials.empty() && !p.Has("KeyMaterialId")
                                  ? kNewMaterial
                                  : kExistingMaterial) == kNewMaterial;
-  const auto same = std::find_if(key.materials.begin(), key.materials.end(),
-                                 [&](const ImportedMaterial& one) {
-                                   return ConstantTimeEqual(one.identity, identity);
-                                 });
+  const auto same = std::find_if(
+      key.materials.begin(), key.materials.end(),
+      [&](const ImportedMaterial& one) { return IsSame(key, one, identity); });
   const bool known = same != key.materials.end();
   if (adds && !known) return AddMaterial(key, std::move(identity), call.now);
   if (adds)
@@ -162,6 +167,8 @@ Result<uint32_t> VersionOf(const Invocation& call, KeyRecord& key, Bytes identit
                   "This is not the key material that was first imported into the key, "
                   "or that the KeyMaterialId names. Only the same can be imported "
                   "again; other material takes ImportType NEW_KEY_MATERIAL.");
+  same->identity = std::move(identity);
+  same->id.clear();
   return same->version;
 }
 
@@ -226,9 +233,13 @@ Answer ImportKeyMaterial(Invocation& call) {
   KeyRecord key = *call.key;
   KF_ASSIGN_OR_RETURN(const uint32_t version,
                       VersionOf(call, key, MaterialIdentity(material)));
-  if (!key.HasMaterial(call.now)) key.enabled = true;
+  const ImportedMaterial* before = call.key->FindMaterial(version);
+  // What was lost comes back into a key that is as it was, disabled or not.
+  if (!call.key->HasMaterial(call.now) && (before == nullptr || !before->lost))
+    key.enabled = true;
   for (ImportedMaterial& one : key.materials) {
     if (one.version != version) continue;
+    one.lost = false;
     one.valid_to = valid_to;
     one.description = call.parameters.String("KeyMaterialDescription", one.description);
   }

@@ -176,6 +176,12 @@ Result<SecretBytes> DecryptUnder(const RootSecrets& secrets, const KeyRecord& ke
                                  ByteView blob, const EncryptionContext& context) {
   const auto header = ParseBlobHeader(blob);
   const MaterialVersion* version = header ? key.FindVersion(header->version) : nullptr;
+  const ImportedMaterial* known = header ? key.FindMaterial(header->version) : nullptr;
+  if (version == nullptr && known != nullptr)
+    return Status(Error::kInvalidState,
+                  "The key material of this ciphertext is not there. Import it again: "
+                  "its KeyMaterialId is " +
+                      MaterialId(key, header->version) + ".");
   if (version == nullptr)
     return Status(Error::kInvalidCiphertext,
                   "The ciphertext names no version of its key.");

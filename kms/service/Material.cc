@@ -123,19 +123,38 @@ Bytes MaterialIdentity(const CmkMaterial& material) {
   return HkdfPublic(material.bytes(), {}, AsBytes(kIdentityLabel));
 }
 
-std::string MaterialId(const KeyRecord& key, uint32_t version) {
-  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+namespace {
+
+ByteWriter BeginMaterialId(const KeyRecord& key) {
   ByteWriter out;
   out.Prefixed(kMaterialIdLabel);
   out.Prefixed(key.id);
-  // Pending material may give way to other material of the same number.
-  const ImportedMaterial* imported = key.FindMaterial(version);
-  if (imported != nullptr)
-    out.Prefixed(ByteView(imported->identity));
-  else
-    out.Integer(version);
+  return out;
+}
+
+std::string EndMaterialId(const ByteWriter& out) {
   const Sha256Digest digest = Sha256(out.bytes());
   return ToHex({digest.data(), digest.size()});
+}
+
+}  // namespace
+
+std::string MaterialIdOf(const KeyRecord& key, ByteView identity) {
+  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+  ByteWriter out = BeginMaterialId(key);
+  out.Prefixed(identity);
+  return EndMaterialId(out);
+}
+
+std::string MaterialId(const KeyRecord& key, uint32_t version) {
+  // Pending material may give way to other material of the same number.
+  if (const ImportedMaterial* imported = key.FindMaterial(version))
+    return imported->identity.empty() ? imported->id
+                                      : MaterialIdOf(key, imported->identity);
+  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+  ByteWriter out = BeginMaterialId(key);
+  out.Integer(version);
+  return EndMaterialId(out);
 }
 
 Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kms/store/KeyStore.h"
 #include "policy/parse/Parse.h"
 
 namespace keyfold {
@@ -71,17 +72,27 @@ std::string_view StateName(KeyState state) {
 
 bool KeyRecord::HasMaterial(TimePoint now) const {
   if (origin == Origin::kAwsKms) return !versions.empty();
-  return !materials.empty() &&
-         std::all_of(materials.begin(), materials.end(), [&](const auto& material) {
-           return material.pending() ||
-                  (FindVersion(material.version) != nullptr && !material.Expired(now));
-         });
+  return CurrentVersion() != 0 && LacksNothing(now);
+}
+
+bool KeyRecord::LacksNothing(TimePoint now) const {
+  return std::all_of(materials.begin(), materials.end(), [&](const auto& one) {
+    return one.pending() ||
+           (!one.Expired(now) && (one.lost || FindVersion(one.version) != nullptr));
+  });
 }
 
 uint32_t KeyRecord::CurrentVersion() const {
   for (auto it = materials.rbegin(); it != materials.rend(); ++it)
-    if (!it->pending()) return it->version;
-  return versions.empty() ? 0 : versions.back().version;
+    if (it->bound()) return it->version;
+  return versions.empty() || origin == Origin::kExternal ? 0 : versions.back().version;
+}
+
+uint32_t KeyRecord::NextVersion() const {
+  uint32_t last = lost_version;
+  if (!versions.empty()) last = std::max(last, versions.back().version);
+  if (!materials.empty()) last = std::max(last, materials.back().version);
+  return last + 1;
 }
 
 const MaterialVersion* KeyRecord::FindVersion(uint32_t version) const {
@@ -102,7 +113,8 @@ const ImportedMaterial* KeyRecord::FindPending() const {
 
 const ImportedMaterial* KeyRecord::FindExpired(TimePoint now) const {
   for (const ImportedMaterial& one : materials)
-    if (one.Expired(now) && FindVersion(one.version) != nullptr) return &one;
+    if (one.Expired(now) && (one.lost || FindVersion(one.version) != nullptr))
+      return &one;
   return nullptr;
 }
 
@@ -123,13 +135,25 @@ std::optional<TimePoint> KeyRecord::EarliestExpiry() const {
   return first;
 }
 
+uint32_t KeyRecord::AddMaterial(ImportedMaterial material, TimePoint now) {
+  if (!materials.empty() && materials.back().pending())
+    DropMaterial(materials.back().version);
+  material.version = NextVersion();
+  if (material.version > 1 && CurrentVersion() == 0) material.rotated = now;
+  materials.push_back(std::move(material));
+  return materials.back().version;
+}
+
 void KeyRecord::DropMaterial(uint32_t version) {
   std::erase_if(versions, [&](const auto& one) { return one.version == version; });
   std::erase_if(materials, [&](const auto& material) {
     return material.version == version && material.pending();
   });
   for (ImportedMaterial& material : materials)
-    if (material.version == version) material.valid_to.reset();
+    if (material.version == version) {
+      material.valid_to.reset();
+      material.lost = false;
+    }
 }
 
 KeyState KeyRecord::StateAt(TimePoint now) const {
@@ -152,13 +176,25 @@ json ToJson(const ImportedMaterial& material) {
                {"description", material.description}};
   PutTime(body, "validTo", material.valid_to);
   PutTime(body, "rotated", material.rotated);
+  if (!material.id.empty()) body["id"] = material.id;
+  if (material.lost) body["lost"] = true;
   return body;
 }
 
 ImportedMaterial MaterialOf(const json& body) {
   return {body.at("version").get<uint32_t>(), BytesOf(body.at("identity")),
-          OptionalTime(body, "validTo"), body.at("description").get<std::string>(),
-          OptionalTime(body, "rotated")};
+          OptionalTime(body, "validTo"),      body.at("description").get<std::string>(),
+          OptionalTime(body, "rotated"),      body.value("id", std::string()),
+          body.value("lost", false)};
+}
+
+// IsPlain tells whether a Keyfold that knows of one imported material reads the row.
+bool IsPlain(const KeyRecord& key) {
+  if (key.lost_version != 0) return false;
+  if (key.materials.empty()) return true;
+  const ImportedMaterial& first = key.materials.front();
+  return key.materials.size() == 1 && first.version == 1 && !first.identity.empty() &&
+         first.description.empty() && !first.lost;
 }
 
 // Rows of before a key could have several materials know of one.
@@ -168,7 +204,7 @@ std::vector<ImportedMaterial> MaterialsOf(const json& body) {
     for (const json& material : *list) materials.push_back(MaterialOf(material));
   } else if (Bytes identity = BytesOf(body.at("materialIdentity")); !identity.empty()) {
     materials.push_back(
-        {1, std::move(identity), OptionalTime(body, "validTo"), {}, {}});
+        {1, std::move(identity), OptionalTime(body, "validTo"), {}, {}, {}, false});
   }
   return materials;
 }
@@ -184,17 +220,26 @@ json ToJson(const KeyRecord& key) {
                {"pendingWindowDays", key.pending_window_days},
                {"tags", key.tags},
                {"policy", key.policy_text}};
-  // A Keyfold that knows of one material only refuses rows without this member, and
-  // takes no pending material for the current.
-  if (key.materials.empty()) body["materialIdentity"] = "";
-  for (const ImportedMaterial& material : key.materials)
-    body["materials"].push_back(ToJson(material));
+  if (key.materials.empty()) {
+    body["materialIdentity"] = "";
+  } else if (IsPlain(key)) {
+    body["materialIdentity"] = ToBase64(key.materials.front().identity);
+    PutTime(body, "validTo", key.materials.front().valid_to);
+  } else {
+    for (const ImportedMaterial& material : key.materials)
+      body["materials"].push_back(ToJson(material));
+  }
+  if (key.lost_version != 0) body["lostVersion"] = key.lost_version;
   // Rows of before there were other specs have none.
   if (key.spec != KeySpec::kSymmetricDefault) body["spec"] = TraitsOf(key.spec).name;
   if (key.rotation_period_days) body["rotationPeriodDays"] = *key.rotation_period_days;
   PutTime(body, "deletionDate", key.deletion_date);
   PutTime(body, "nextRotation", key.next_rotation);
   return body;
+}
+
+int KeyStoreFormatOf(const KeyRecord& key) {
+  return IsPlain(key) ? kOldestKeyStoreFormat : kNewestKeyStoreFormat;
 }
 
 json ToJson(const MaterialVersion& version) {
@@ -245,6 +290,7 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     key.tags = body.at("tags").get<std::map<std::string, std::string>>();
     key.policy_text = body.at("policy").get<std::string>();
     key.materials = MaterialsOf(body);
+    key.lost_version = body.value("lostVersion", uint32_t{0});
     if (body.contains("spec")) key.spec = SpecOf(body.at("spec"));
     if (body.contains("rotationPeriodDays"))
       key.rotation_period_days = body.at("rotationPeriodDays").get<unsigned>();

@@ -46,10 +46,17 @@ struct ImportedMaterial {
   std::optional<TimePoint> valid_to;
   std::string description;
   std::optional<TimePoint> rotated;  // when it became current; not for the first
+  // The KeyMaterialId, while the identity is empty: of material that was imported after
+  // the backup which the key store comes from (Replay.h).
+  std::string id;
+  // Such material is lost until it is imported again. The key does without it, unless
+  // it was deleted or expires: that takes the key's use away, there or not.
+  bool lost = false;
 
-  // Pending material waits for RotateKeyOnDemand; until then the key is not bound to
-  // it.
+  // Pending material waits for RotateKeyOnDemand.
   bool pending() const { return version > 1 && !rotated; }
+  // The key is bound to material that must be there for it to be used.
+  bool bound() const { return !pending() && !lost; }
   bool Expired(TimePoint now) const { return valid_to && *valid_to <= now; }
 };
 
@@ -70,25 +77,36 @@ struct KeyRecord {
   std::optional<TimePoint> next_rotation;
   std::vector<ImportedMaterial> materials;  // ascending; of EXTERNAL keys alone
   std::vector<MaterialVersion> versions;    // ascending; those whose material is there
+  // Ciphertexts name versions, so no number is given twice: numbers up to this one were
+  // given to material that a restore lost. 0 if none were.
+  uint32_t lost_version = 0;
 
   KeyUsage usage() const { return TraitsOf(spec).usage; }
   // HasMaterial tells whether all material is there that the key is bound to.
   bool HasMaterial(TimePoint now) const;
+  // LacksNothing tells the same of a key that is bound to some.
+  bool LacksNothing(TimePoint now) const;
   // CurrentVersion is the number of the one that encrypts, there or not; 0 if the key
-  // never had any.
+  // is bound to none.
   uint32_t CurrentVersion() const;
+  // NextVersion is a number that no material which was ever used had.
+  uint32_t NextVersion() const;
   // FindVersion is null when its material is not there.
   const MaterialVersion* FindVersion(uint32_t version) const;
   // FindMaterial is null for versions that were not imported.
   const ImportedMaterial* FindMaterial(uint32_t version) const;
   // FindPending is null when nothing is pending rotation.
   const ImportedMaterial* FindPending() const;
-  // FindExpired is one that is there and should not be; null when there is none.
+  // FindExpired is one that is there, or that the key does without, and should not be;
+  // null when there is none.
   const ImportedMaterial* FindExpired(TimePoint now) const;
   // EarliestExpiry is when the first of the materials that the key is bound to expires.
   std::optional<TimePoint> EarliestExpiry() const;
   // PutVersion adds one, or replaces that of the same number.
   void PutVersion(MaterialVersion version);
+  // AddMaterial gives the material the next number, and the place of what is pending.
+  // It is current from `now` on if the key is bound to none, else it is pending.
+  uint32_t AddMaterial(ImportedMaterial material, TimePoint now);
   // DropMaterial takes one away; pending material is then forgotten.
   void DropMaterial(uint32_t version);
   KeyState StateAt(TimePoint now) const;
@@ -148,6 +166,8 @@ struct Activity {
 // JSON bodies of rows. The parsers are kCorrupt on anything the writers do not
 // make; the rows were authenticated before.
 nlohmann::json ToJson(const KeyRecord& key);  // without versions
+// KeyStoreFormatOf is the format that a key store must at least be of to hold the row.
+int KeyStoreFormatOf(const KeyRecord& key);
 nlohmann::json ToJson(const MaterialVersion& version);
 nlohmann::json ToJson(const AliasRecord& alias);
 nlohmann::json ToJson(const GrantRecord& grant);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "kms/base/IsoTime.h"
+#include "kms/service/Material.h"
 #include "kms/service/Recorder.h"
 #include "policy/parse/Parse.h"
 
@@ -42,18 +44,31 @@ std::string KeyIdOf(const json& record) {
   return {};
 }
 
+TimePoint TimeOf(const json& record) {
+  const auto time =
+      ParseIso8601(record.value("eventTime", std::string()), TimeZone::kRequired);
+  return time ? std::chrono::floor<TimePoint::duration>(*time) : TimePoint();
+}
+
+std::optional<TimePoint> TimeFrom(const json& seconds) {
+  if (!seconds.is_number()) return std::nullopt;
+  return TimePoint(
+      std::chrono::milliseconds(std::llround(seconds.get<double>() * 1000)));
+}
+
 // Unsure are the keys whose policy, or whether they wait for deletion, the log does not
 // tell. They are disabled whatever else it tells.
 struct Unsure {
   std::set<std::string> policy, deletion;
 };
 
-// Change is one record, and the key it is about if the restored store has it.
+// Change is one record, and the key it is about if the restored store has it; `backup`
+// is that key before any change.
 struct Event {
   const json& record;
   const Account& account;
   Transaction& transaction;
-  std::shared_ptr<const KeyRecord> key;
+  std::shared_ptr<const KeyRecord> key, backup;
   Unsure& unsure;
   const char* advice = "";  // what somebody has to do about it
 
@@ -85,13 +100,13 @@ Outcome Enable(Event& event) {
 Outcome ScheduleDeletion(Event& event) {
   const json& date = Member(event.record, "responseElements", "deletionDate");
   const json& window = Member(event.record, "responseElements", "pendingWindowInDays");
-  if (!date.is_number() || !window.is_number_unsigned()) {
+  const auto due = TimeFrom(date);
+  if (!due || !window.is_number_unsigned()) {
     if (event.key) event.unsure.deletion.insert(event.key->id);
     return event.Open("the key is disabled instead; schedule its deletion again");
   }
   return event.EditKey([&](KeyRecord& key) {
-    key.deletion_date =
-        TimePoint(std::chrono::milliseconds(std::llround(date.get<double>() * 1000)));
+    key.deletion_date = due;
     key.pending_window_days = window.get<unsigned>();
   });
 }
@@ -111,16 +126,27 @@ Outcome Destroy(Event& event) {
   return Outcome::kDone;
 }
 
-// Records of before a key could have several materials name none: they are about all.
+// MaterialsOf are the versions of the imported material that the record is about.
+// Records of before a key could have several, and of keys of HMACs, name none: they are
+// about all.
+std::vector<uint32_t> MaterialsOf(const Event& event, const std::string& id) {
+  std::vector<uint32_t> versions;
+  for (const ImportedMaterial& material : event.key->materials)
+    if (id.empty() || id == MaterialId(*event.key, material.version))
+      versions.push_back(material.version);
+  return versions;
+}
+
+std::string MaterialIdIn(const json& record) {
+  const std::string id = Text(Member(record, "responseElements", "keyMaterialId"));
+  return id.empty() ? Text(Member(record, "additionalEventData", "keyMaterialId")) : id;
+}
+
 Outcome DeleteMaterial(Event& event) {
-  std::string id = Text(Member(event.record, "responseElements", "keyMaterialId"));
-  if (id.empty())
-    id = Text(Member(event.record, "additionalEventData", "keyMaterialId"));
-  return event.EditKey([&id](KeyRecord& key) {
-    std::vector<uint32_t> doomed;
-    for (const ImportedMaterial& material : key.materials)
-      if (id.empty() || id == MaterialId(key, material.version))
-        doomed.push_back(material.version);
+  if (!event.key) return Outcome::kNothing;
+  const auto doomed = MaterialsOf(event, MaterialIdIn(event.record));
+  if (doomed.empty()) return Outcome::kNothing;
+  return event.EditKey([&](KeyRecord& key) {
     for (uint32_t version : doomed) key.DropMaterial(version);
   });
 }
@@ -208,12 +234,79 @@ Outcome LoseKey(Event& event) {
 }
 
 Outcome LoseVersion(Event& event) {
+  if (!event.key) return Outcome::kNothing;  // it is lost wholly
+  (void)event.EditKey([](KeyRecord& key) { key.lost_version = key.NextVersion(); });
   return event.Open(
       "this version of the key is lost, and so is what was encrypted "
       "under it");
 }
 
-Outcome ImportAgain(Event& event) { return event.Open("import the material again"); }
+// HadMaterial tells whether the key had all it was bound to when the record was made:
+// what is lost now was there then.
+bool HadMaterial(const KeyRecord& key, TimePoint then) {
+  return std::any_of(key.materials.begin(), key.materials.end(),
+                     [](const auto& one) { return !one.pending(); }) &&
+         key.LacksNothing(then);
+}
+
+// TakeFromBackup puts the bytes of one material back that were deleted since, if those
+// in the backup are of the same material under the same number.
+void TakeFromBackup(const KeyRecord& backup, KeyRecord& key,
+                    ImportedMaterial& material) {
+  const MaterialVersion* kept = backup.FindVersion(material.version);
+  if (kept == nullptr ||
+      MaterialId(backup, kept->version) != MaterialId(key, material.version))
+    return;
+  material.identity = backup.FindMaterial(kept->version)->identity;
+  material.id.clear();
+  material.lost = false;
+  key.PutVersion(*kept);
+}
+
+// An import that the restored store knows nothing of leaves the number of its material
+// behind, and by what to know that again.
+Outcome ImportMaterial(Event& event) {
+  if (!event.key) return Outcome::kNothing;
+  const std::string id = MaterialIdIn(event.record);
+  const TimePoint when = TimeOf(event.record);
+  bool there = false;
+  const Outcome outcome = event.EditKey([&](KeyRecord& key) {
+    auto versions = MaterialsOf(event, id);
+    if (!HadMaterial(key, when)) key.enabled = true;
+    if (versions.empty() && !id.empty()) {
+      ImportedMaterial lost;
+      lost.id = id;
+      lost.lost = true;
+      versions.push_back(key.AddMaterial(std::move(lost), when));
+    }
+    for (ImportedMaterial& material : key.materials) {
+      if (versions != std::vector<uint32_t>{material.version}) continue;
+      if (key.FindVersion(material.version) == nullptr)
+        TakeFromBackup(*event.backup, key, material);
+      there = key.FindVersion(material.version) != nullptr;
+      material.lost = !there;
+      material.valid_to = TimeFrom(event.Parameter("validTo"));
+      if (const auto& text = event.Parameter("keyMaterialDescription");
+          text.is_string())
+        material.description = text.get<std::string>();
+    }
+  });
+  return there ? outcome : event.Open("import the material again");
+}
+
+Outcome RotateOnDemand(Event& event) {
+  if (!event.key || event.key->materials.empty() ||
+      !event.key->materials.back().pending())
+    return LoseVersion(event);
+  const bool lost = event.key->materials.back().lost;
+  const Outcome outcome = event.EditKey(
+      [&](KeyRecord& key) { key.materials.back().rotated = TimeOf(event.record); });
+  if (!lost) return outcome;
+  return event.Open(
+      "the material that the key was rotated to is lost, and so is what was encrypted "
+      "under it, until it is imported again");
+}
+
 Outcome Ignore(Event&) { return Outcome::kNothing; }
 Outcome DoAgain(Event& event) {
   return event.Open("do it again if it is still wanted");
@@ -240,8 +333,8 @@ constexpr ReplayRule kReplayRules[] = {
     {"DeleteAccessKey", DeleteAccessKey},
     {"CreateKey", LoseKey},
     {"RotateKey", LoseVersion},
-    {"RotateKeyOnDemand", LoseVersion},
-    {"ImportKeyMaterial", ImportAgain},
+    {"RotateKeyOnDemand", RotateOnDemand},
+    {"ImportKeyMaterial", ImportMaterial},
     {"GetParametersForImport", Ignore},
     {"RestoreKeyStore", Ignore},
     {"RotateRootKey", FormerRootKey},
@@ -260,6 +353,19 @@ Outcome Run(Event& event, const std::string& name) {
   for (const ReplayRule& rule : kReplayRules)
     if (rule.event == name) return rule.run(event);
   return DoAgain(event);
+}
+
+// ForgetPending lets go of what is pending rotation and is not there: no key is bound
+// to it, and nothing was encrypted under it.
+void ForgetPending(Transaction& transaction) {
+  const auto keys = transaction.next().keys;
+  for (const auto& [id, key] : keys)
+    if (const ImportedMaterial* pending = key->FindPending();
+        pending != nullptr && key->FindVersion(pending->version) == nullptr) {
+      KeyRecord without = *key;
+      without.DropMaterial(pending->version);
+      transaction.PutKey(std::move(without));
+    }
 }
 
 // "2026-01-31T12:00:00Z DisableKey by cfo, key 1234abcd-..."
@@ -308,15 +414,21 @@ Replayed ReplayChanges(const std::vector<json>& records, const Account& account,
                        Transaction& transaction) {
   Replayed out;
   Unsure unsure;
+  const State backup = transaction.next();
   for (const json* record : Successful(records)) {
     const std::string key_id = KeyIdOf(*record);
-    Event event{*record, account, transaction, transaction.next().FindKey(key_id),
+    Event event{*record,
+                account,
+                transaction,
+                transaction.next().FindKey(key_id),
+                backup.FindKey(key_id),
                 unsure};
     const Outcome outcome = Run(event, record->value("eventName", std::string()));
     const std::string line = Line(*record, key_id);
     if (outcome == Outcome::kDone) out.done.push_back(line);
     if (outcome == Outcome::kOpen) out.open.push_back(line + ": " + event.advice);
   }
+  ForgetPending(transaction);
   unsure.policy.merge(unsure.deletion);
   for (const std::string& id : unsure.policy)
     if (const auto key = transaction.next().FindKey(id)) {

@@ -34,6 +34,12 @@ uint64_t LastCommit(const std::vector<nlohmann::json>& records, uint64_t otherwi
 // policy changed to a text too long for a record is disabled. Changes that gave
 // something are listed: key material made since is in no record. `records` are in the
 // order of the log.
+//
+// No number of a version is ever given to other material than had it first, as
+// ciphertexts name versions. Material made since keeps its number, and is lost; so does
+// material imported since, of which the records tell the id: it takes its place again
+// when it is imported again. Rotations to imported material that the backup holds are
+// made again, and its bytes count as there wherever the log says that they were.
 Replayed ReplayChanges(const std::vector<nlohmann::json>& records,
                        const Account& account, Transaction& transaction);
 

@@ -35,18 +35,17 @@ Status UsePending(KeyRecord& key, TimePoint now) {
   return OkStatus();
 }
 
-json Describe(const KeyRecord& key, uint32_t version) {
-  const uint32_t current = key.CurrentVersion();
+json Describe(const KeyRecord& key, uint32_t version, bool pending) {
   return {{"KeyId", key.id},
           {"KeyMaterialId", MaterialId(key, version)},
-          {"KeyMaterialState", version == current  ? "CURRENT"
-                               : version > current ? "PENDING_ROTATION"
-                                                   : "NON_CURRENT"}};
+          {"KeyMaterialState", pending                           ? "PENDING_ROTATION"
+                               : version == key.CurrentVersion() ? "CURRENT"
+                                                                 : "NON_CURRENT"}};
 }
 
 json DescribeImported(const KeyRecord& key, const ImportedMaterial& material,
                       TimePoint now) {
-  json entry = Describe(key, material.version);
+  json entry = Describe(key, material.version, material.pending());
   const bool there =
       key.FindVersion(material.version) != nullptr && !material.Expired(now);
   entry["ImportState"] = there ? "IMPORTED" : "PENDING_IMPORT";
@@ -65,7 +64,7 @@ json DescribeImported(const KeyRecord& key, const ImportedMaterial& material,
 }
 
 json DescribeMade(const KeyRecord& key, const MaterialVersion& version) {
-  json entry = Describe(key, version.version);
+  json entry = Describe(key, version.version, false);
   if (!version.rotation.empty()) {
     entry["RotationDate"] = WireTime(version.created);
     entry["RotationType"] = version.rotation;
@@ -78,7 +77,7 @@ json DescribeMade(const KeyRecord& key, const MaterialVersion& version) {
 void AddVersion(const RootSecrets& secrets, KeyRecord& key, const char* rotation,
                 TimePoint now) {
   MaterialVersion version;
-  version.version = key.versions.empty() ? 1 : key.versions.back().version + 1;
+  version.version = key.NextVersion();
   version.created = now;
   version.rotation = rotation;
   version.sealed =

@@ -4,6 +4,12 @@
 
 namespace keyfold {
 
+int State::KeyStoreFormat() const {
+  int format = kOldestKeyStoreFormat;
+  for (const auto& [id, key] : keys) format = std::max(format, KeyStoreFormatOf(*key));
+  return format;
+}
+
 std::shared_ptr<const KeyRecord> State::FindKey(std::string_view id) const {
   const auto it = keys.find(id);
   return it == keys.end() ? nullptr : it->second;

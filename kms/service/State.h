@@ -46,6 +46,8 @@ struct State {
   std::string iam_text;
   std::shared_ptr<const policy::IamIndex> iam;
 
+  // KeyStoreFormat is the format that its rows need.
+  int KeyStoreFormat() const;
   // Null when there is none.
   std::shared_ptr<const KeyRecord> FindKey(std::string_view id) const;
   const GrantIndex& GrantsOf(std::string_view key_id) const;

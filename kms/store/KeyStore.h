@@ -42,18 +42,20 @@ struct Change {
   bool remove = false;
 };
 
-// The formats of key stores (FORMAT.md, "Versions"): new ones are of the newest, and
-// older ones open too.
-inline constexpr int kKeyStoreFormat = 2;
+// The formats of key stores (FORMAT.md, "Versions"). New ones are of kKeyStoreFormat,
+// and `keyfold upgrade` makes older ones so. Those with rows that programs of before
+// cannot read are of the newest.
 inline constexpr int kOldestKeyStoreFormat = 1;
+inline constexpr int kKeyStoreFormat = 2;
+inline constexpr int kNewestKeyStoreFormat = 3;
 
 class KeyStore {
  public:
   virtual ~KeyStore() = default;
   virtual int format() const = 0;
-  // RaiseFormat makes it kKeyStoreFormat, so that programs of before refuse the store;
-  // on return that survives power loss.
-  virtual Status RaiseFormat() = 0;
+  // RaiseFormat makes it at least `format`, so that programs of before refuse the
+  // store; on return that survives power loss.
+  virtual Status RaiseFormat(int format) = 0;
   // ReadAll returns every row, ordered by id. kCorrupt for a damaged database.
   virtual Result<std::vector<Row>> ReadAll(Table table) = 0;
   // Commit applies all changes or none; on return they survive power loss.

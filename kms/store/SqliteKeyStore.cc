@@ -238,11 +238,11 @@ Result<int> CheckIdentity(sqlite3* db, const std::string& path) {
   if (application != kApplicationId)
     return Status(Error::kNotAStore, path + " is not a Keyfold key store.");
   KF_ASSIGN_OR_RETURN(const int version, QueryInteger(db, "PRAGMA user_version"));
-  if (version > kKeyStoreFormat)
+  if (version > kNewestKeyStoreFormat)
     return Status(Error::kNewerFormat,
                   path + " has key store format " + std::to_string(version) +
-                      "; this program knows up to " + std::to_string(kKeyStoreFormat) +
-                      ". Use a newer Keyfold.");
+                      "; this program knows up to " +
+                      std::to_string(kNewestKeyStoreFormat) + ". Use a newer Keyfold.");
   if (version < kOldestKeyStoreFormat)
     return Status(Error::kCorrupt, path + " has no valid format version.");
   return version;
@@ -304,12 +304,15 @@ class SqliteKeyStore : public KeyStore {
   }
 
   // One statement is one transaction.
-  Status RaiseFormat() override {
+  Status RaiseFormat(int format) override {
     std::lock_guard lock(mutex_);
-    KF_RETURN_IF_ERROR(
-        Execute(db_.get(), "PRAGMA user_version=" + std::to_string(kKeyStoreFormat)));
-    format_ = kKeyStoreFormat;
-    return OkStatus();
+    if (format <= format_) return OkStatus();
+    const std::string raise = "PRAGMA user_version=" + std::to_string(format);
+    Status status = Execute(db_.get(), raise);
+    if (status.sys_errno() == ENOSPC && spare_.Give())
+      status = Execute(db_.get(), raise);
+    if (status.ok()) format_ = format;
+    return status;
   }
 
   Result<std::vector<Row>> ReadAll(Table table) override {

@@ -11,7 +11,7 @@ using namespace keyfold;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const SecretBytes& key = *new SecretBytes(RandomSecret(kKeySize));
   static const Bytes good = SealBackup(
-      key, {"11111111-2222-4333-8444-555555555555", "2026-01-31T12:00:00Z", 7, "{}"},
+      key, {"11111111-2222-4333-8444-555555555555", "2026-01-31T12:00:00Z", 7, "{}", 2},
       {{Table::kKeys, {"id", "{}", Bytes(32, 1)}, false}});
   if (size < 1) return 0;
   const ByteView rest(data + 1, size - 1);

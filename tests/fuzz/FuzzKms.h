@@ -35,7 +35,7 @@ inline std::set<std::string>& TemporaryFolders() {
 class MemoryKeyStore : public KeyStore {
  public:
   int format() const override { return kKeyStoreFormat; }
-  Status RaiseFormat() override { return OkStatus(); }
+  Status RaiseFormat(int) override { return OkStatus(); }
   Result<std::vector<Row>> ReadAll(Table table) override {
     std::vector<Row> rows;
     for (const auto& [id, row] : tables_[table]) rows.push_back(row);

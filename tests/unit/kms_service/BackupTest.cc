@@ -1,9 +1,8 @@
 // Does a backup come back whole or not at all, and does nothing that was taken away
 // since come back with it?
-#include "KmsFixture.h"
+#include "BackupFixture.h"
 #include "kms/service/Backup.h"
 #include "kms/service/Material.h"
-#include "kms/service/Restore.h"
 
 namespace keyfold {
 namespace {
@@ -14,7 +13,7 @@ class LossyStore : public KeyStore {
   LossyStore(std::unique_ptr<KeyStore> store, const std::optional<Table>& missing)
       : store_(std::move(store)), missing_(missing) {}
   int format() const override { return store_->format(); }
-  Status RaiseFormat() override { return store_->RaiseFormat(); }
+  Status RaiseFormat(int format) override { return store_->RaiseFormat(format); }
   Result<std::vector<Row>> ReadAll(Table table) override {
     auto rows = store_->ReadAll(table);
     if (rows.ok() && !rows->empty() && missing_ == table) rows->erase(rows->begin());
@@ -29,62 +28,7 @@ class LossyStore : public KeyStore {
   const std::optional<Table>& missing_;
 };
 
-class BackupTest : public KmsTest {
- protected:
-  void SetUp() override {
-    KmsTest::SetUp();
-    Caller service = By(0);
-    service.is_service = true;
-    const auto id = kms_->ResolveKey("alias/aws/fs");
-    ASSERT_TRUE(id.ok());
-    auto wrapped = kms_->GenerateDataKey(service, *id, kContext, "");
-    ASSERT_TRUE(wrapped.ok()) << wrapped.status().ToString();
-    metadata_ = wrapped->blob;
-  }
-
-  Bytes BackUp() {
-    const json made = Must(kRootUid, "store", "BackupKeyStore", json::object());
-    return FromBase64(made.value("Backup", "")).value_or(Bytes());
-  }
-  RestoreOptions Options() const {
-    RestoreOptions options;
-    options.audit_folder = folder_;
-    options.metadata_key = metadata_;
-    options.metadata_context = kContext;
-    options.caller = By(kRootUid);
-    return options;
-  }
-  // Restores into a new file; the Kms must be closed.
-  Result<Restored> RestoreFrom(ByteView backup, RestoreOptions options) {
-    std::filesystem::remove(folder_ + "/new.db");
-    auto store = CreateSqliteKeyStore(folder_ + "/new.db");
-    EXPECT_TRUE(store.ok());
-    return RestoreKeyStore(std::move(store).value(), RootKey(CopySecret(root_)), backup,
-                           std::move(options), clock_);
-  }
-  // Restores and opens what came of it.
-  Restored RestoreAndOpen(ByteView backup) {
-    kms_.reset();
-    RestoreOptions options = Options();
-    options.former = OpenSqliteKeyStore(folder_ + "/keys.db").value();
-    auto restored = RestoreFrom(backup, std::move(options));
-    EXPECT_TRUE(restored.ok()) << restored.status().ToString();
-    std::filesystem::rename(folder_ + "/new.db", folder_ + "/keys.db");
-    const Status opened = Open();
-    EXPECT_TRUE(opened.ok()) << opened.ToString();
-    return restored.ok() ? *restored : Restored();
-  }
-  json EncryptedUnder(const std::string& key) {
-    return Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", ToBase64(kPlain)}});
-  }
-  std::string TryDecrypt(const json& encrypted) {
-    return Try(kCfo, "Decrypt", {{"CiphertextBlob", encrypted["CiphertextBlob"]}});
-  }
-
-  const EncryptionContext kContext = {{"keyfold:purpose", "metadata"}};
-  const Bytes kPlain = {1, 2, 3};
-  Bytes metadata_;
-};
+class BackupTest : public BackupFixture {};
 
 TEST_F(BackupTest, GivesBackEveryKeyAliasAndGrant) {
   const std::string key = MakeKey();
@@ -136,6 +80,41 @@ TEST_F(BackupTest, ShowsNoPolicyAndNoName) {
   for (const std::string& word :
        {std::string("alias/secret"), key, std::string("kms:")})
     EXPECT_EQ(text.find(word), std::string_view::npos) << word;
+}
+
+TEST_F(BackupTest, RowsThatProgramsOfBeforeCannotReadRaiseTheFormats) {
+  const auto format_now = [this] {
+    kms_.reset();
+    const int format = OpenSqliteKeyStore(folder_ + "/keys.db").value()->format();
+    EXPECT_TRUE(Open().ok());
+    return format;
+  };
+  const std::string key = Imported();
+  Must(kCfo, "RotateKeyOnDemand", {{"KeyId", MakeKey()}});
+  EXPECT_EQ(format_now(), 2);
+  EXPECT_EQ(BackUp()[8], 1);
+  ImportNew(key, "second");
+  EXPECT_EQ(format_now(), 3);
+  const Bytes backup = BackUp();
+  EXPECT_EQ(backup[8], 2);
+  EXPECT_EQ(DescribeBackup(backup)->format, 2);
+  RestoreAndOpen(backup);
+  EXPECT_EQ(format_now(), 3);
+  ASSERT_EQ(Rotate(key), "ok");
+}
+
+TEST_F(BackupTest, ADescriptionOrALostVersionRaisesTheFormat) {
+  const std::string made = MakeKey();
+  const Bytes backup = BackUp();
+  ASSERT_EQ(Rotate(made), "ok");
+  RestoreAndOpen(backup);
+  EXPECT_EQ(BackUp()[8], 2);
+  KeyRecord record;
+  EXPECT_EQ(KeyStoreFormatOf(record), kOldestKeyStoreFormat);
+  record.materials.push_back({1, Bytes(32), {}, "HSM 1", {}, {}, false});
+  EXPECT_EQ(KeyStoreFormatOf(record), kNewestKeyStoreFormat);
+  record.materials[0].description.clear();
+  EXPECT_EQ(KeyStoreFormatOf(record), kOldestKeyStoreFormat);
 }
 
 TEST_F(BackupTest, AnyChangedByteIsRefused) {

@@ -13,6 +13,7 @@ struct Wrap {
 
 class ImportFixture : public KmsTest {
  protected:
+  static constexpr char kNew[] = "NEW_KEY_MATERIAL";
   static constexpr Wrap kSha1{"RSAES_OAEP_SHA_1", "sha1", false};
   static constexpr Wrap kSha256{"RSAES_OAEP_SHA_256", "sha256", false};
 
@@ -78,6 +79,46 @@ class ImportFixture : public KmsTest {
     return request;
   }
   void NewMaterial(size_t size = 32) { WriteFile("material", RandomBytes(size)); }
+
+  // Makes an EXTERNAL key with material, kept as the file "first".
+  std::string Imported() {
+    const std::string key = MakeKey("EXTERNAL");
+    NewMaterial();
+    EXPECT_EQ(Import(key), "ok");
+    Shell("cp material first");
+    return key;
+  }
+  // ImportNew lets other material wait, kept as the file `name`; the answer.
+  json ImportNew(const std::string& key, const char* name) {
+    NewMaterial();
+    Shell(std::string("cp material ") + name);
+    return Must(kCfo, "ImportKeyMaterial",
+                WrappedRequest(key, kSha256, {{"ImportType", kNew}}));
+  }
+  std::string ImportFrom(const char* name, const std::string& key,
+                         const json& more = json::object()) {
+    Shell(std::string("cp ") + name + " material");
+    return Import(key, kSha256, more);
+  }
+  json Materials(const std::string& key) {
+    return Must(
+        kCfo, "ListKeyRotations",
+        {{"KeyId", key}, {"IncludeKeyMaterial", "ALL_KEY_MATERIAL"}})["Rotations"];
+  }
+  std::string Current(const std::string& key) {
+    return Must(kCfo, "DescribeKey", {{"KeyId", key}})["KeyMetadata"].value(
+        "CurrentKeyMaterialId", "");
+  }
+  json Encrypted(const std::string& key) {
+    return Must(kCfo, "Encrypt",
+                {{"KeyId", key}, {"Plaintext", "aGk="}})["CiphertextBlob"];
+  }
+  json Decrypted(const json& blob) {
+    return Must(kCfo, "Decrypt", {{"CiphertextBlob", blob}});
+  }
+  std::string Rotate(const std::string& key) {
+    return Try(kCfo, "RotateKeyOnDemand", {{"KeyId", key}});
+  }
 };
 
 }  // namespace keyfold

@@ -84,7 +84,7 @@ TEST_F(SqliteKeyStoreTest, LinkIsRefusedButAFolderMayBeOne) {
 
 TEST_F(SqliteKeyStoreTest, NewerFormatIsNamed) {
   CreateFilled();
-  Raw("PRAGMA user_version=3");
+  Raw("PRAGMA user_version=4");
   EXPECT_EQ(OpenError(), Error::kNewerFormat);
   Raw("PRAGMA user_version=0");
   EXPECT_EQ(OpenError(), Error::kCorrupt);
@@ -107,8 +107,10 @@ TEST_F(SqliteKeyStoreTest, AnOlderFormatStaysUntilItIsRaised) {
   {
     auto store = OpenSqliteKeyStore(path_);
     ASSERT_TRUE(store.ok());
-    ASSERT_TRUE((*store)->RaiseFormat().ok());
+    ASSERT_TRUE((*store)->RaiseFormat(2).ok());
     EXPECT_EQ((*store)->format(), 2);
+    ASSERT_TRUE((*store)->RaiseFormat(1).ok());
+    EXPECT_EQ((*store)->format(), 2) << "never lowered";
   }
   EXPECT_EQ(format(), 2);
   EXPECT_EQ((*OpenSqliteKeyStore(path_))->ReadAll(Table::kKeys)->size(), 101u);

@@ -65,16 +65,18 @@ class Desk:
     will be. Names and places of the pages become the test's, and become the pages' again
     in what is shown."""
 
-    def __init__(self, folder, keyfold, users=USERS, **environment):
+    def __init__(self, folder, keyfold, stores, store, users=USERS):
         self.folder, self.users, self.shells = folder, users, {}
-        self.places = {'/srv/keyfold/finance': folder / 'store', '/srv/finance': folder / 'mnt',
-                       '/srv/keyfold': folder / 'machine', '/etc/keyfold': folder / 'etc',
-                       '/media/usb': folder / 'usb', '127.0.0.1:4599': free_address()}
         self.homes = folder / 'home'
-        for made in (self.homes, folder / 'bin', folder / 'usb'):
+        self.places = {'/srv/finance': folder / 'mnt', '/etc/keyfold': folder / 'etc',
+                       '/media/usb': folder / 'usb', '/home': self.homes,
+                       '/srv/keyfold/finance': store, '/srv/keyfold': stores,
+                       '127.0.0.1:4599': free_address()}
+        for made in (self.homes, folder / 'bin', folder / 'usb', folder / 'etc'):
             made.mkdir()
         shutil.copy(keyfold, folder / 'bin' / 'keyfold')
-        self.environment = dict(os.environ, **environment, TZ='UTC', LC_ALL='C.UTF-8',
+        self.environment = dict(os.environ, TZ='UTC', LC_ALL='C.UTF-8',
+                                KEYFOLD_MOUNT=str(folder / 'mnt'),
                                 PATH=f'{folder}/bin:{os.environ["PATH"]}')
 
     def mine(self, text):
@@ -89,7 +91,6 @@ class Desk:
         """What a command showed, in the page's words."""
         for place, path in self.places.items():
             text = text.replace(str(path), place)
-        text = text.replace(str(self.homes), '/home')
         for name, user in self.users.items():
             text = re.sub(rf'\b{user}\b', name, text)
         return re.sub(r'bash: line \d+: ', 'bash: ', text)
@@ -150,7 +151,7 @@ def bare_machine():
                                            dir=os.environ.get('TMPDIR', '/var/tmp')))
     folder.chmod(0o755)
     remove_users()
-    desk = Desk(folder, KEYFOLD, KEYFOLD_MOUNT=str(folder / 'mnt'))
+    desk = Desk(folder, KEYFOLD, folder / 'stores', folder / 'stores/finance')
     try:
         yield desk
     finally:
@@ -171,8 +172,7 @@ def mounted_share(disk=None):
     try:
         with lone_share('documents', disk) as share:
             os.chmod(share.mnt, 0o1777)
-            desk = Desk(share.folder, share.keyfold, KEYFOLD_MOUNT=str(share.mnt))
-            desk.share = share
+            desk = Desk(share.folder, share.keyfold, share.store.parent, share.store)
             try:
                 yield desk
             finally:

@@ -94,12 +94,14 @@ VARIABLE = (
     (r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'ID'),
     (r'\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?', 'TIME'),
     (r'[A-Z][a-z]{2} [ \d]\d \d\d:\d\d', 'TIME'),
-    (r'\b([0-9a-f]{64}|[0-9a-f]{32})\b', 'HASH'),
+    (r'\b([0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b', 'HASH'),
+    (r'\b\d+ (records|digests)\b', r'N \1'),
+    (r'\b(up to|record|Records 1 to|in|uid":) \d+', r'\1 N'),
 )
 
 
 def loosely(text):
-    """The text without what differs from run to run: ids, times, widths of columns."""
+    """The text without what differs from run to run: ids, times, counts, widths of columns."""
     for pattern, name in VARIABLE:
         text = re.sub(pattern, name, text)
     return ' '.join(text.split())

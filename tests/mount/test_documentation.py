@@ -1,20 +1,68 @@
 """Is what the documentation shows what happens? Each command of its pages is run as the
 user at whose prompt it stands, and must show what the page says."""
+import contextlib
 import os
+import pathlib
+import tempfile
 
 import pytest
 
-from desk import bare_machine
+from desk import bare_machine, mounted_share
+from devices import Token
 from documents import sections
+from share import small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
 
-def play(desk, page):
-    for section in sections(page):
-        desk.play(section)
+@contextlib.contextmanager
+def finance_share(disk=None):
+    """The share as finance-share.md has made it by the end of "The folder"."""
+    with mounted_share(disk) as desk:
+        for section in sections('finance-share.md')[1:4]:
+            desk.play(section)
+        yield desk
 
 
-def test_quick_start():
-    with bare_machine() as desk:
-        play(desk, 'quick-start.md')
+@contextlib.contextmanager
+def with_token():
+    """One whose root key hangs on a token that lies in /etc/keyfold."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        token = Token(pathlib.Path(folder), patch)
+        with finance_share() as desk:
+            desk.places['/etc/keyfold'] = folder
+            for command in (
+                    'keyfold unmount /srv/finance',
+                    'keyfold kms root-key change-provider --store /srv/keyfold/finance '
+                    f"--to '{token.spec}'",
+                    'keyfold mount /srv/keyfold/finance /srv/finance -o root-key-grace=15'):
+                code, answer = desk.run('root', command)
+                assert code == 0, answer
+            yield desk
+
+
+@contextlib.contextmanager
+def on_a_small_disk():
+    with tempfile.TemporaryDirectory() as folder, \
+            small_disk(pathlib.Path(folder), 48, reserved=5) as disk, \
+            finance_share(disk) as desk:
+        os.chmod(folder, 0o755)
+        yield desk
+
+
+SITUATIONS = {
+    'quick-start.md': bare_machine,
+    'finance-share.md': mounted_share,
+    'runbook-deleted-key.md': finance_share,
+    'runbook-token-gone.md': with_token,
+    'runbook-disk-full.md': on_a_small_disk,
+    'runbook-stolen-disk.md': finance_share,
+    'runbook-auditor.md': finance_share,
+}
+
+
+@pytest.mark.parametrize('page', SITUATIONS)
+def test_page(page):
+    with SITUATIONS[page]() as desk:
+        for section in sections(page):
+            desk.play(section)

@@ -35,7 +35,7 @@ def with_token():
                     'keyfold unmount /srv/finance',
                     'keyfold kms root-key change-provider --store /srv/keyfold/finance '
                     f"--to '{token.spec}'",
-                    'keyfold mount /srv/keyfold/finance /srv/finance -o root-key-grace=15'):
+                    'keyfold mount /srv/keyfold/finance /srv/finance -o root-key-grace=8'):
                 code, answer = desk.run('root', command)
                 assert code == 0, answer
             yield desk
@@ -52,6 +52,8 @@ def on_a_small_disk():
 
 SITUATIONS = {
     'quick-start.md': bare_machine,
+    'concepts.md': finance_share,
+    'coming-from-aws.md': mounted_share,
     'finance-share.md': mounted_share,
     'runbook-deleted-key.md': finance_share,
     'runbook-token-gone.md': with_token,

@@ -5,12 +5,11 @@ import dataclasses
 import datetime
 import os
 import re
-import shutil
 import time
 
 import pytest
 
-from desk import USERS, mounted_share
+from desk import USERS, mounted_share, skip_without_clients
 from documents import blocks, sections
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
@@ -91,8 +90,7 @@ def begin(desk):
 
 @pytest.mark.parametrize('section', RECIPES, ids=lambda section: section.heading)
 def test_recipe(desk, section):
-    if '$ aws ' in section.text and not shutil.which('aws', path='/usr/local/bin:/usr/bin'):
-        pytest.skip('no aws (tests/lib/install-packages --clients)')
+    skip_without_clients(section)
     begin(desk)
     desk.play(section)
     recipe, said = Recipe(desk, section), section.table()

@@ -7,9 +7,11 @@ import tempfile
 
 import pytest
 
-from desk import bare_machine, mounted_share
+import test_cookbook
+import test_guides
+from desk import bare_machine, mounted_share, skip_without_clients
 from devices import Token
-from documents import sections
+from documents import GUIDES, sections
 from share import small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
@@ -63,8 +65,19 @@ SITUATIONS = {
 }
 
 
+def test_each_block_of_each_page_is_run():
+    for page in (path.name for path in GUIDES.glob('*.md')):
+        if page in test_guides.BLOCKS:
+            continue  # it looks itself
+        found = [block for section in sections(page) for block in section.blocks]
+        assert not found or page in SITUATIONS or page == test_cookbook.PAGE, page
+        for block in found:
+            assert block.name or block.language == 'console', f'{page}:{block.line}: not run'
+
+
 @pytest.mark.parametrize('page', SITUATIONS)
 def test_page(page):
+    skip_without_clients(*sections(page))
     with SITUATIONS[page]() as desk:
         for section in sections(page):
             desk.play(section)

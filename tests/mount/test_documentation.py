@@ -72,7 +72,10 @@ def test_each_block_of_each_page_is_run():
         found = [block for section in sections(page) for block in section.blocks]
         assert not found or page in SITUATIONS or page == test_cookbook.PAGE, page
         for block in found:
-            assert block.name or block.language == 'console', f'{page}:{block.line}: not run'
+            where = f'{page}:{block.line}'
+            assert block.name or block.language == 'console', f'{where}: not run'
+            if block.language in ('yaml', 'python'):
+                assert block.text.startswith(f'# {block.name}\n'), f'{where}: who reads sees no name'
 
 
 @pytest.mark.parametrize('page', SITUATIONS)

@@ -11,13 +11,35 @@ import time
 
 import pytest
 
+from desk import Desk
+from documents import GUIDES, blocks
 from likeext4 import forget_caches
-from share import ROOT, as_user, new_share
+from share import new_share, remove_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
-GUIDES = ROOT / 'packaging/guides'
-PASSPHRASE = 'correct horse battery staple'
+PASSPHRASE = 'correct horse battery staple\n'
+BLOCKS = {
+    'moving.md': ['before', 'gocryptfs', 'encfs', 'cryfs', 'fscrypt', 'after'],
+    'samba.md': ['[global]', 'users'],
+    'nfs.md': [],
+}
+
+
+def first_line(block):
+    return block.text.split('\n')[0].removeprefix('# ')
+
+
+def block(guide, wanted):
+    """The block of a guide that begins so, or with that comment, which is left out."""
+    assert wanted in BLOCKS[guide]
+    return next(found.text.removeprefix(f'# {wanted}\n') for found in blocks((GUIDES / guide).read_text())
+                if first_line(found) == wanted)
+
+
+@pytest.mark.parametrize('guide', BLOCKS)
+def test_each_block_is_used(guide):
+    assert [first_line(found) for found in blocks((GUIDES / guide).read_text())] == BLOCKS[guide]
 
 
 @pytest.fixture(scope='module')
@@ -26,23 +48,16 @@ def share():
         yield made
 
 
-def block(guide, first_line):
-    """The commands of a guide whose first line is that comment."""
-    found = re.search(rf'```sh\n# {re.escape(first_line)}\n(.*?)```', (GUIDES / guide).read_text(),
-                      re.S)
-    return found.group(1)
-
-
 class Mover:
     """The cfo with a home, whose programs ask nobody."""
 
     def __init__(self, share):
-        self.share, self.home = share, share.folder / 'home'
-        self.finance, self.private = share.mnt, self.home / 'private'
-        self.home.mkdir()
-        self.bin = self.home / 'bin'
-        self.bin.mkdir()
-        shutil.copy(share.keyfold, self.bin / 'keyfold')
+        self.share = share
+        os.environ.update(CRYFS_FRONTEND='noninteractive', CRYFS_NO_UPDATE_CHECK='true')
+        self.desk = Desk(share.folder, share.keyfold, share.store.parent, share.store)
+        self.home = self.desk.home('cfo')
+        self.passphrase = share.folder / 'passphrase'
+        self.passphrase.write_text(PASSPHRASE)
         for name in ('cipher', 'plain', 'private'):
             (self.home / name).mkdir()
         self.own()
@@ -50,27 +65,26 @@ class Mover:
     def own(self):
         subprocess.run(['chown', '-R', 'kfcfo:kfcfo', self.home], check=True)
 
-    def run(self, commands, user='kfcfo'):
-        commands = commands.replace('/srv/finance', str(self.share.mnt)) \
-            .replace('/home/cfo/private', str(self.private)).replace('user:cfo', 'user:kfcfo') \
-            .replace('encfs ~', 'encfs --stdinpass --standard ~')
-        environment = dict(self.share.environment(), HOME=str(self.home),
-                           PATH=f'{self.bin}:{os.environ["PATH"]}', CRYFS_FRONTEND='noninteractive',
-                           CRYFS_NO_UPDATE_CHECK='true')
-        who = as_user(user) if user else []
-        done = subprocess.run([*who, 'bash', '-euc', commands], env=environment, cwd=self.home,
-                              input=PASSPHRASE + '\n', text=True, capture_output=True)
-        assert done.returncode == 0, (commands, done.stdout, done.stderr)
-        return done.stdout
+    def run(self, commands):
+        """What the commands show, each of which must succeed."""
+        shown = ''
+        for command in commands.replace('encfs ~', 'encfs --stdinpass --standard ~').splitlines():
+            code, answer = self.desk.run('cfo', command, self.passphrase)
+            assert code == 0, (command, answer)
+            shown += answer
+        return shown
 
 
 @pytest.fixture(scope='module')
 def mover(share):
     made = Mover(share)
-    share.kms('kfcfo', 'create-key', '--alias', 'alias/other', '--administrators', 'user:kfcfo',
-              '--users', 'user:kfcfo')
-    made.run(block('moving.md', 'before'))
-    return made
+    try:
+        share.kms('kfcfo', 'create-key', '--alias', 'alias/other', '--administrators',
+                  'user:kfcfo', '--users', 'user:kfcfo')
+        made.run(block('moving.md', 'before'))
+        yield made
+    finally:
+        made.desk.close()
 
 
 WRITE = r'''
@@ -142,16 +156,16 @@ def test_moving_from_fscrypt(share, mover):
     try:
         subprocess.run(['fscrypt', 'setup', disk, '--quiet', '--all-users'], check=True,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        mover.private = disk / 'private'
-        mover.private.mkdir()
+        private = disk / 'private'
+        private.mkdir()
         (mover.home / 'key').write_bytes(os.urandom(32))
         mover.own()
-        mover.run('fscrypt encrypt /home/cfo/private --source=raw_key --key=$HOME/key '
-                  '--name=test --quiet')
-        share.python('kfcfo', WRITE, mover.private)
-        mover.run('fscrypt lock /home/cfo/private')
-        mover.run(block('moving.md', 'fscrypt').replace('unlock', 'unlock --key=$HOME/key --quiet'))
-        assert 'payslip.txt' not in os.listdir(mover.private)
+        mover.run(f'fscrypt encrypt {private} --source=raw_key --key=$HOME/key --name=test --quiet')
+        share.python('kfcfo', WRITE, private)
+        mover.run(f'fscrypt lock {private}')
+        mover.run(block('moving.md', 'fscrypt').replace('unlock', 'unlock --key=$HOME/key --quiet')
+                  .replace('/home/cfo/private', str(private)))
+        assert 'payslip.txt' not in os.listdir(private)
         check_moved(share)
     finally:
         subprocess.run(['umount', disk], check=True)
@@ -161,8 +175,7 @@ def test_moving_from_fscrypt(share, mover):
 
 def smb_configuration(folder, mnt):
     """The guide's, on a port of its own and with all it keeps in `folder`."""
-    text = re.search(r'```ini\n(.*?)```', (GUIDES / 'samba.md').read_text(), re.S).group(1)
-    text = text.replace('/srv/finance', str(mnt))
+    text = block('samba.md', '[global]').replace('/srv/finance', str(mnt))
     places = {'passdb backend': f'tdbsam:{folder}/passdb.tdb', 'log file': f'{folder}/log'}
     for name in ('private dir', 'pid directory', 'lock directory', 'cache directory',
                  'state directory', 'ncalrpc dir'):
@@ -182,8 +195,7 @@ class Samba:
         self.folder.mkdir()
         self.conf = smb_configuration(self.folder, share.mnt)
         for user in users:
-            subprocess.run(['smbpasswd', '-c', self.conf, '-s', '-a', user], check=True,
-                           input=f'pw-{user}\npw-{user}\n', text=True, stdout=subprocess.DEVNULL)
+            self.add(user, '')
         # It signals its whole process group when it ends.
         self.process = subprocess.Popen(
             ['smbd', '-F', '--no-process-group', '-s', self.conf], start_new_session=True,
@@ -192,6 +204,13 @@ class Samba:
             if 'finance' in self.client(users[0], 'ls'):
                 break
             time.sleep(0.1)
+
+    def add(self, user, made_by):
+        """A user of Samba's, whose account `made_by` makes, or is there."""
+        command = made_by or f'smbpasswd -a {user}'
+        subprocess.run(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')],
+                       check=True, input=f'pw-{user}\npw-{user}\n', text=True,
+                       stdout=subprocess.DEVNULL)
 
     def client(self, user, command):
         done = subprocess.run(['smbclient', '-s', self.conf, '//127.0.0.1/finance', '-p', '14451',
@@ -241,6 +260,10 @@ def test_samba(share):
         assert ('kfaccounts', 'CreateFile', 'AccessDeniedException') in opened
         assert ('kfcfo', 'CreateFile', 'ok') in opened
         assert {who for who, _, _ in opened} == {'kfcfo', 'kfaccounts', 'kfsysadmin'}
+        # Another user, made as the guide says.
+        remove_users(['kfstranger'])
+        samba.add('kfstranger', re.sub(r'\bcfo\b', 'kfstranger', block('samba.md', 'users')))
+        assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfstranger', get + 'stranger')
         # A key that is disabled is gone here too.
         share.kms('kfcfo', 'disable-key', '--key-id', 'alias/samba')
         assert 'NT_STATUS_' in samba.client('kfcfo', get + 'again')

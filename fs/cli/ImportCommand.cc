@@ -101,7 +101,8 @@ void AddImport(CLI::App& app, Run* run) {
       "SOURCE stays, in plain: delete it yourself. What was deleted can often be "
       "found\n"
       "on the disk again; only a disk that was encrypted itself forgets it for sure.");
-  import->callback([options, run] { *run = [options] { return RunImport(*options);
+  import->callback(
+      [options, run] { *run = [options] { return RunImport(*options);
 };
 }  // namespace keyfold
 );

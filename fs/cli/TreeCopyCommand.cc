@@ -96,7 +96,7 @@ Status CheckOutsideStores(const std::string& path, const std::string& given) {
 int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   const auto limit = RateLimitOf(options.rate_limit);
   if (!limit.ok()) return Fail(limit.status());
-  TreeCopy::Plan plan;
+  CopyPlan plan;
   plan.keeping.owners = !options.no_owner;
   if (!options.keep_permissions) plan.keeping.permissions = kOfOwner;
   plan.overwrite = options.overwrite;
@@ -111,7 +111,7 @@ int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   TreeCopyReport report(options.format == "json", progress, job.words);
   Reasons reasons(job);
   int exit_code = kExitOk;
-  TreeCopy::Listener listener;
+  CopyListener listener;
   listener.failed = [&](const std::string& path, const Status& why) {
     const Status told = reasons.Of(path, why);
     exit_code = Graver(exit_code, CodeOf(told));

@@ -1,0 +1,70 @@
+#include "fs/cli/SpecialCopy.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fs/cli/PartialCopy.h"
+
+namespace keyfold {
+
+void SpecialCopy::Take(const CopyObject& object, const UniqueFd& at) {
+  const bool is_link = S_ISLNK(object.st.st_mode);
+  const auto which = is_link ? &TreeCopyCounts::links : &TreeCopyCounts::others;
+  if (run_.plan.dry_run && !object.place->to.valid()) return run_.tally.Count(which);
+  const int folder = object.place->to.get();
+  const auto there = StatOf(folder, object.name);
+  const int error = there.status().sys_errno();
+  if (!there.ok() && error != ENOENT)
+    return run_.tally.Failed(run_.Copy(object.Path()), there.status());
+  if (there.ok()) {
+    bool same = (there->st_mode & S_IFMT) == (object.st.st_mode & S_IFMT);
+    if (same && is_link) {
+      const auto text = ReadLinkAt(at.get(), "");
+      const auto text_there = ReadLinkAt(folder, object.name);
+      same = text.ok() && text_there.ok() && *text == *text_there;
+    } else if (same) {
+      same = there->st_rdev == object.st.st_rdev;
+    }
+    if (same) return run_.tally.Count(which);
+    if (!run_.MayReplace(object.Path(), object.st.st_mode, there->st_mode)) return;
+  }
+  if (!run_.plan.dry_run) {
+    const std::string partial = NewPartialName();
+    Status made = Make(object, at, partial);
+    if (made.ok()) made = GivePartialItsName(folder, partial, object.name, there.ok());
+    if (!made.ok()) {
+      (void)::unlinkat(folder, partial.c_str(), 0);
+      return run_.tally.Failed(run_.Copy(object.Path()), made);
+    }
+  }
+  run_.tally.Count(which);
+}
+
+// Make makes it under the name `partial`.
+Status SpecialCopy::Make(const CopyObject& object, const UniqueFd& at,
+                         const std::string& partial) {
+  const int folder = object.place->to.get();
+  const char* name = partial.c_str();
+  if (S_ISLNK(object.st.st_mode)) {
+    KF_ASSIGN_OR_RETURN(const std::string text, ReadLinkAt(at.get(), ""));
+    if (::symlinkat(text.c_str(), folder, name) != 0)
+      return Status::FromErrno(errno, "link");
+  } else if (::mknodat(folder, name, (object.st.st_mode & S_IFMT) | 0600,
+                       object.st.st_rdev) != 0) {
+    return Status::FromErrno(errno, "make");
+  }
+  KF_ASSIGN_OR_RETURN(const UniqueFd made, OpenAt(folder, partial, O_PATH));
+  struct stat now;
+  if (::fstat(made.get(), &now) != 0) return Status::FromErrno(errno, "look at");
+  // Somebody may have put something else in its place.
+  if ((now.st_mode & S_IFMT) != (object.st.st_mode & S_IFMT))
+    return Status::FromErrno(ESTALE, "look at");
+  const Lost lost = run_.LostOf(run_.Copy(object.Path()));
+  KF_RETURN_IF_ERROR(
+      GiveAttributes(at.get(), object.st, made.get(), run_.plan.keeping, 0, lost));
+  return GiveTimes(object.st, made.get(), lost);
+}
+
+}  // namespace keyfold

@@ -1,7 +1,11 @@
 #include "fs/cli/CopyObject.h"
 
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cerrno>
-#include <sstream>
 
 namespace keyfold {
 namespace {
@@ -26,13 +30,20 @@ Result<struct stat> StatOf(int folder, const std::string& name) {
   return st;
 }
 
-Result<UniqueFd> OpenBelow(int root, const std::string& path) {
-  KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenAt(root, ".", O_RDONLY | O_DIRECTORY));
-  std::istringstream parts(path);
-  for (std::string part; std::getline(parts, part, '/');) {
-    KF_ASSIGN_OR_RETURN(fd, OpenAt(fd.get(), part, O_RDONLY | O_DIRECTORY));
-  }
-  return fd;
+Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags) {
+  const std::string within = path.empty() ? "." : path;
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const long fd = ::syscall(SYS_openat2, root, within.c_str(), &how, sizeof how);
+  if (fd < 0) return Status::FromErrno(errno, "open");
+  return UniqueFd(static_cast<int>(fd));
 }
+
+std::string ParentOf(const std::string& path) {
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+std::string BaseOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 }  // namespace keyfold

@@ -29,8 +29,13 @@ struct CopyObject {
 
 // StatOf looks at a name of a folder, through no link.
 Result<struct stat> StatOf(int folder, const std::string& name);
-// OpenBelow goes down from `root` one folder at a time, through no link.
-Result<UniqueFd> OpenBelow(int root, const std::string& path);
+// OpenBelow opens `path` below the folder `root`, or an absolute one, itself for an
+// empty one. No part of it may be a link: kSystem/ELOOP or ENOTDIR.
+Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags);
+
+// The parts of a path below what is copied: "a/b/" and "c" of "a/b/c".
+std::string ParentOf(const std::string& path);
+std::string BaseOf(const std::string& path);
 
 // IsSameFile: by kind, size and time, the one may be a copy of the other.
 bool IsSameFile(const struct stat& source, const struct stat& copy);

@@ -1,6 +1,8 @@
 // CopyRun: what the parts of one copy of a tree have in common.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <string>
 #include <utility>
 
@@ -27,6 +29,7 @@ struct CopyRun {
   const CopyPlan plan;
   CopyTally tally;
   std::string from, to;  // the two folders, for what is told
+  uid_t to_owner = 0;    // whose the folder `to` is
 
   std::string Source(const std::string& path) const { return from + "/" + path; }
   std::string Copy(const std::string& path) const { return to + "/" + path; }

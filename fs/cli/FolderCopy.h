@@ -1,9 +1,14 @@
-// FolderCopy: the folders of a copy: they are made, and finished when nothing more
-// comes into them.
+// FolderCopy: the folders of a copy: they are found or made, and finished when nothing
+// more comes into them.
+//
+// Somebody else may move and swap what is in the copy meanwhile. So a folder is entered
+// through no link, judged by its descriptor before anything comes into it, and only a
+// folder that is made gets an owner and wider permissions, before it has its name.
 //
 // Must not know: what is in them. Used by one thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,24 +20,27 @@ namespace keyfold {
 class FolderCopy {
  public:
   explicit FolderCopy(CopyRun& run) : run_(run) {}
-  // OpenOrMake opens the copy of a folder, of which `at` is any descriptor.
-  // kSystem/ENOENT when there is none in a dry run.
-  Result<UniqueFd> OpenOrMake(const CopyObject& object, const UniqueFd& at);
-  // Seen is called with each folder after what is in it.
-  void Seen(const CopyObject& object) { seen_.push_back({object.Path(), object.st}); }
-  // Finish finishes what was seen, below `root`.
+  // Enter opens or makes the copy of a folder, of which `at` is any descriptor. In a
+  // dry run it may be invalid: there is none. Nothing when it told why not.
+  std::optional<UniqueFd> Enter(const CopyObject& object, const UniqueFd& at);
+  // Finish finishes what was entered, below `root`; what was made writable for its
+  // owner gets its own mode back even if all was stopped.
   void Finish(int root);
 
  private:
-  struct SeenFolder {
+  struct Entered {
     std::string path;
-    struct stat st;
+    struct stat st;  // of the source
+    bool was_made_writable;
+    mode_t own_mode;  // before it was
   };
-  Status Make(const CopyObject& object, const UniqueFd& at);
-  void FinishOne(int root, const SeenFolder& folder);
+  Result<UniqueFd> FindOrMake(const CopyObject& object, const UniqueFd& at);
+  Result<UniqueFd> Find(const CopyObject& object);
+  Result<UniqueFd> Make(const CopyObject& object, const UniqueFd& at);
+  void FinishOne(int root, const Entered& folder);
 
   CopyRun& run_;
-  std::vector<SeenFolder> seen_;
+  std::vector<Entered> entered_;
 };
 
 }  // namespace keyfold

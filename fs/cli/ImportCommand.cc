@@ -17,14 +17,24 @@ Status CheckSource(const TreeCopyOptions& options, const TreeCopyJob& job) {
   struct stat from, to;
   if (::stat(job.from.c_str(), &from) != 0)
     return Status::FromErrno(errno, options.from);
-  if (::stat(job.to.c_str(), &to) != 0) return Status::FromErrno(errno, options.to);
+  if (::fstat(job.to_folder.get(), &to) != 0)
+    return Status::FromErrno(errno, options.to);
   if (!S_ISDIR(from.st_mode) && !S_ISREG(from.st_mode))
     return {Error::kUsage, options.from + " is neither a folder nor a regular file."};
-  if (!S_ISDIR(to.st_mode)) return {Error::kUsage, options.to + " is no folder."};
   const bool comes_by = from.st_dev == to.st_dev || options.cross;
   if (IsInside(job.to, job.from) && comes_by)
     return {Error::kUsage, options.to + " lies in " + options.from + " itself."};
   return CheckOutsideStores(job.from, options.from);
+}
+
+// CheckOnMount: the folder is still the mount's that was found by its name. Else what
+// is to be encrypted might be written in plain.
+Status CheckOnMount(const TreeCopyOptions& options, const TreeCopyJob& job) {
+  struct stat st;
+  if (::fstat(job.to_folder.get(), &st) != 0)
+    return Status::FromErrno(errno, options.to);
+  if (st.st_dev == job.mount.device) return OkStatus();
+  return {Error::kUsage, options.to + " is not on a Keyfold mount any more."};
 }
 
 Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
@@ -37,8 +47,10 @@ Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
                       " does not exist. Make it, and say which key locks "
                       "it: mkdir; keyfold folder set-key");
   KF_ASSIGN_OR_RETURN(job.to, std::move(to));
+  KF_ASSIGN_OR_RETURN(job.to_folder, OpenDestination(job.to, options.to));
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
   KF_ASSIGN_OR_RETURN(job.mount, MountHolding(mounts, job.to, options.to));
+  KF_RETURN_IF_ERROR(CheckOnMount(options, job));
   KF_RETURN_IF_ERROR(CheckSource(options, job));
   // What is written is read back.
   job.actions = {"kms:GenerateDataKey"};
@@ -48,13 +60,13 @@ Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
 }
 
 int RunImport(const TreeCopyOptions& options) {
-  const auto job = Find(options);
+  auto job = Find(options);
   if (!job.ok()) return Fail(job.status());
-  if (const auto key = KeyLabelOf(job->to); key.ok())
+  if (const auto key = KeyLabelOf(FdPath(job->to_folder.get())); key.ok())
     std::fprintf(
         stderr, "keyfold: %s is locked by %s%s.\n", options.to.c_str(), key->c_str(),
         *key == kServiceKeyAlias ? ", so its modes alone decide who reads it" : "");
-  return RunTreeCopy(options, *job);
+  return RunTreeCopy(options, *std::move(job));
 }
 
 }  // namespace

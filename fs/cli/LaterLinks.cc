@@ -1,19 +1,11 @@
 #include "fs/cli/LaterLinks.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 namespace keyfold {
-namespace {
-
-std::string Base(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
-std::string FolderOf(const std::string& path) {
-  return path.substr(0, path.rfind('/') + 1);
-}
-
-}  // namespace
 
 bool LaterLinks::Takes(const CopyObject& object) {
   if (object.st.st_nlink <= 1) return false;
@@ -39,16 +31,18 @@ void LaterLinks::Make(const CopyPlacePtr& root, FileCopy& files) {
 // gets a file of its own.
 Status LaterLinks::MakeOne(const CopyPlacePtr& root, const LaterLink& later,
                            FileCopy& files) {
-  KF_ASSIGN_OR_RETURN(const UniqueFd first_folder,
-                      OpenBelow(root->to.get(), FolderOf(later.first)));
-  const std::string first = Base(later.first);
+  KF_ASSIGN_OR_RETURN(
+      const UniqueFd first_folder,
+      OpenBelow(root->to.get(), ParentOf(later.first), O_RDONLY | O_DIRECTORY));
+  const std::string first = BaseOf(later.first);
   KF_ASSIGN_OR_RETURN(const struct stat copy, StatOf(first_folder.get(), first));
   if (!IsSameFile(later.st, copy))
     return Status::Told(Error::kSystem, EAGAIN,
                         "its other name was not copied: " + run_.Copy(later.first));
   auto place = std::make_shared<CopyPlace>();
   place->path = later.folder;
-  KF_ASSIGN_OR_RETURN(place->to, OpenBelow(root->to.get(), later.folder));
+  KF_ASSIGN_OR_RETURN(place->to,
+                      OpenBelow(root->to.get(), later.folder, O_RDONLY | O_DIRECTORY));
   const auto there = StatOf(place->to.get(), later.name);
   if (there.ok() && there->st_ino == copy.st_ino) {
     run_.tally.Count(&TreeCopyCounts::hard_links);
@@ -62,7 +56,8 @@ Status LaterLinks::MakeOne(const CopyPlacePtr& root, const LaterLink& later,
   if (!there.ok())
     run_.LostOf(run_.Copy(later.folder + later.name))("hard link",
                                                       Status::FromErrno(errno, "link"));
-  KF_ASSIGN_OR_RETURN(place->from, OpenBelow(root->from.get(), later.folder));
+  KF_ASSIGN_OR_RETURN(
+      place->from, OpenBelow(root->from.get(), later.folder, O_RDONLY | O_DIRECTORY));
   files.Take({place, later.name, later.st});
   return OkStatus();
 }

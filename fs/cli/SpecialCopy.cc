@@ -8,6 +8,24 @@
 #include "fs/cli/PartialCopy.h"
 
 namespace keyfold {
+namespace {
+
+// CheckMadeSpecial: it is what was just made in `folder`, or no better than that for
+// who put it there: it is to be given away.
+Status CheckMadeSpecial(int folder, const struct stat& source, int made) {
+  struct stat in, st;
+  if (::fstat(folder, &in) != 0 || ::fstat(made, &st) != 0)
+    return Status::FromErrno(errno, "look at");
+  const bool is_it = (st.st_mode & S_IFMT) == (source.st_mode & S_IFMT) &&
+                     (S_ISLNK(st.st_mode) || st.st_rdev == source.st_rdev) &&
+                     st.st_nlink <= 1 &&
+                     (st.st_uid == ::geteuid() || st.st_uid == in.st_uid);
+  return is_it ? OkStatus()
+               : Status::Told(Error::kSystem, ESTALE,
+                              "somebody put something else in its place");
+}
+
+}  // namespace
 
 void SpecialCopy::Take(const CopyObject& object, const UniqueFd& at) {
   const bool is_link = S_ISLNK(object.st.st_mode);
@@ -56,11 +74,7 @@ Status SpecialCopy::Make(const CopyObject& object, const UniqueFd& at,
     return Status::FromErrno(errno, "make");
   }
   KF_ASSIGN_OR_RETURN(const UniqueFd made, OpenAt(folder, partial, O_PATH));
-  struct stat now;
-  if (::fstat(made.get(), &now) != 0) return Status::FromErrno(errno, "look at");
-  // Somebody may have put something else in its place.
-  if ((now.st_mode & S_IFMT) != (object.st.st_mode & S_IFMT))
-    return Status::FromErrno(ESTALE, "look at");
+  KF_RETURN_IF_ERROR(CheckMadeSpecial(folder, object.st, made.get()));
   const Lost lost = run_.LostOf(run_.Copy(object.Path()));
   KF_RETURN_IF_ERROR(
       GiveAttributes(at.get(), object.st, made.get(), run_.plan.keeping, 0, lost));

@@ -1,6 +1,7 @@
 #include "fs/cli/TreeCopy.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +11,10 @@
 namespace keyfold {
 namespace {
 
+// Each folder is opened by its path, below the two that were opened first; the kernel
+// takes none of PATH_MAX.
+constexpr size_t kLongestPath = PATH_MAX - sizeof "/";
+
 Result<std::vector<std::string>> NamesIn(int folder) {
   KF_ASSIGN_OR_RETURN(UniqueFd fd, OpenSource(folder, ".", O_RDONLY | O_DIRECTORY));
   return SortedEntries(std::move(fd));
@@ -17,36 +22,73 @@ Result<std::vector<std::string>> NamesIn(int folder) {
 
 }  // namespace
 
-Status TreeCopy::Run(const std::string& from, const std::string& to) {
-  struct stat st;
-  if (::stat(from.c_str(), &st) != 0) return Status::FromErrno(errno, from);
-  const bool is_folder = S_ISDIR(st.st_mode);
-  const size_t slash = from.rfind('/');
-  run_.from = is_folder ? from : from.substr(0, slash);
-  run_.to = to;
-  device_ = st.st_dev;
-  const std::string folder = run_.from.empty() ? "/" : run_.from;
-  auto root = std::make_shared<CopyPlace>();
-  root->from = UniqueFd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root->from.valid()) return Status::FromErrno(errno, from);
-  root->to = UniqueFd(::open(to.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // A dry run of an export may have none.
-  if (!root->to.valid() && !(run_.plan.dry_run && errno == ENOENT))
-    return Status::FromErrno(errno, to);
-  root_ = root;
-  if (is_folder)
-    Folder(root_);
+Status TreeCopy::Run(const std::string& from, UniqueFd to, const std::string& to_path) {
+  run_.to = to_path;
+  KF_ASSIGN_OR_RETURN(const std::string file, Begin(from, std::move(to)));
+  if (file.empty())
+    Contents(root_);
   else
-    Entry(root_, from.substr(slash + 1));
+    Entry(root_, file);
+  while (!waiting_.empty() && !run_.tally.stopped()) {
+    const std::string path = std::move(waiting_.back());
+    waiting_.pop_back();
+    Folder(path);
+  }
   files_.Wait();
   links_.Make(root_, files_);
-  if (!run_.plan.dry_run) folders_.Finish(root_->to.get());
+  folders_.Finish(root_->to.get());
   if (!run_.plan.dry_run && ::fsync(root_->to.get()) != 0 && run_.tally.failure().ok())
-    run_.tally.Failed(to, Status::FromErrno(errno, "sync"));
+    run_.tally.Failed(to_path, Status::FromErrno(errno, "sync"));
   return run_.tally.failure();
 }
 
-void TreeCopy::Folder(const CopyPlacePtr& place) {
+Result<std::string> TreeCopy::Begin(const std::string& from, UniqueFd to) {
+  auto root = std::make_shared<CopyPlace>();
+  KF_ASSIGN_OR_RETURN(root->from, OpenBelow(AT_FDCWD, from, O_PATH));
+  struct stat st;
+  if (::fstat(root->from.get(), &st) != 0) return Status::FromErrno(errno, from);
+  device_ = st.st_dev;
+  run_.from = from;
+  std::string file;
+  if (!S_ISDIR(st.st_mode)) {
+    file = BaseOf(from);
+    run_.from = from.substr(0, from.size() - file.size() - 1);
+    KF_ASSIGN_OR_RETURN(root->from,
+                        OpenBelow(AT_FDCWD, ParentOf(from), O_PATH | O_DIRECTORY));
+  }
+  if (to.valid() && ::fstat(to.get(), &st) != 0)
+    return Status::FromErrno(errno, run_.to);
+  if (to.valid()) run_.to_owner = st.st_uid;
+  root->to = std::move(to);
+  root_ = root;
+  return file;
+}
+
+void TreeCopy::Folder(const std::string& path) {
+  auto in = std::make_shared<CopyPlace>(), within = std::make_shared<CopyPlace>();
+  in->path = ParentOf(path);
+  within->path = path + "/";
+  auto at = OpenBelow(root_->from.get(), path, O_PATH | O_DIRECTORY);
+  // What went away meanwhile needs nothing.
+  if (at.status().sys_errno() == ENOENT) return;
+  if (!at.ok()) return run_.tally.Failed(run_.Source(path), at.status());
+  within->from = *std::move(at);
+  CopyObject object{in, BaseOf(path), {}};
+  if (::fstat(within->from.get(), &object.st) != 0)
+    return run_.tally.Failed(run_.Source(path), Status::FromErrno(errno, "look at"));
+  if (root_->to.valid()) {
+    auto to = OpenBelow(root_->to.get(), in->path, O_PATH | O_DIRECTORY);
+    if (!to.ok() && !(run_.plan.dry_run && to.status().sys_errno() == ENOENT))
+      return run_.tally.Failed(run_.Copy(path), to.status());
+    if (to.ok()) in->to = *std::move(to);
+  }
+  auto copy = folders_.Enter(object, within->from);
+  if (!copy) return;
+  within->to = *std::move(copy);
+  Contents(within);
+}
+
+void TreeCopy::Contents(const CopyPlacePtr& place) {
   const auto names = NamesIn(place->from.get());
   if (!names.ok()) return run_.tally.Failed(run_.Source(place->path), names.status());
   if (!run_.plan.dry_run) {
@@ -66,44 +108,30 @@ void TreeCopy::Folder(const CopyPlacePtr& place) {
 
 void TreeCopy::Entry(const CopyPlacePtr& place, const std::string& name) {
   CopyObject object{place, name, {}};
-  const auto at = OpenAt(place->from.get(), name, O_PATH);
+  const std::string path = object.Path();
+  const auto at = OpenBelow(place->from.get(), name, O_PATH);
   // What went away meanwhile needs nothing.
   if (at.status().sys_errno() == ENOENT) return;
-  if (!at.ok()) return run_.tally.Failed(run_.Source(object.Path()), at.status());
+  if (!at.ok()) return run_.tally.Failed(run_.Source(path), at.status());
   if (::fstat(at->get(), &object.st) != 0)
-    return run_.tally.Failed(run_.Source(object.Path()),
-                             Status::FromErrno(errno, "look at"));
+    return run_.tally.Failed(run_.Source(path), Status::FromErrno(errno, "look at"));
   // Files of one filesystem (overlayfs) may tell of several devices.
   if (S_ISDIR(object.st.st_mode) && object.st.st_dev != device_ && !run_.plan.cross)
-    return run_.tally.LeftOut(run_.Source(object.Path()), "it is another filesystem's");
+    return run_.tally.LeftOut(run_.Source(path), "it is another filesystem's");
   if (IsPartialName(name))
-    return run_.tally.LeftOut(run_.Source(object.Path()),
+    return run_.tally.LeftOut(run_.Source(path),
                               "its name is that of a copy that was cut off");
-  if (S_ISDIR(object.st.st_mode)) return SubFolder(object, *at);
   if (S_ISREG(object.st.st_mode)) {
     if (!links_.Takes(object)) files_.Take(object);
-    return;
+  } else if (!S_ISDIR(object.st.st_mode)) {
+    specials_.Take(object, *at);
+  } else if (path.size() <= kLongestPath) {
+    waiting_.push_back(path);
+  } else {
+    run_.tally.Failed(run_.Source(path),
+                      Status::Told(Error::kSystem, ENAMETOOLONG,
+                                   "it lies too deep: its path is longer than 4 KiB"));
   }
-  specials_.Take(object, *at);
-}
-
-void TreeCopy::SubFolder(const CopyObject& object, const UniqueFd& at) {
-  auto to = folders_.OpenOrMake(object, at);
-  const int error = to.status().sys_errno();
-  if (error == ENOTDIR || error == ELOOP)
-    return run_.tally.Conflict(run_.Copy(object.Path()), "it is no folder");
-  if (!to.ok() && !(run_.plan.dry_run && error == ENOENT))
-    return run_.tally.Failed(run_.Copy(object.Path()), to.status());
-  auto place = std::make_shared<CopyPlace>();
-  place->from = UniqueFd(::fcntl(at.get(), F_DUPFD_CLOEXEC, 0));
-  if (!place->from.valid())
-    return run_.tally.Failed(run_.Source(object.Path()),
-                             Status::FromErrno(errno, "open"));
-  if (to.ok()) place->to = *std::move(to);
-  place->path = object.Path() + "/";
-  run_.tally.Count(&TreeCopyCounts::folders);
-  Folder(place);
-  folders_.Seen(object);
 }
 
 }  // namespace keyfold

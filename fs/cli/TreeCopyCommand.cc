@@ -1,6 +1,6 @@
 #include "fs/cli/TreeCopyCommand.h"
 
-#include <sys/stat.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "fs/cli/Attended.h"
 #include "fs/cli/ExitCode.h"
@@ -93,7 +94,15 @@ Status CheckOutsideStores(const std::string& path, const std::string& given) {
   return OkStatus();
 }
 
-int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
+Result<UniqueFd> OpenDestination(const std::string& path, const std::string& given) {
+  auto folder = OpenBelow(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  const int error = folder.status().sys_errno();
+  if (error == ENOTDIR) return Status(Error::kUsage, given + " is no folder.");
+  if (!folder.ok()) return Status::FromErrno(error, given);
+  return folder;
+}
+
+int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
   const auto limit = RateLimitOf(options.rate_limit);
   if (!limit.ok()) return Fail(limit.status());
   CopyPlan plan;
@@ -128,7 +137,10 @@ int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   if (progress) size.emplace(job.from);
   Status done;
   const bool attended = Attend(
-      {[&] { done = OrNoMemory([&] { return copy.Run(job.from, job.to); }); },
+      {[&] {
+         done = OrNoMemory(
+             [&] { return copy.Run(job.from, std::move(job.to_folder), job.to); });
+       },
        [&] { copy.Stop(); },
        [&] { report.Progress(copy.Counts(), size ? size->Known() : TreeSize()); }});
   if (!done.ok() && exit_code == kExitOk) exit_code = Fail(done);

@@ -1,0 +1,192 @@
+// Does a copy of a tree stay within its two folders, whatever others do there
+// meanwhile; does it get down into any depth; is what is told true?
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "fs/cli/PartialCopy.h"
+#include "fs/cli/TreeCopy.h"
+#include "tests/unit/TempFolder.h"
+
+namespace keyfold {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t kSomebody = 4711, kOther = 4712;
+
+class TreeCopyTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directory(from_);
+    fs::create_directory(to_);
+    ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+  }
+  TreeCopyCounts Copy(const CopyPlan& plan = {}) {
+    told_.clear();
+    CopyListener listener;
+    listener.failed = [&](const std::string& path, const Status& why) {
+      told_ += path + ": " + why.message() + "\n";
+    };
+    listener.lost = [&](const std::string& path, const std::string& what,
+                        const Status& why) {
+      told_ += path + " loses " + what + ": " + why.message() + "\n";
+    };
+    listener.left_out = [&](const std::string& path, const std::string& why) {
+      told_ += path + " is left out: " + why + "\n";
+    };
+    TreeCopy copy(plan, listener);
+    auto to = OpenAt(AT_FDCWD, to_, O_RDONLY | O_DIRECTORY);
+    EXPECT_TRUE(to.ok());
+    const Status status = copy.Run(from_, *std::move(to), to_);
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    return copy.Counts();
+  }
+  static void Write(const std::string& path, const std::string& contents) {
+    std::ofstream(path) << contents;
+  }
+  static std::string Read(const std::string& path) {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  static struct stat StatusOfPath(const std::string& path) {
+    struct stat st {};
+    EXPECT_EQ(::lstat(path.c_str(), &st), 0) << path;
+    return st;
+  }
+
+  TempFolder folder_{"/dev/shm"};  // where a sync of each folder costs nothing
+  const std::string from_ = folder_ / "from", to_ = folder_ / "to";
+  std::string told_;
+};
+
+TEST_F(TreeCopyTest, GoesDownAsDeepAsPathsGoWithFewDescriptors) {
+  constexpr int kLevels = 2'100;  // of two bytes each: some are too deep
+  UniqueFd at(::open(from_.c_str(), O_RDONLY | O_DIRECTORY));
+  for (int i = 0; i < kLevels; ++i) {
+    ASSERT_EQ(::mkdirat(at.get(), "d", 0755), 0);
+    at = UniqueFd(::openat(at.get(), "d", O_RDONLY | O_DIRECTORY));
+    ASSERT_TRUE(at.valid());
+  }
+  rlimit before, few{400, 0};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  few.rlim_max = before.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &few);
+  const TreeCopyCounts counts = Copy();
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_EQ(counts.folders, 2'047u);
+  EXPECT_EQ(counts.failed, 1u);
+  EXPECT_NE(told_.find("it lies too deep: its path is longer than 4 KiB"),
+            std::string::npos);
+  // std::filesystem would fall over it.
+  ASSERT_EQ(::system(("rm -rf " + from_ + " " + to_).c_str()), 0);
+}
+
+TEST_F(TreeCopyTest, RootPutsNothingIntoAFolderOfAnotherUsers) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  fs::create_directory(from_ + "/theirs");
+  fs::create_directory(from_ + "/owners");
+  fs::create_directory(from_ + "/open");
+  for (const char* name : {"theirs", "owners", "open"}) {
+    Write(from_ + "/" + name + "/file", "x");
+    fs::create_directory(to_ + "/" + name);
+  }
+  ASSERT_EQ(::chown(to_.c_str(), kSomebody, kSomebody), 0);
+  ASSERT_EQ(::chown((to_ + "/owners").c_str(), kSomebody, kSomebody), 0);
+  ASSERT_EQ(::chown((to_ + "/theirs").c_str(), kOther, kOther), 0);
+  ASSERT_EQ(::chmod((to_ + "/open").c_str(), 0777), 0);
+  EXPECT_EQ(Copy().conflicts, 2u);
+  EXPECT_NE(told_.find("/theirs: it is there already, and differs: it belongs to "
+                       "another user"),
+            std::string::npos);
+  EXPECT_NE(told_.find("/open: it is there already, and differs: all users may write"),
+            std::string::npos);
+  EXPECT_TRUE(fs::is_empty(to_ + "/theirs"));
+  EXPECT_TRUE(fs::is_empty(to_ + "/open"));
+  EXPECT_EQ(Read(to_ + "/owners/file"), "x");
+}
+
+// Who may move what is in the destination puts root's own folder in the place of each
+// folder that root is just making, to be given it.
+TEST_F(TreeCopyTest, WhoSwapsAFolderThatIsBeingMadeIsNotGivenAnother) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  for (int i = 0; i < 3000; ++i) {
+    const std::string made = from_ + "/" + std::to_string(i);
+    fs::create_directory(made);
+    ASSERT_EQ(::chown(made.c_str(), kSomebody, kSomebody), 0);
+  }
+  const std::string secret = to_ + "/secret";
+  fs::create_directory(secret);
+  Write(secret + "/file", "secret");
+  ASSERT_EQ(::chmod(secret.c_str(), 0700), 0);
+  ASSERT_EQ(::chown(to_.c_str(), kSomebody, kSomebody), 0);
+  const pid_t somebody = ::fork();
+  if (somebody == 0) {
+    if (::setresgid(kSomebody, kSomebody, kSomebody) != 0 ||
+        ::setresuid(kSomebody, kSomebody, kSomebody) != 0)
+      ::_exit(1);
+    std::string name = "secret";
+    for (;;) {
+      (void)ForEachEntry(
+          *OpenAt(AT_FDCWD, to_, O_RDONLY | O_DIRECTORY), [&](const char* entry) {
+            if (!IsPartialName(entry) || name == entry) return;
+            if (::renameat2(AT_FDCWD, (to_ + "/" + name).c_str(), AT_FDCWD,
+                            (to_ + "/" + entry).c_str(), RENAME_EXCHANGE) == 0)
+              name = entry;
+          });
+    }
+  }
+  (void)Copy();
+  ::kill(somebody, SIGKILL);
+  ::waitpid(somebody, nullptr, 0);
+  int found = 0;
+  for (const auto& entry : fs::directory_iterator(to_)) {
+    if (!fs::exists(entry.path() / "file")) continue;
+    ++found;
+    EXPECT_EQ(StatusOfPath(entry.path()).st_uid, 0u) << entry.path();
+    EXPECT_EQ(StatusOfPath(entry.path()).st_mode & 077u, 0u) << entry.path();
+  }
+  EXPECT_EQ(found, 1);
+}
+
+TEST_F(TreeCopyTest, FoldersThatAreClosedToTheirOwnerCanBeGoneOnWith) {
+  if (::geteuid() == 0) {
+    ASSERT_EQ(::chown(to_.c_str(), kSomebody, kSomebody), 0);
+  }
+  fs::create_directories(from_ + "/closed/within");
+  fs::create_directory(to_ + "/closed");
+  Write(from_ + "/closed/file", "x");
+  ASSERT_EQ(::chmod((from_ + "/closed/within").c_str(), 0555), 0);
+  ASSERT_EQ(::chmod((from_ + "/closed").c_str(), 0555), 0);
+  // As a former run finished it, without all that is in it.
+  ASSERT_EQ(::chmod((to_ + "/closed").c_str(), 0555), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 &&
+        (::chown((to_ + "/closed").c_str(), kSomebody, kSomebody) != 0 ||
+         ::setresgid(kSomebody, kSomebody, kSomebody) != 0 ||
+         ::setresuid(kSomebody, kSomebody, kSomebody) != 0))
+      ::_exit(2);
+    CopyPlan plan;
+    plan.keeping.owners = false;
+    const TreeCopyCounts counts = Copy(plan);
+    ::_exit(counts.files == 1 && counts.folders == 2 && counts.failed == 0 ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(Read(to_ + "/closed/file"), "x");
+  EXPECT_EQ(StatusOfPath(to_ + "/closed").st_mode & 07777u, 0555u);
+  EXPECT_EQ(StatusOfPath(to_ + "/closed/within").st_mode & 07777u, 0555u);
+}
+
+}  // namespace
+}  // namespace keyfold

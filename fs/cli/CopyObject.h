@@ -30,8 +30,9 @@ struct CopyObject {
 // StatOf looks at a name of a folder, through no link.
 Result<struct stat> StatOf(int folder, const std::string& name);
 // OpenBelow opens `path` below the folder `root`, or an absolute one, itself for an
-// empty one. No part of it may be a link: kSystem/ELOOP or ENOTDIR.
-Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags);
+// empty one. No part of it may be a link: kSystem/ELOOP or ENOTDIR; nor, unless it may
+// `cross`, lie on another mount: kSystem/EXDEV.
+Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags, bool cross);
 
 // The parts of a path below what is copied: "a/b/" and "c" of "a/b/c".
 std::string ParentOf(const std::string& path);

@@ -38,6 +38,14 @@ struct CopyRun {
       tally.Lost(path, what, why);
     };
   }
+  // TellOther tells when what is there already has another owner or mode than its
+  // original. It is not given that at once: by size and time alone nobody knows that it
+  // is what was copied, and not something that others put there to be given away.
+  void TellOther(const std::string& path, const struct stat& source,
+                 const struct stat& there);
+  // Mend gives what is there, and was found the same, what else its original has.
+  void Mend(const std::string& path, const struct stat& source, int original,
+            int there);
   // MayReplace tells a conflict if what bears the object's name in the copy is to stay.
   bool MayReplace(const std::string& path, mode_t source, mode_t there);
 };

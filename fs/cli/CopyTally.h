@@ -23,6 +23,7 @@ struct TreeCopyCounts {
   uint64_t folders = 0, links = 0,
            others = 0;  // made or there; links are symbolic ones
   uint64_t hard_links = 0;
+  uint64_t mended = 0;     // of what was there: owner, mode, lists or attributes
   uint64_t conflicts = 0;  // other things that bear the name
   uint64_t failed = 0;     // refused, or failed
   uint64_t left_out = 0;
@@ -50,6 +51,8 @@ class CopyTally {
   void Failed(const std::string& path, const Status& why);
   void Conflict(const std::string& path, const std::string& difference);
   void LeftOut(const std::string& path, const std::string& why);
+  // WentAway leaves out what was in the source when its folder was read.
+  void WentAway(const std::string& path) { LeftOut(path, "it went away meanwhile"); }
   void Lost(const std::string& path, const std::string& what, const Status& why);
 
   // Spend waits as the limit wants it; kSystem/ECANCELED when it was stopped.

@@ -142,7 +142,10 @@ void AddExport(CLI::App& app, Run* run) {
       "done, and the exit code tells. Each copy is read back and compared, and gets "
       "its\n"
       "name then, as with keyfold import. Cut off, the same command does what is "
-      "left.");
+      "left.\n"
+      "What lies on other filesystems, went away meanwhile or is another name of a "
+      "file\n"
+      "that was not copied is left out and named, and the exit code is 8.");
   command->callback(
       [options, run] { *run = [options] { return RunExport(*options); }; });
 }

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <thread>
 
+#include "fs/cli/PartialCopy.h"
+
 namespace keyfold {
 namespace {
 
@@ -16,12 +18,17 @@ constexpr auto kPause = std::chrono::milliseconds(50);
 
 void FileCopy::Take(const CopyObject& object) {
   if (!IsToBeMade(object)) return;
-  if (run_.plan.dry_run) {
-    run_.tally.Count(&TreeCopyCounts::files);
-    return run_.tally.Count(&TreeCopyCounts::bytes,
-                            static_cast<uint64_t>(object.st.st_size));
-  }
+  if (run_.plan.dry_run) return Done(object, false);
   Hand([this, object] { Copy(object); });
+}
+
+void FileCopy::Done(const CopyObject& object, bool there) {
+  run_.tally.Count(there ? &TreeCopyCounts::there : &TreeCopyCounts::files);
+  run_.tally.Count(there ? &TreeCopyCounts::there_bytes : &TreeCopyCounts::bytes,
+                   static_cast<uint64_t>(object.st.st_size));
+  if (object.st.st_nlink <= 1) return;
+  const std::lock_guard lock(mutex_);
+  done_.insert({object.st.st_dev, object.st.st_ino});
 }
 
 void FileCopy::Hand(std::function<void()> task) {
@@ -43,24 +50,26 @@ bool FileCopy::IsToBeMade(const CopyObject& object) {
     Hand([this, object] { Compare(object); });
     return false;
   }
-  run_.tally.Count(&TreeCopyCounts::there);
-  run_.tally.Count(&TreeCopyCounts::there_bytes,
-                   static_cast<uint64_t>(object.st.st_size));
+  run_.TellOther(object.Path(), object.st, *there);
+  Done(object, true);
   return false;
 }
 
 void FileCopy::Compare(const CopyObject& object) {
   if (run_.tally.stopped()) return;
-  const auto same =
-      HaveSameContents({object.place->from.get(), object.name}, object.st,
-                       {object.place->to.get(), object.name}, OptionsOf(object.Path()));
-  if (!same.ok()) return run_.tally.Failed(run_.Copy(object.Path()), same.status());
-  if (!*same && run_.plan.overwrite && !run_.plan.dry_run) return Copy(object);
-  if (!*same && !run_.plan.overwrite)
+  const auto compared =
+      CompareContents({object.place->from.get(), object.name}, object.st,
+                      {object.place->to.get(), object.name}, OptionsOf(object.Path()));
+  if (!compared.ok())
+    return run_.tally.Failed(run_.Copy(object.Path()), compared.status());
+  if (compared->same) {
+    run_.Mend(object.Path(), object.st, compared->source.get(), compared->copy.get());
+    return Done(object, true);
+  }
+  if (!run_.plan.overwrite)
     return run_.tally.Conflict(run_.Copy(object.Path()), "in contents");
-  run_.tally.Count(*same ? &TreeCopyCounts::there : &TreeCopyCounts::files);
-  run_.tally.Count(*same ? &TreeCopyCounts::there_bytes : &TreeCopyCounts::bytes,
-                   static_cast<uint64_t>(object.st.st_size));
+  if (run_.plan.dry_run) return Done(object, false);
+  Copy(object);
 }
 
 void FileCopy::Copy(const CopyObject& object) {
@@ -71,21 +80,27 @@ void FileCopy::Copy(const CopyObject& object) {
                            {object.place->to.get(), object.name},
                            OptionsOf(object.Path()), &of_source);
     });
+    if (status.ok()) return Done(object, false);
+    const int error = status.sys_errno();
     // Somebody lost a right to the file, and all have to open it again.
-    if (status.sys_errno() == ESTALE && attempt < kMostAttempts) {
+    const bool goes_again = error == ESTALE || (!of_source && IsOfOtherSweep(error));
+    if (goes_again && attempt < kMostAttempts) {
       std::this_thread::sleep_for(kPause);
       continue;
     }
-    if (status.sys_errno() == EEXIST)
-      return run_.tally.Conflict(run_.Copy(object.Path()),
-                                 "somebody made it meanwhile");
-    if (!status.ok())
-      return run_.tally.Failed(
-          of_source ? run_.Source(object.Path()) : run_.Copy(object.Path()), status);
-    run_.tally.Count(&TreeCopyCounts::files);
-    return run_.tally.Count(&TreeCopyCounts::bytes,
-                            static_cast<uint64_t>(object.st.st_size));
+    if (error == EEXIST) return MadeMeanwhile(object);
+    if (of_source && error == ENOENT)
+      return run_.tally.WentAway(run_.Source(object.Path()));
+    return run_.tally.Failed(
+        of_source ? run_.Source(object.Path()) : run_.Copy(object.Path()), status);
   }
+}
+
+// Another copy of the same tree may have been first.
+void FileCopy::MadeMeanwhile(const CopyObject& object) {
+  const auto there = StatOf(object.place->to.get(), object.name);
+  if (there.ok() && IsSameFile(object.st, *there)) return Done(object, true);
+  run_.tally.Conflict(run_.Copy(object.Path()), "somebody made it meanwhile");
 }
 
 WholeFileOptions FileCopy::OptionsOf(const std::string& path) {
@@ -97,7 +112,7 @@ WholeFileOptions FileCopy::OptionsOf(const std::string& path) {
   options.passed = [this](uint64_t bytes, bool again) {
     return run_.tally.Spend(again ? 0 : bytes);
   };
-  options.lost = run_.LostOf(path);
+  options.lost = run_.LostOf(run_.Copy(path));
   return options;
 }
 

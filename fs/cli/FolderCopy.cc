@@ -10,6 +10,7 @@
 namespace keyfold {
 namespace {
 
+constexpr int kMostFolderAttempts = 3;
 constexpr mode_t kOwnersAll = 0700;
 constexpr mode_t kSetIds = S_ISUID | S_ISGID, kPermissions = 01777;
 
@@ -50,8 +51,8 @@ std::string WhyNotInto(const struct stat& found, const struct stat& source,
 std::optional<UniqueFd> FolderCopy::Enter(const CopyObject& object,
                                           const UniqueFd& at) {
   const std::string path = run_.Copy(object.Path());
-  Entered entered{object.Path(), object.st, false, 0};
-  auto found = FindOrMake(object, at);
+  Entered entered{object.Path(), object.st};
+  auto found = FindOrMake(object, at, &entered.is_made);
   const int error = found.status().sys_errno();
   if (run_.plan.dry_run && error == ENOENT) {
     run_.tally.Count(&TreeCopyCounts::folders);
@@ -65,6 +66,10 @@ std::optional<UniqueFd> FolderCopy::Enter(const CopyObject& object,
     run_.tally.Conflict(path, why);
     return std::nullopt;
   };
+  if (error == EXDEV) {
+    run_.tally.LeftOut(path, "another filesystem is mounted there");
+    return std::nullopt;
+  }
   if (error == ENOTDIR || error == ELOOP) return conflicts("it is no folder");
   if (!found.ok()) return fails(found.status());
   const auto now = Look(found->get());
@@ -86,15 +91,24 @@ std::optional<UniqueFd> FolderCopy::Enter(const CopyObject& object,
   return *std::move(open);
 }
 
-Result<UniqueFd> FolderCopy::FindOrMake(const CopyObject& object, const UniqueFd& at) {
-  auto found = Find(object);
-  if (found.status().sys_errno() != ENOENT || run_.plan.dry_run) return found;
-  return Make(object, at);
+// Another copy may make it meanwhile, or take for left what is just being made here.
+Result<UniqueFd> FolderCopy::FindOrMake(const CopyObject& object, const UniqueFd& at,
+                                        bool* is_made) {
+  for (int attempt = 1;; ++attempt) {
+    auto found = Find(object);
+    if (found.status().sys_errno() != ENOENT || run_.plan.dry_run) return found;
+    found = Make(object, at);
+    *is_made = found.ok();
+    const int error = found.status().sys_errno();
+    const bool is_others = error == EEXIST || IsOfOtherSweep(error);
+    if (!is_others || attempt == kMostFolderAttempts) return found;
+  }
 }
 
 Result<UniqueFd> FolderCopy::Find(const CopyObject& object) {
   if (!object.place->to.valid()) return Status::FromErrno(ENOENT, "open");
-  return OpenBelow(object.place->to.get(), object.name, O_PATH | O_DIRECTORY);
+  return OpenBelow(object.place->to.get(), object.name, O_PATH | O_DIRECTORY,
+                   run_.plan.cross);
 }
 
 // Make leaves its owner able to work in it until it is finished.
@@ -105,7 +119,8 @@ Result<UniqueFd> FolderCopy::Make(const CopyObject& object, const UniqueFd& at) 
     return Status::FromErrno(errno, "make");
   UniqueFd made;
   const Status status = [&]() -> Status {
-    KF_ASSIGN_OR_RETURN(made, OpenBelow(folder, partial, O_RDONLY | O_DIRECTORY));
+    KF_ASSIGN_OR_RETURN(made,
+                        OpenBelow(folder, partial, O_RDONLY | O_DIRECTORY, false));
     KF_RETURN_IF_ERROR(LockPartial(made.get()));
     KF_RETURN_IF_ERROR(CheckMadeFolder(folder, made.get()));
     KF_RETURN_IF_ERROR(GiveAttributes(at.get(), object.st, made.get(),
@@ -130,11 +145,14 @@ void FolderCopy::Finish(int root) {
 // nobody. A folder of other permissions was there before, and keeps them.
 void FolderCopy::FinishOne(int root, const Entered& folder) {
   const std::string path = run_.Copy(folder.path);
-  const auto fd = OpenBelow(root, folder.path, O_RDONLY | O_DIRECTORY);
+  const auto fd = OpenBelow(root, folder.path, O_RDONLY | O_DIRECTORY, run_.plan.cross);
   if (!fd.ok()) return run_.tally.Failed(path, fd.status());
   const auto now = Look(fd->get());
   if (!now.ok()) return run_.tally.Failed(path, now.status());
   const Lost lost = run_.LostOf(path);
+  if (run_.plan.keeping.owners && now->st_uid != folder.st.st_uid && !folder.is_made)
+    lost("owner of a folder that was there",
+         Status::Told(Error::kSystem, EEXIST, "it keeps its own"));
   const mode_t wanted = ModeOf(folder.st, run_.plan.keeping) & kPermissions;
   const mode_t there = now->st_mode & kPermissions;
   const mode_t before =

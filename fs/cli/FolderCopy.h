@@ -31,10 +31,11 @@ class FolderCopy {
   struct Entered {
     std::string path;
     struct stat st;  // of the source
-    bool was_made_writable;
-    mode_t own_mode;  // before it was
+    bool is_made = false, was_made_writable = false;
+    mode_t own_mode = 0;  // before it was made writable
   };
-  Result<UniqueFd> FindOrMake(const CopyObject& object, const UniqueFd& at);
+  Result<UniqueFd> FindOrMake(const CopyObject& object, const UniqueFd& at,
+                              bool* is_made);
   Result<UniqueFd> Find(const CopyObject& object);
   Result<UniqueFd> Make(const CopyObject& object, const UniqueFd& at);
   void FinishOne(int root, const Entered& folder);

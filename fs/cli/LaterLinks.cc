@@ -19,30 +19,40 @@ bool LaterLinks::Takes(const CopyObject& object) {
 void LaterLinks::Make(const CopyPlacePtr& root, FileCopy& files) {
   for (const LaterLink& later : later_) {
     if (run_.tally.stopped()) return;
-    if (run_.plan.dry_run) {
+    const std::string path = run_.Copy(later.folder + later.name);
+    if (!files.WasDone(later.st)) {
+      run_.tally.LeftOut(path, NotCopied(later));
+    } else if (run_.plan.dry_run) {
       run_.tally.Count(&TreeCopyCounts::hard_links);
     } else if (const Status status = MakeOne(root, later, files); !status.ok()) {
-      run_.tally.Failed(run_.Copy(later.folder + later.name), status);
+      run_.tally.Failed(path, status);
     }
   }
+}
+
+std::string LaterLinks::NotCopied(const LaterLink& later) const {
+  return "its other name was not copied: " + run_.Copy(later.first);
 }
 
 // MakeOne gives a file that is there a further name. Where that cannot be, the name
 // gets a file of its own.
 Status LaterLinks::MakeOne(const CopyPlacePtr& root, const LaterLink& later,
                            FileCopy& files) {
-  KF_ASSIGN_OR_RETURN(
-      const UniqueFd first_folder,
-      OpenBelow(root->to.get(), ParentOf(later.first), O_RDONLY | O_DIRECTORY));
+  const auto open = [&](const UniqueFd& side, const std::string& folder) {
+    return OpenBelow(side.get(), folder, O_RDONLY | O_DIRECTORY, run_.plan.cross);
+  };
+  KF_ASSIGN_OR_RETURN(const UniqueFd first_folder,
+                      open(root->to, ParentOf(later.first)));
   const std::string first = BaseOf(later.first);
   KF_ASSIGN_OR_RETURN(const struct stat copy, StatOf(first_folder.get(), first));
-  if (!IsSameFile(later.st, copy))
-    return Status::Told(Error::kSystem, EAGAIN,
-                        "its other name was not copied: " + run_.Copy(later.first));
+  // Somebody may have put another in its place.
+  if (!IsSameFile(later.st, copy)) {
+    run_.tally.LeftOut(run_.Copy(later.folder + later.name), NotCopied(later));
+    return OkStatus();
+  }
   auto place = std::make_shared<CopyPlace>();
   place->path = later.folder;
-  KF_ASSIGN_OR_RETURN(place->to,
-                      OpenBelow(root->to.get(), later.folder, O_RDONLY | O_DIRECTORY));
+  KF_ASSIGN_OR_RETURN(place->to, open(root->to, later.folder));
   const auto there = StatOf(place->to.get(), later.name);
   if (there.ok() && there->st_ino == copy.st_ino) {
     run_.tally.Count(&TreeCopyCounts::hard_links);
@@ -56,8 +66,7 @@ Status LaterLinks::MakeOne(const CopyPlacePtr& root, const LaterLink& later,
   if (!there.ok())
     run_.LostOf(run_.Copy(later.folder + later.name))("hard link",
                                                       Status::FromErrno(errno, "link"));
-  KF_ASSIGN_OR_RETURN(
-      place->from, OpenBelow(root->from.get(), later.folder, O_RDONLY | O_DIRECTORY));
+  KF_ASSIGN_OR_RETURN(place->from, open(root->from, later.folder));
   files.Take({place, later.name, later.st});
   return OkStatus();
 }

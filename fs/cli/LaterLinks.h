@@ -20,7 +20,8 @@ class LaterLinks {
   explicit LaterLinks(CopyRun& run) : run_(run) {}
   // Takes is true if the object is a further name of a file that was seen.
   bool Takes(const CopyObject& object);
-  // Make makes them, below `root`. Where a link cannot be, `files` makes a copy.
+  // Make makes them, below `root`, of the files that were done; others are left out.
+  // Where a link cannot be, `files` makes a copy.
   void Make(const CopyPlacePtr& root, FileCopy& files);
 
  private:
@@ -29,6 +30,7 @@ class LaterLinks {
     std::string folder, name;
     struct stat st;
   };
+  std::string NotCopied(const LaterLink& later) const;
   Status MakeOne(const CopyPlacePtr& root, const LaterLink& later, FileCopy& files);
 
   CopyRun& run_;

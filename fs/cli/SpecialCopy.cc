@@ -45,7 +45,10 @@ void SpecialCopy::Take(const CopyObject& object, const UniqueFd& at) {
     } else if (same) {
       same = there->st_rdev == object.st.st_rdev;
     }
-    if (same) return run_.tally.Count(which);
+    if (same) {
+      There(object, at);
+      return run_.tally.Count(which);
+    }
     if (!run_.MayReplace(object.Path(), object.st.st_mode, there->st_mode)) return;
   }
   if (!run_.plan.dry_run) {
@@ -58,6 +61,19 @@ void SpecialCopy::Take(const CopyObject& object, const UniqueFd& at) {
     }
   }
   run_.tally.Count(which);
+}
+
+// There tells, or with --compare mends, what else differs of what is there already.
+void SpecialCopy::There(const CopyObject& object, const UniqueFd& at) {
+  const int folder = object.place->to.get();
+  const auto there = OpenBelow(folder, object.name, O_PATH, run_.plan.cross);
+  struct stat st;
+  if (!there.ok() || ::fstat(there->get(), &st) != 0) return;  // gone already
+  const bool is_it = CheckMadeSpecial(folder, object.st, there->get()).ok();
+  if (run_.plan.compare && is_it)
+    run_.Mend(object.Path(), object.st, at.get(), there->get());
+  else
+    run_.TellOther(object.Path(), object.st, st);
 }
 
 // Make makes it under the name `partial`.

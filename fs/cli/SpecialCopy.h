@@ -15,6 +15,7 @@ class SpecialCopy {
   void Take(const CopyObject& object, const UniqueFd& at);
 
  private:
+  void There(const CopyObject& object, const UniqueFd& at);
   Status Make(const CopyObject& object, const UniqueFd& at, const std::string& partial);
 
   CopyRun& run_;

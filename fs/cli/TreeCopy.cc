@@ -20,6 +20,8 @@ Result<std::vector<std::string>> NamesIn(int folder) {
   return SortedEntries(std::move(fd));
 }
 
+constexpr char kElsewhere[] = "it is another filesystem's";
+
 }  // namespace
 
 Status TreeCopy::Run(const std::string& from, UniqueFd to, const std::string& to_path) {
@@ -44,7 +46,7 @@ Status TreeCopy::Run(const std::string& from, UniqueFd to, const std::string& to
 
 Result<std::string> TreeCopy::Begin(const std::string& from, UniqueFd to) {
   auto root = std::make_shared<CopyPlace>();
-  KF_ASSIGN_OR_RETURN(root->from, OpenBelow(AT_FDCWD, from, O_PATH));
+  KF_ASSIGN_OR_RETURN(root->from, OpenBelow(AT_FDCWD, from, O_PATH, true));
   struct stat st;
   if (::fstat(root->from.get(), &st) != 0) return Status::FromErrno(errno, from);
   device_ = st.st_dev;
@@ -53,8 +55,8 @@ Result<std::string> TreeCopy::Begin(const std::string& from, UniqueFd to) {
   if (!S_ISDIR(st.st_mode)) {
     file = BaseOf(from);
     run_.from = from.substr(0, from.size() - file.size() - 1);
-    KF_ASSIGN_OR_RETURN(root->from,
-                        OpenBelow(AT_FDCWD, ParentOf(from), O_PATH | O_DIRECTORY));
+    KF_ASSIGN_OR_RETURN(
+        root->from, OpenBelow(AT_FDCWD, ParentOf(from), O_PATH | O_DIRECTORY, true));
   }
   if (to.valid() && ::fstat(to.get(), &st) != 0)
     return Status::FromErrno(errno, run_.to);
@@ -68,16 +70,15 @@ void TreeCopy::Folder(const std::string& path) {
   auto in = std::make_shared<CopyPlace>(), within = std::make_shared<CopyPlace>();
   in->path = ParentOf(path);
   within->path = path + "/";
-  auto at = OpenBelow(root_->from.get(), path, O_PATH | O_DIRECTORY);
-  // What went away meanwhile needs nothing.
-  if (at.status().sys_errno() == ENOENT) return;
-  if (!at.ok()) return run_.tally.Failed(run_.Source(path), at.status());
+  auto at = OpenBelow(root_->from.get(), path, O_PATH | O_DIRECTORY, run_.plan.cross);
+  if (!at.ok()) return NotOpened(path, at.status());
   within->from = *std::move(at);
   CopyObject object{in, BaseOf(path), {}};
   if (::fstat(within->from.get(), &object.st) != 0)
     return run_.tally.Failed(run_.Source(path), Status::FromErrno(errno, "look at"));
   if (root_->to.valid()) {
-    auto to = OpenBelow(root_->to.get(), in->path, O_PATH | O_DIRECTORY);
+    auto to =
+        OpenBelow(root_->to.get(), in->path, O_PATH | O_DIRECTORY, run_.plan.cross);
     if (!to.ok() && !(run_.plan.dry_run && to.status().sys_errno() == ENOENT))
       return run_.tally.Failed(run_.Copy(path), to.status());
     if (to.ok()) in->to = *std::move(to);
@@ -106,18 +107,23 @@ void TreeCopy::Contents(const CopyPlacePtr& place) {
   }
 }
 
+void TreeCopy::NotOpened(const std::string& path, const Status& why) {
+  if (why.sys_errno() == ENOENT) return run_.tally.WentAway(run_.Source(path));
+  if (why.sys_errno() == EXDEV)
+    return run_.tally.LeftOut(run_.Source(path), kElsewhere);
+  run_.tally.Failed(run_.Source(path), why);
+}
+
 void TreeCopy::Entry(const CopyPlacePtr& place, const std::string& name) {
   CopyObject object{place, name, {}};
   const std::string path = object.Path();
-  const auto at = OpenBelow(place->from.get(), name, O_PATH);
-  // What went away meanwhile needs nothing.
-  if (at.status().sys_errno() == ENOENT) return;
-  if (!at.ok()) return run_.tally.Failed(run_.Source(path), at.status());
+  const auto at = OpenBelow(place->from.get(), name, O_PATH, run_.plan.cross);
+  if (!at.ok()) return NotOpened(path, at.status());
   if (::fstat(at->get(), &object.st) != 0)
     return run_.tally.Failed(run_.Source(path), Status::FromErrno(errno, "look at"));
   // Files of one filesystem (overlayfs) may tell of several devices.
   if (S_ISDIR(object.st.st_mode) && object.st.st_dev != device_ && !run_.plan.cross)
-    return run_.tally.LeftOut(run_.Source(path), "it is another filesystem's");
+    return run_.tally.LeftOut(run_.Source(path), kElsewhere);
   if (IsPartialName(name))
     return run_.tally.LeftOut(run_.Source(path),
                               "its name is that of a copy that was cut off");

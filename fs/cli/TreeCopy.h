@@ -39,6 +39,7 @@ class TreeCopy {
   Result<std::string> Begin(const std::string& from, UniqueFd to);
   void Folder(const std::string& path);
   void Contents(const CopyPlacePtr& place);
+  void NotOpened(const std::string& path, const Status& why);
   void Entry(const CopyPlacePtr& place, const std::string& name);
 
   CopyRun run_;

@@ -50,11 +50,24 @@ class Reasons {
   std::map<std::pair<std::string, int>, Status> known_;
 };
 
-// Damage is graver than a refusal, and that than what a disk or conflict causes.
+// Damage is graver than a refusal, that than what a disk or conflict causes, and that
+// than what was left out.
 int Graver(int a, int b) {
-  for (const int code : {kExitDamaged, kExitRefused})
-    if (a == code || b == code) return code;
-  return a == kExitOk ? b : a;
+  const auto gravity = [](int code) {
+    switch (code) {
+      case kExitOk:
+        return 0;
+      case kExitIncomplete:
+        return 1;
+      case kExitRefused:
+        return 3;
+      case kExitDamaged:
+        return 4;
+      default:
+        return 2;
+    }
+  };
+  return gravity(b) > gravity(a) ? b : a;
 }
 
 int CodeOf(const Status& why) {
@@ -67,18 +80,22 @@ int CodeOf(const Status& why) {
 void AddTreeCopyOptions(CLI::App* app, TreeCopyOptions* options) {
   app->add_flag("--dry-run", options->dry_run,
                 "Change nothing; say what would be copied, and what is in the way");
-  app->add_flag("--overwrite", options->overwrite,
-                "Replace files and links that are there and differ; folders never");
+  app->add_flag(
+      "--overwrite", options->overwrite,
+      "Replace files and links that are there and differ; folders never. Other "
+      "hard links of what is replaced keep what they have");
   app->add_flag(
       "--compare", options->compare,
       "Also compare the contents of files that are there already, though size "
-      "and time are the same");
+      "and time are the same; where they are, mend owner, mode, lists and attributes");
   app->add_flag("--no-read-back", options->no_read_back,
                 "Do not read back what was copied");
   app->add_flag("--no-owner", options->no_owner,
                 "What is copied is yours, whoever owns it in the source");
-  app->add_flag("--cross-filesystems", options->cross,
-                "Also what other filesystems show below the source");
+  app->add_flag(
+      "--cross-filesystems", options->cross,
+      "Also what other filesystems show below the source, and into those that are "
+      "mounted in the destination");
   AddRateLimit(app, &options->rate_limit);
   app->add_flag("--progress", options->progress,
                 "Show how far it is, though standard error is no terminal");
@@ -95,7 +112,7 @@ Status CheckOutsideStores(const std::string& path, const std::string& given) {
 }
 
 Result<UniqueFd> OpenDestination(const std::string& path, const std::string& given) {
-  auto folder = OpenBelow(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  auto folder = OpenBelow(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, true);
   const int error = folder.status().sys_errno();
   if (error == ENOTDIR) return Status(Error::kUsage, given + " is no folder.");
   if (!folder.ok()) return Status::FromErrno(error, given);
@@ -129,6 +146,7 @@ int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
   listener.lost = [&](const std::string& path, const std::string& what,
                       const Status& why) { report.NotKept(path, what, why); };
   listener.left_out = [&](const std::string& path, const std::string& why) {
+    exit_code = Graver(exit_code, kExitIncomplete);
     report.LeftOut(path, why);
   };
   (void)RaiseDescriptorLimit();

@@ -4,13 +4,16 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "fs/cli/PartialCopy.h"
 #include "fs/cli/TreeCopy.h"
@@ -186,6 +189,148 @@ TEST_F(TreeCopyTest, FoldersThatAreClosedToTheirOwnerCanBeGoneOnWith) {
   EXPECT_EQ(Read(to_ + "/closed/file"), "x");
   EXPECT_EQ(StatusOfPath(to_ + "/closed").st_mode & 07777u, 0555u);
   EXPECT_EQ(StatusOfPath(to_ + "/closed/within").st_mode & 07777u, 0555u);
+}
+
+TEST_F(TreeCopyTest, NoLinkIsMadeToAFileThatDiffers) {
+  Write(from_ + "/a", "source");
+  fs::create_hard_link(from_ + "/a", from_ + "/b");
+  Write(to_ + "/a", "theirs");
+  fs::last_write_time(to_ + "/a", fs::last_write_time(from_ + "/a"));
+  CopyPlan plan;
+  plan.compare = true;
+  TreeCopyCounts counts = Copy(plan);
+  EXPECT_EQ(counts.conflicts, 1u);
+  EXPECT_EQ(counts.left_out, 1u);
+  EXPECT_EQ(counts.hard_links, 0u);
+  EXPECT_NE(told_.find("/b is left out: its other name was not copied: "),
+            std::string::npos);
+  EXPECT_FALSE(fs::exists(to_ + "/b"));
+  plan.overwrite = true;
+  counts = Copy(plan);
+  EXPECT_EQ(counts.hard_links, 1u);
+  EXPECT_EQ(Read(to_ + "/b"), "source");
+}
+
+TEST_F(TreeCopyTest, AnotherOwnerOrModeIsToldAndMendedWhereContentsAreTheSame) {
+  Write(from_ + "/file", "x");
+  (void)Copy();
+  ASSERT_EQ(::chmod((from_ + "/file").c_str(), 0640), 0);
+  ASSERT_EQ(::chmod((to_ + "/file").c_str(), 0600), 0);
+  EXPECT_EQ(Copy().mended, 0u);
+  EXPECT_NE(told_.find("/to/file loses mode of what was there"), std::string::npos);
+  EXPECT_EQ(StatusOfPath(to_ + "/file").st_mode & 07777u, 0600u);
+  CopyPlan plan;
+  plan.compare = plan.dry_run = true;
+  EXPECT_EQ(Copy(plan).mended, 1u);
+  EXPECT_EQ(StatusOfPath(to_ + "/file").st_mode & 07777u, 0600u);
+  plan.dry_run = false;
+  EXPECT_EQ(Copy(plan).mended, 1u);
+  EXPECT_EQ(told_, "");
+  EXPECT_EQ(StatusOfPath(to_ + "/file").st_mode & 07777u, 0640u);
+  EXPECT_EQ(Copy(plan).mended, 0u);
+}
+
+TEST_F(TreeCopyTest, WhatIsMountedInTheDestinationIsLeftOut) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  fs::create_directory(from_ + "/sub");
+  Write(from_ + "/sub/file", "x");
+  fs::create_directory(to_ + "/sub");
+  fs::create_directory(folder_ / "elsewhere");
+  // Of the same device, so that only the mount tells.
+  ASSERT_EQ(::mount((folder_ / "elsewhere").c_str(), (to_ + "/sub").c_str(), nullptr,
+                    MS_BIND, nullptr),
+            0);
+  EXPECT_EQ(Copy().left_out, 1u);
+  EXPECT_NE(told_.find("/to/sub is left out: another filesystem is mounted there"),
+            std::string::npos);
+  EXPECT_TRUE(fs::is_empty(folder_ / "elsewhere"));
+  CopyPlan plan;
+  plan.cross = true;
+  EXPECT_EQ(Copy(plan).files, 1u);
+  EXPECT_EQ(Read(folder_ / "elsewhere/file"), "x");
+  EXPECT_EQ(::umount((to_ + "/sub").c_str()), 0);
+}
+
+TEST_F(TreeCopyTest, SeveralCopiesOfOneTreeAtOnceAllDoWhatIsLeft) {
+  constexpr int kFolders = 200, kCopies = 4;
+  for (int i = 0; i < kFolders; ++i) {
+    const std::string made = from_ + "/" + std::to_string(i);
+    fs::create_directories(made + "/sub");
+    Write(made + "/sub/file", "x");
+  }
+  std::atomic<uint64_t> failed{0}, folders{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kCopies; ++i)
+    threads.emplace_back([&] {
+      const CopyListener quiet{
+          [](const std::string& path, const Status& why) {
+            ADD_FAILURE() << path << ": " << why.message();
+          },
+          [](const std::string&, const std::string&, const Status&) {},
+          [](const std::string&, const std::string&) {}};
+      TreeCopy copy({}, quiet);
+      EXPECT_TRUE(
+          copy.Run(from_, *OpenAt(AT_FDCWD, to_, O_RDONLY | O_DIRECTORY), to_).ok());
+      failed += copy.Counts().failed + copy.Counts().conflicts;
+      folders += copy.Counts().folders;
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed, 0u);
+  EXPECT_EQ(folders, 2u * kFolders * kCopies);
+  EXPECT_EQ(Copy().there, static_cast<uint64_t>(kFolders));
+}
+
+TEST_F(TreeCopyTest, ATimeOfWholeSecondsIsNotTakenForAnyOfThatSecond) {
+  Write(from_ + "/file", "source");
+  Write(to_ + "/file", "theirs");
+  const timespec source[] = {{5, 0}, {5, 123'456'789}}, copy[] = {{5, 0}, {5, 0}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, (from_ + "/file").c_str(), source, 0), 0);
+  ASSERT_EQ(::utimensat(AT_FDCWD, (to_ + "/file").c_str(), copy, 0), 0);
+  EXPECT_EQ(Copy().conflicts, 1u);
+}
+
+TEST(KeptAttributesTest, WithoutItsListAModeGivesNobodyMore) {
+  struct Entry {
+    uint16_t tag, permissions;
+    uint32_t id;
+  };
+  const auto list = [](std::vector<Entry> entries) {
+    Bytes bytes{2, 0, 0, 0};
+    for (const Entry& entry : entries) {
+      const auto* begin = reinterpret_cast<const uint8_t*>(&entry);
+      bytes.insert(bytes.end(), begin, begin + sizeof entry);
+    }
+    return bytes;
+  };
+  constexpr uint16_t kUserObj = 1, kUser = 2, kGroupObj = 4, kGroup = 8, kMask = 16,
+                     kOthers = 32;
+  // The owning group has nothing: the mode's group bits are the mask.
+  EXPECT_EQ(WithoutList(0660, list({{kUserObj, 6, 0},
+                                    {kUser, 6, 1000},
+                                    {kGroupObj, 0, 0},
+                                    {kMask, 6, 0},
+                                    {kOthers, 0, 0}})),
+            0600u);
+  // The mask is narrower than the group's entry.
+  EXPECT_EQ(
+      WithoutList(
+          0640,
+          list({{kUserObj, 6, 0}, {kGroupObj, 6, 0}, {kMask, 4, 0}, {kOthers, 0, 0}})),
+      0640u);
+  // Who is kept out by name comes under the others.
+  EXPECT_EQ(WithoutList(0644, list({{kUserObj, 6, 0},
+                                    {kUser, 0, 1000},
+                                    {kGroupObj, 4, 0},
+                                    {kMask, 4, 0},
+                                    {kOthers, 4, 0}})),
+            0600u);
+  EXPECT_EQ(WithoutList(02755, list({{kUserObj, 7, 0},
+                                     {kGroupObj, 5, 0},
+                                     {kGroup, 4, 1000},
+                                     {kMask, 5, 0},
+                                     {kOthers, 5, 0}})),
+            02754u);
+  EXPECT_EQ(WithoutList(0666, Bytes{1, 2, 3}), 0600u);
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ void AddImport(CLI::App& app, Run* run) {
       "name\n"
       "of a file that was not copied is left out and named, and the exit code is 8.\n"
       "Several imports into one folder at once do not disturb each other. Interrupted\n"
-      "twice, it ends at once, even if a filesystem does not answer.\n\n"
+      "twice, it ends as if it were killed, and waits for no filesystem itself.\n\n"
       "SOURCE stays, in plain: delete it yourself. What was deleted can often be "
       "found\n"
       "on the disk again; only a disk that was encrypted itself forgets it for sure.");

@@ -1,7 +1,10 @@
 #include "fs/cli/Attended.h"
 
+#include <unistd.h>
+
 #include <future>
 
+#include "fs/cli/ExitCode.h"
 #include "fs/cli/HeldSignals.h"
 
 namespace keyfold {
@@ -25,6 +28,8 @@ bool Attend(const AttendedWork& work) {
     else
       work.tick();
   }
+  while (running())
+    if (signals.Take(kTick) && running()) ::_exit(kExitFailed);
   done.get();
   work.tick();
   return !cut_off;

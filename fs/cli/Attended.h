@@ -8,7 +8,9 @@ namespace keyfold {
 
 struct AttendedWork {
   std::function<void()> run;
-  // Called when a signal arrived: `run` is to return soon.
+  // Called when a signal arrived: `run` is to return soon. It may wait for a filesystem
+  // that does not answer, so another signal ends the program at once; so `run` must
+  // leave what a kill may leave.
   std::function<void()> stop;
   // Called twice a second meanwhile, and once after `run`.
   std::function<void()> tick;

@@ -54,6 +54,7 @@ std::string_view ExitCodeHelp() {
          "  5    store, mountpoint or lock in use\n"
          "  6    damaged: store, key store or audit log fails its checks\n"
          "  7    refused: no right\n"
+         "  8    done, but for what was left out, each named (import, export)\n"
          "  254  an error of the KMS (of `keyfold kms`: refusals too, as `aws kms`)\n"
          "keyfold fsck has codes of its own: see keyfold fsck --help.\n";
 }

@@ -16,6 +16,7 @@ enum ExitCode {
   kExitBusy = 5,
   kExitDamaged = 6,
   kExitRefused = 7,
+  kExitIncomplete = 8,
   kExitServiceError = 254,  // as `aws kms`
 };
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "fs/cli/CopyObject.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/TreeCopyCommand.h"
@@ -16,7 +17,7 @@ struct ExportOptions : TreeCopyOptions {
   bool force = false;
 };
 
-constexpr mode_t kOfOthers = 077;
+constexpr mode_t kOwnersAlone = 0700, kOfOthers = 077;
 
 // ResolveNew resolves a path whose last name need not exist.
 Result<std::string> ResolveNew(std::string given) {
@@ -31,18 +32,35 @@ Result<std::string> ResolveNew(std::string given) {
   return (folder == "/" ? "" : folder) + "/" + given.substr(slash + 1);
 }
 
-// CheckDestination: nobody else is to get what is exported by its modes.
-Status CheckDestination(const ExportOptions& options, const TreeCopyJob& job) {
+// CheckPlace: nothing is to be made there otherwise.
+Status CheckPlace(const ExportOptions& options, const TreeCopyJob& job) {
+  if (IsInside(job.to, job.from))
+    return {Error::kUsage, options.to + " lies in " + options.from + " itself."};
   KF_RETURN_IF_ERROR(CheckOutsideStores(job.to, options.to));
   if (IsInside(job.to, job.mount.mountpoint) && !options.force)
     return {Error::kUsage, options.to +
                                " lies on the same mount, so nothing would be exported. "
                                "Use cp, or --force"};
+  return OkStatus();
+}
+
+// OpenOrMake opens the destination; in a dry run it may be invalid: there is none.
+Result<UniqueFd> OpenOrMake(const ExportOptions& options, const TreeCopyJob& job) {
+  auto folder = OpenDestination(job.to, options.to);
+  if (folder.status().sys_errno() != ENOENT) return folder;
+  if (options.dry_run) return UniqueFd();
+  KF_ASSIGN_OR_RETURN(const UniqueFd in, OpenDestination(ParentOf(job.to), options.to));
+  if (::mkdirat(in.get(), BaseOf(job.to).c_str(), kOwnersAlone) != 0 && errno != EEXIST)
+    return Status::FromErrno(errno, options.to);
+  return OpenDestination(job.to, options.to);
+}
+
+// CheckDestination: nobody else is to get what is exported by its modes.
+Status CheckDestination(const ExportOptions& options, const TreeCopyJob& job) {
+  if (!job.to_folder.valid() || options.force) return OkStatus();
   struct stat st;
-  if (::stat(job.to.c_str(), &st) != 0)
-    return errno == ENOENT ? OkStatus() : Status::FromErrno(errno, options.to);
-  if (!S_ISDIR(st.st_mode)) return {Error::kUsage, options.to + " is no folder."};
-  if (options.force) return OkStatus();
+  if (::fstat(job.to_folder.get(), &st) != 0)
+    return Status::FromErrno(errno, options.to);
   if (st.st_uid != ::geteuid())
     return {Error::kUsage, options.to +
                                " belongs to another user, who would get what is "
@@ -64,8 +82,8 @@ Result<TreeCopyJob> Find(const ExportOptions& options) {
     return Status(Error::kUsage,
                   options.from + " is neither a folder nor a regular file.");
   KF_ASSIGN_OR_RETURN(job.to, ResolveNew(options.to));
-  if (IsInside(job.to, job.from))
-    return Status(Error::kUsage, options.to + " lies in " + options.from + " itself.");
+  KF_RETURN_IF_ERROR(CheckPlace(options, job));
+  KF_ASSIGN_OR_RETURN(job.to_folder, OpenOrMake(options, job));
   KF_RETURN_IF_ERROR(CheckDestination(options, job));
   job.actions = {"kms:Decrypt"};
   job.words = {"Exported", "Would be exported"};
@@ -73,17 +91,15 @@ Result<TreeCopyJob> Find(const ExportOptions& options) {
 }
 
 int RunExport(const ExportOptions& options) {
-  const auto job = Find(options);
-  if (!job.ok()) return Fail(job.status());
   ::umask(kOfOthers);
-  if (!options.dry_run && ::mkdir(job->to.c_str(), 0700) != 0 && errno != EEXIST)
-    return Fail(Status::FromErrno(errno, options.to));
+  auto job = Find(options);
+  if (!job.ok()) return Fail(job.status());
   std::fprintf(
       stderr,
       "keyfold: What is exported is plaintext. No key guards it in %s, only its "
       "modes do.\n",
       options.to.c_str());
-  return RunTreeCopy(options, *job);
+  return RunTreeCopy(options, *std::move(job));
 }
 
 }  // namespace
@@ -126,7 +142,10 @@ void AddExport(CLI::App& app, Run* run) {
       "done, and the exit code tells. Each copy is read back and compared, and gets "
       "its\n"
       "name then, as with keyfold import. Cut off, the same command does what is "
-      "left.");
+      "left.\n"
+      "What lies on other filesystems, went away meanwhile or is another name of a "
+      "file\n"
+      "that was not copied is left out and named, and the exit code is 8.");
   command->callback(
       [options, run] { *run = [options] { return RunExport(*options); }; });
 }

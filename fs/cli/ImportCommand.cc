@@ -17,14 +17,24 @@ Status CheckSource(const TreeCopyOptions& options, const TreeCopyJob& job) {
   struct stat from, to;
   if (::stat(job.from.c_str(), &from) != 0)
     return Status::FromErrno(errno, options.from);
-  if (::stat(job.to.c_str(), &to) != 0) return Status::FromErrno(errno, options.to);
+  if (::fstat(job.to_folder.get(), &to) != 0)
+    return Status::FromErrno(errno, options.to);
   if (!S_ISDIR(from.st_mode) && !S_ISREG(from.st_mode))
     return {Error::kUsage, options.from + " is neither a folder nor a regular file."};
-  if (!S_ISDIR(to.st_mode)) return {Error::kUsage, options.to + " is no folder."};
   const bool comes_by = from.st_dev == to.st_dev || options.cross;
   if (IsInside(job.to, job.from) && comes_by)
     return {Error::kUsage, options.to + " lies in " + options.from + " itself."};
   return CheckOutsideStores(job.from, options.from);
+}
+
+// CheckOnMount: the folder is still the mount's that was found by its name. Else what
+// is to be encrypted might be written in plain.
+Status CheckOnMount(const TreeCopyOptions& options, const TreeCopyJob& job) {
+  struct stat st;
+  if (::fstat(job.to_folder.get(), &st) != 0)
+    return Status::FromErrno(errno, options.to);
+  if (st.st_dev == job.mount.device) return OkStatus();
+  return {Error::kUsage, options.to + " is not on a Keyfold mount any more."};
 }
 
 Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
@@ -37,8 +47,10 @@ Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
                       " does not exist. Make it, and say which key locks "
                       "it: mkdir; keyfold folder set-key");
   KF_ASSIGN_OR_RETURN(job.to, std::move(to));
+  KF_ASSIGN_OR_RETURN(job.to_folder, OpenDestination(job.to, options.to));
   KF_ASSIGN_OR_RETURN(const auto mounts, KeyfoldMounts());
   KF_ASSIGN_OR_RETURN(job.mount, MountHolding(mounts, job.to, options.to));
+  KF_RETURN_IF_ERROR(CheckOnMount(options, job));
   KF_RETURN_IF_ERROR(CheckSource(options, job));
   // What is written is read back.
   job.actions = {"kms:GenerateDataKey"};
@@ -48,13 +60,13 @@ Result<TreeCopyJob> Find(const TreeCopyOptions& options) {
 }
 
 int RunImport(const TreeCopyOptions& options) {
-  const auto job = Find(options);
+  auto job = Find(options);
   if (!job.ok()) return Fail(job.status());
-  if (const auto key = KeyLabelOf(job->to); key.ok())
+  if (const auto key = KeyLabelOf(FdPath(job->to_folder.get())); key.ok())
     std::fprintf(
         stderr, "keyfold: %s is locked by %s%s.\n", options.to.c_str(), key->c_str(),
         *key == kServiceKeyAlias ? ", so its modes alone decide who reads it" : "");
-  return RunTreeCopy(options, *job);
+  return RunTreeCopy(options, *std::move(job));
 }
 
 }  // namespace
@@ -90,18 +102,30 @@ void AddImport(CLI::App& app, Run* run) {
       "kernel's\n"
       "cache, decrypted, and found to be what was read from SOURCE. That shows that "
       "the\n"
-      "mount keeps what it was given, and gives it back to you. It shows nothing of\n"
+      "mount took what it was given, and gives it back to you. It does not show that "
+      "it\n"
+      "is on the disk by now: it was synced, but what is read back may come from the\n"
+      "machine's memory. After the machine was started anew, --compare or keyfold "
+      "fsck\n"
+      "read the disk. It shows nothing of\n"
       "whether SOURCE was right, and nothing of a disk that fails later. A file that\n"
       "changes while it is read is named, and not copied; changes behind it in the\n"
       "walk are not noticed, so let nobody write to SOURCE, or run it again.\n\n"
       "Cut off or killed, the same command does what is left. Files that are there "
       "with\n"
       "the same size and time are left alone (--compare reads them), and what differs\n"
-      "is named and not replaced (--overwrite).\n\n"
+      "is named and not replaced (--overwrite). Another owner or mode is told; "
+      "--compare\n"
+      "mends it. What lies on other filesystems, went away meanwhile or is another "
+      "name\n"
+      "of a file that was not copied is left out and named, and the exit code is 8.\n"
+      "Several imports into one folder at once do not disturb each other. Interrupted\n"
+      "twice, it ends as if it were killed, and waits for no filesystem itself.\n\n"
       "SOURCE stays, in plain: delete it yourself. What was deleted can often be "
       "found\n"
       "on the disk again; only a disk that was encrypted itself forgets it for sure.");
-  import->callback([options, run] { *run = [options] { return RunImport(*options);
+  import->callback(
+      [options, run] { *run = [options] { return RunImport(*options);
 };
 }  // namespace keyfold
 );

@@ -1,10 +1,18 @@
 #include "fs/cli/KeptAttributes.h"
 
+#include <endian.h>
 #include <fcntl.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <vector>
 
 namespace keyfold {
 namespace {
@@ -16,6 +24,26 @@ constexpr mode_t kPermissions = 07777;
 bool IsOfKeyfold(const std::string& name) { return name.starts_with("user.keyfold."); }
 // Every object of some machines has one, which the machine gives.
 bool IsOfMachine(const std::string& name) { return name == "security.selinux"; }
+
+struct AclEntry {
+  uint16_t tag;
+  mode_t permissions;
+};
+
+// EntriesOf is empty if the bytes are no list.
+std::vector<AclEntry> EntriesOf(ByteView list) {
+  std::vector<AclEntry> entries;
+  posix_acl_xattr_entry entry;
+  constexpr size_t kHeader = sizeof(posix_acl_xattr_header);
+  if (list.size() < kHeader || (list.size() - kHeader) % sizeof entry != 0)
+    return entries;
+  for (size_t at = kHeader; at < list.size(); at += sizeof entry) {
+    std::memcpy(&entry, list.data() + at, sizeof entry);
+    entries.push_back(
+        {le16toh(entry.e_tag), static_cast<mode_t>(le16toh(entry.e_perm) & 7)});
+  }
+  return entries;
+}
 
 // IsForGood: it would fail another time too.
 bool IsForGood(const Status& why) {
@@ -58,19 +86,26 @@ void GiveOwner(const struct stat& st, int to, const Lost& lost) {
     lost("group", Status::FromErrno(errno, "group"));
 }
 
-// A copy has what its folder's default list says, until it is told otherwise.
-void GiveAcl(int from, const std::string& to, const char* name, bool kept,
-             const Lost& lost) {
-  const auto list = GetXattr(from, name);
+// GiveAcl returns the list that could not be kept. A copy has what its folder's default
+// list says, until it is told otherwise.
+std::optional<Bytes> GiveAcl(int from, const std::string& to, const char* name,
+                             bool kept, const Lost& lost) {
+  auto list = GetXattr(from, name);
   if (!list.ok() && list.status().sys_errno() != EOPNOTSUPP)
-    return lost("access control list", list.status());
+    lost("access control list", list.status());
   if (kept && list.ok() && *list) {
-    if (::setxattr(to.c_str(), name, (*list)->data(), (*list)->size(), 0) != 0)
-      lost("access control list", Status::FromErrno(errno, "access control list"));
-  } else if (::removexattr(to.c_str(), name) != 0 && errno != ENODATA &&
-             errno != EOPNOTSUPP) {
-    lost("lack of an access control list", Status::FromErrno(errno, name));
+    if (::setxattr(to.c_str(), name, (*list)->data(), (*list)->size(), 0) == 0)
+      return {};
+    lost("access control list", Status::FromErrno(errno, "access control list"));
+    return **list;
   }
+  if (::removexattr(to.c_str(), name) != 0 && errno != ENODATA && errno != EOPNOTSUPP)
+    lost("lack of an access control list", Status::FromErrno(errno, name));
+  return {};
+}
+
+bool IsToBeGiven(const std::string& name) {
+  return name.starts_with("user.") && !IsOfKeyfold(name);
 }
 
 void GiveUserAttributes(int from, const std::string& to, const Lost& lost) {
@@ -82,7 +117,7 @@ void GiveUserAttributes(int from, const std::string& to, const Lost& lost) {
   for (const std::string& name : *names) {
     if (IsOfKeyfold(name) || IsOfMachine(name) || name == kAcls[0] || name == kAcls[1])
       continue;
-    if (!name.starts_with("user.")) {
+    if (!IsToBeGiven(name)) {
       lost("attribute " + name, Status::FromErrno(EOPNOTSUPP, name));
       continue;
     }
@@ -95,25 +130,76 @@ void GiveUserAttributes(int from, const std::string& to, const Lost& lost) {
   }
 }
 
+// HeldMode is `mode` without what a copy of another owner must not have.
+mode_t HeldMode(const struct stat& st, const struct stat& copy, mode_t mode) {
+  if (copy.st_uid != st.st_uid) mode &= ~static_cast<mode_t>(S_ISUID);
+  if (copy.st_gid != st.st_gid) mode &= ~static_cast<mode_t>(S_ISGID);
+  return mode;
+}
+
 void GiveMode(const struct stat& st, int to, mode_t mode, const Lost& lost) {
   struct stat now;
   if (::fstat(to, &now) != 0) return lost("mode", Status::FromErrno(errno, "mode"));
-  if ((mode & S_ISUID) != 0 && now.st_uid != st.st_uid) {
-    mode &= ~static_cast<mode_t>(S_ISUID);
+  const mode_t held = HeldMode(st, now, mode);
+  if (((mode ^ held) & S_ISUID) != 0)
     lost("set-user-id bit",
          Status::Told(Error::kSystem, EPERM, "the copy has another owner"));
-  }
-  if ((mode & S_ISGID) != 0 && now.st_gid != st.st_gid) {
-    mode &= ~static_cast<mode_t>(S_ISGID);
+  if (((mode ^ held) & S_ISGID) != 0)
     lost("set-group-id bit",
          Status::Told(Error::kSystem, EPERM, "the copy has another group"));
-  }
+  mode = held;
   if ((now.st_mode & kPermissions) == mode) return;
   if (::chmod(FdPath(to).c_str(), mode) != 0)
     lost("mode", Status::FromErrno(errno, "mode"));
 }
 
 }  // namespace
+
+mode_t WithoutList(mode_t mode, ByteView list) {
+  const std::vector<AclEntry> entries = EntriesOf(list);
+  constexpr mode_t kAll = 7, kOfOthers = 077;
+  mode_t mask = entries.empty() ? 0 : kAll;
+  for (const AclEntry& entry : entries)
+    if (entry.tag == ACL_MASK) mask &= entry.permissions;
+  mode_t group = mask, other = entries.empty() ? 0 : kAll;
+  for (const AclEntry& entry : entries) {
+    const mode_t allowed = entry.permissions & mask;
+    // Who was named comes under the group or the others.
+    if (entry.tag == ACL_GROUP_OBJ || entry.tag == ACL_USER) group &= allowed;
+    if (entry.tag == ACL_GROUP || entry.tag == ACL_USER) other &= allowed;
+  }
+  return (mode & ~kOfOthers) | (mode & (group << 3 | other));
+}
+
+std::string OtherStatus(const struct stat& st, const struct stat& copy,
+                        const Keeping& keeping) {
+  if (keeping.owners && st.st_uid != copy.st_uid) return "owner";
+  if (keeping.owners && st.st_gid != copy.st_gid) return "group";
+  if (S_ISLNK(st.st_mode)) return {};
+  const mode_t mode = HeldMode(st, copy, ModeOf(st, keeping));
+  return (copy.st_mode & kPermissions) == mode ? "" : "mode";
+}
+
+Result<std::string> OtherAttributes(int from, const struct stat& st, int to,
+                                    const Keeping& keeping) {
+  struct stat copy;
+  if (::fstat(to, &copy) != 0) return Status::FromErrno(errno, "look at");
+  std::string what = OtherStatus(st, copy, keeping);
+  if (!what.empty() || S_ISLNK(st.st_mode)) return what;
+  std::vector<std::string> names;
+  if (keeping.permissions == kPermissions) names.push_back(kAcls[0]);
+  const auto all = ListXattrNames(from);
+  if (!all.ok() && all.status().sys_errno() != EOPNOTSUPP) return all.status();
+  if (all.ok())
+    std::copy_if(all->begin(), all->end(), std::back_inserter(names), IsToBeGiven);
+  const auto value_of = [](int fd, const std::string& name) {
+    const auto value = GetXattr(fd, name);
+    return value.ok() ? *value : std::nullopt;
+  };
+  for (const std::string& name : names)
+    if (value_of(from, name) != value_of(to, name)) return "attribute " + name;
+  return std::string();
+}
 
 mode_t ModeOf(const struct stat& st, const Keeping& keeping) {
   return st.st_mode & keeping.permissions;
@@ -127,12 +213,13 @@ Status GiveAttributes(int from, const struct stat& st, int to, const Keeping& ke
   if (S_ISLNK(st.st_mode)) return failure;
   const std::string path = FdPath(to);
   const bool acls = keeping.permissions == kPermissions;
-  GiveAcl(from, path, kAcls[0], acls, judged);
-  if (S_ISDIR(st.st_mode)) GiveAcl(from, path, kAcls[1], acls, judged);
+  const auto lost_list = GiveAcl(from, path, kAcls[0], acls, judged);
+  if (S_ISDIR(st.st_mode)) (void)GiveAcl(from, path, kAcls[1], acls, judged);
   // Before the mode, which may forbid it.
   if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
     GiveUserAttributes(from, path, judged);
-  GiveMode(st, to, ModeOf(st, keeping) | also, judged);
+  const mode_t mode = ModeOf(st, keeping);
+  GiveMode(st, to, (lost_list ? WithoutList(mode, *lost_list) : mode) | also, judged);
   return failure;
 }
 

@@ -29,6 +29,16 @@ using Lost = std::function<void(const std::string& what, const Status& why)>;
 // with what may go better another time.
 Status GiveAttributes(int from, const struct stat& st, int to, const Keeping& keeping,
                       mode_t also, const Lost& lost);
+// OtherStatus names what a copy has otherwise than GiveAttributes leaves it, by what
+// stat(2) tells; OtherAttributes by all there is. Empty if there is nothing.
+std::string OtherStatus(const struct stat& st, const struct stat& copy,
+                        const Keeping& keeping);
+Result<std::string> OtherAttributes(int from, const struct stat& st, int to,
+                                    const Keeping& keeping);
+// WithoutList is the mode for a copy that cannot have the access control list (the
+// bytes of its attribute, posix_acl_xattr.h in Linux): it gives nobody more than both
+// did.
+mode_t WithoutList(mode_t mode, ByteView list);
 // ModeOf is the mode GiveAttributes gives if owners are kept.
 mode_t ModeOf(const struct stat& st, const Keeping& keeping);
 // GiveTimes is last, since all else moves them.

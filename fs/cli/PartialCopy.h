@@ -5,6 +5,7 @@
 // Free functions, thread-safe.
 #pragma once
 
+#include <cerrno>
 #include <functional>
 #include <string>
 
@@ -17,6 +18,11 @@ bool IsPartialName(const std::string& name);
 
 // LockPartial holds it as long as the descriptor is open.
 Status LockPartial(int fd);
+// IsOfOtherSweep: another copy's sweep came between making one and locking it, so it
+// may go better at once.
+inline bool IsOfOtherSweep(int error) {
+  return error == ENOENT || error == EWOULDBLOCK;
+}
 // GivePartialItsName renames it; kSystem/EEXIST when the name is taken, unless it may
 // `replace` what has it.
 Status GivePartialItsName(int folder, const std::string& partial,

@@ -1,6 +1,6 @@
 #include "fs/cli/TreeCopyCommand.h"
 
-#include <sys/stat.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "fs/cli/Attended.h"
 #include "fs/cli/ExitCode.h"
@@ -49,11 +50,24 @@ class Reasons {
   std::map<std::pair<std::string, int>, Status> known_;
 };
 
-// Damage is graver than a refusal, and that than what a disk or conflict causes.
+// Damage is graver than a refusal, that than what a disk or conflict causes, and that
+// than what was left out.
 int Graver(int a, int b) {
-  for (const int code : {kExitDamaged, kExitRefused})
-    if (a == code || b == code) return code;
-  return a == kExitOk ? b : a;
+  const auto gravity = [](int code) {
+    switch (code) {
+      case kExitOk:
+        return 0;
+      case kExitIncomplete:
+        return 1;
+      case kExitRefused:
+        return 3;
+      case kExitDamaged:
+        return 4;
+      default:
+        return 2;
+    }
+  };
+  return gravity(b) > gravity(a) ? b : a;
 }
 
 int CodeOf(const Status& why) {
@@ -66,18 +80,22 @@ int CodeOf(const Status& why) {
 void AddTreeCopyOptions(CLI::App* app, TreeCopyOptions* options) {
   app->add_flag("--dry-run", options->dry_run,
                 "Change nothing; say what would be copied, and what is in the way");
-  app->add_flag("--overwrite", options->overwrite,
-                "Replace files and links that are there and differ; folders never");
+  app->add_flag(
+      "--overwrite", options->overwrite,
+      "Replace files and links that are there and differ; folders never. Other "
+      "hard links of what is replaced keep what they have");
   app->add_flag(
       "--compare", options->compare,
       "Also compare the contents of files that are there already, though size "
-      "and time are the same");
+      "and time are the same; where they are, mend owner, mode, lists and attributes");
   app->add_flag("--no-read-back", options->no_read_back,
                 "Do not read back what was copied");
   app->add_flag("--no-owner", options->no_owner,
                 "What is copied is yours, whoever owns it in the source");
-  app->add_flag("--cross-filesystems", options->cross,
-                "Also what other filesystems show below the source");
+  app->add_flag(
+      "--cross-filesystems", options->cross,
+      "Also what other filesystems show below the source, and into those that are "
+      "mounted in the destination");
   AddRateLimit(app, &options->rate_limit);
   app->add_flag("--progress", options->progress,
                 "Show how far it is, though standard error is no terminal");
@@ -93,10 +111,18 @@ Status CheckOutsideStores(const std::string& path, const std::string& given) {
   return OkStatus();
 }
 
-int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
+Result<UniqueFd> OpenDestination(const std::string& path, const std::string& given) {
+  auto folder = OpenBelow(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, true);
+  const int error = folder.status().sys_errno();
+  if (error == ENOTDIR) return Status(Error::kUsage, given + " is no folder.");
+  if (!folder.ok()) return Status::FromErrno(error, given);
+  return folder;
+}
+
+int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
   const auto limit = RateLimitOf(options.rate_limit);
   if (!limit.ok()) return Fail(limit.status());
-  TreeCopy::Plan plan;
+  CopyPlan plan;
   plan.keeping.owners = !options.no_owner;
   if (!options.keep_permissions) plan.keeping.permissions = kOfOwner;
   plan.overwrite = options.overwrite;
@@ -111,7 +137,7 @@ int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   TreeCopyReport report(options.format == "json", progress, job.words);
   Reasons reasons(job);
   int exit_code = kExitOk;
-  TreeCopy::Listener listener;
+  CopyListener listener;
   listener.failed = [&](const std::string& path, const Status& why) {
     const Status told = reasons.Of(path, why);
     exit_code = Graver(exit_code, CodeOf(told));
@@ -120,6 +146,7 @@ int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   listener.lost = [&](const std::string& path, const std::string& what,
                       const Status& why) { report.NotKept(path, what, why); };
   listener.left_out = [&](const std::string& path, const std::string& why) {
+    exit_code = Graver(exit_code, kExitIncomplete);
     report.LeftOut(path, why);
   };
   (void)RaiseDescriptorLimit();
@@ -128,7 +155,10 @@ int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job) {
   if (progress) size.emplace(job.from);
   Status done;
   const bool attended = Attend(
-      {[&] { done = OrNoMemory([&] { return copy.Run(job.from, job.to); }); },
+      {[&] {
+         done = OrNoMemory(
+             [&] { return copy.Run(job.from, std::move(job.to_folder), job.to); });
+       },
        [&] { copy.Stop(); },
        [&] { report.Progress(copy.Counts(), size ? size->Known() : TreeSize()); }});
   if (!done.ok() && exit_code == kExitOk) exit_code = Fail(done);

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "fs/backend/Backend.h"
 #include "fs/cli/Commands.h"
 #include "fs/cli/MountTable.h"
 #include "fs/cli/TreeCopyReport.h"
@@ -29,7 +30,10 @@ struct TreeCopyOptions {
 void AddTreeCopyOptions(CLI::App* app, TreeCopyOptions* options);
 
 struct TreeCopyJob {
-  std::string from, to;              // resolved
+  std::string from, to;  // resolved
+  // `to`, opened once: all that is checked and made is of this folder, whatever bears
+  // its name later. Invalid in a dry run if there is none.
+  UniqueFd to_folder;
   MountEntry mount;                  // the one whose refusals are explained
   std::vector<const char*> actions;  // what its keys are used for
   TreeCopyReport::Words words;
@@ -38,8 +42,11 @@ struct TreeCopyJob {
 // CheckOutsideStores is kUsage when `path`, resolved, lies in the store of a mount:
 // what is there is Keyfold's own.
 Status CheckOutsideStores(const std::string& path, const std::string& given);
+// OpenDestination opens the folder `path`, resolved, through no link that came since;
+// kUsage when it is no folder.
+Result<UniqueFd> OpenDestination(const std::string& path, const std::string& given);
 // RunTreeCopy returns the exit code.
-int RunTreeCopy(const TreeCopyOptions& options, const TreeCopyJob& job);
+int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job);
 
 void AddImport(CLI::App& app, Run* run);
 void AddExport(CLI::App& app, Run* run);

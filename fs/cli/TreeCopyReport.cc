@@ -35,7 +35,7 @@ json CountsOf(const TreeCopyCounts& counts) {
           {"folders", counts.folders},      {"symbolicLinks", counts.links},
           {"hardLinks", counts.hard_links}, {"others", counts.others},
           {"conflicts", counts.conflicts},  {"failed", counts.failed},
-          {"leftOut", counts.left_out}};
+          {"leftOut", counts.left_out},     {"mended", counts.mended}};
 }
 
 }  // namespace
@@ -103,6 +103,10 @@ std::string TreeCopyReport::Text(const TreeCopyCounts& counts, const End& end) c
     text += Line("Already there", FilesOf(counts.there, counts.there_bytes));
   if (const std::string others = Others(counts); !others.empty())
     text += Line("Besides", others);
+  if (counts.mended > 0)
+    text += Line(end.dry_run ? "Owners, modes, lists and attributes to be mended, of"
+                             : "Owners, modes, lists and attributes mended, of",
+                 Number(counts.mended, "object", "objects"));
   for (const auto& [what, loss] : losses_)
     text += "Not kept: " + what + ", of " + Number(loss.objects, "object", "objects") +
             ", such as " + Harmless(loss.path) + " (" + Harmless(loss.why) + ").\n";

@@ -108,16 +108,21 @@ Status MakeWholeFile(const FilePlace& from, const struct stat& st, const FilePla
   return status;
 }
 
-Result<bool> HaveSameContents(const FilePlace& from, const struct stat& st,
-                              const FilePlace& to, const WholeFileOptions& options) {
-  KF_ASSIGN_OR_RETURN(const UniqueFd source, OpenFile(from, st));
-  KF_ASSIGN_OR_RETURN(const UniqueFd copy,
+Result<ComparedFiles> CompareContents(const FilePlace& from, const struct stat& st,
+                                      const FilePlace& to,
+                                      const WholeFileOptions& options) {
+  ComparedFiles files;
+  KF_ASSIGN_OR_RETURN(files.source, OpenFile(from, st));
+  KF_ASSIGN_OR_RETURN(files.copy,
                       OpenAt(to.folder, to.name, O_RDONLY | O_NONBLOCK | O_NOCTTY));
-  KF_RETURN_IF_ERROR(PassCache(copy.get()));
-  KF_ASSIGN_OR_RETURN(const ContentHash wanted, Hash(source.get(), st, options));
-  KF_RETURN_IF_ERROR(CheckUnchanged(source.get(), st));
-  KF_ASSIGN_OR_RETURN(const ContentHash found, Hash(copy.get(), st, options));
-  return found == wanted;
+  KF_RETURN_IF_ERROR(PassCache(files.copy.get()));
+  KF_ASSIGN_OR_RETURN(const ContentHash wanted, Hash(files.source.get(), st, options));
+  KF_RETURN_IF_ERROR(CheckUnchanged(files.source.get(), st));
+  KF_ASSIGN_OR_RETURN(const ContentHash found, Hash(files.copy.get(), st, options));
+  struct stat now;
+  if (::fstat(files.copy.get(), &now) != 0) return Status::FromErrno(errno, "read");
+  files.same = found == wanted && now.st_size == st.st_size;
+  return files;
 }
 
 }  // namespace keyfold

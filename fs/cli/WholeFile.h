@@ -37,9 +37,15 @@ struct FilePlace {
 // it is.
 Status MakeWholeFile(const FilePlace& from, const struct stat& st, const FilePlace& to,
                      const WholeFileOptions& options, bool* of_source);
-// HaveSameContents reads both, `to` past the kernel's cache.
-Result<bool> HaveSameContents(const FilePlace& from, const struct stat& st,
-                              const FilePlace& to, const WholeFileOptions& options);
+// CompareContents reads both, `to` past the kernel's cache. The descriptors are of what
+// was read.
+struct ComparedFiles {
+  bool same = false;
+  UniqueFd source, copy;
+};
+Result<ComparedFiles> CompareContents(const FilePlace& from, const struct stat& st,
+                                      const FilePlace& to,
+                                      const WholeFileOptions& options);
 
 // OpenSource opens for reading; if it may, without moving the time of access.
 Result<UniqueFd> OpenSource(int folder, const std::string& name, int flags);

@@ -8,6 +8,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -529,13 +530,39 @@ def test_other_filesystems_below_the_source(share, places):
     subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', source / 'other'], check=True)
     try:
         (source / 'other/file').write_bytes(b'x')
-        said = run(share, None, 'import', source, folder)[1]
+        said = run(share, None, 'import', source, folder, code=8)[1]
         assert f'{source / "other"} is left out' in said
         assert not (folder / 'other').exists()
         run(share, None, 'import', source, folder, '--cross-filesystems')
         assert (folder / 'other/file').read_bytes() == b'x'
     finally:
         subprocess.run(['umount', source / 'other'], check=True)
+
+
+def test_a_second_interrupt_waits_for_no_filesystem(share, places):
+    folder, source, _ = places
+    with gocryptfs(source) as plain:
+        (plain / 'file').write_bytes(os.urandom(20 << 20))
+        chown_all(plain)
+        served = subprocess.run(['pgrep', '-f', str(plain)], capture_output=True, text=True,
+                                check=True).stdout.split()
+        process = begun(share, plain, folder, '--rate-limit', '8M', stdout=subprocess.PIPE)
+        for pid in served:
+            os.kill(int(pid), signal.SIGSTOP)
+        try:
+            time.sleep(2)  # until it waits for what comes no more
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(2)
+            process.send_signal(signal.SIGINT)
+            time.sleep(1)
+        finally:
+            for pid in served:
+                os.kill(int(pid), signal.SIGCONT)
+        # The kernel itself may wait for the filesystem once more, as with any kill; the
+        # program has ended, and sums nothing up.
+        out, _ = process.communicate(timeout=20)
+        assert process.returncode == 1 and out == ''
 
 
 def test_hard_links_between_folders_of_two_keys_become_copies(share, places):

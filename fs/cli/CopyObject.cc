@@ -1,0 +1,52 @@
+#include "fs/cli/CopyObject.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace keyfold {
+namespace {
+
+// Some filesystems keep whole seconds only: then the time of change, which they take
+// from the clock, has no more either.
+bool IsSameTime(const struct stat& source, const struct stat& copy) {
+  if (source.st_mtim.tv_sec != copy.st_mtim.tv_sec) return false;
+  return source.st_mtim.tv_nsec == copy.st_mtim.tv_nsec ||
+         (copy.st_mtim.tv_nsec == 0 && copy.st_ctim.tv_nsec == 0);
+}
+
+}  // namespace
+
+bool IsSameFile(const struct stat& source, const struct stat& copy) {
+  return S_ISREG(copy.st_mode) && source.st_size == copy.st_size &&
+         IsSameTime(source, copy);
+}
+
+Result<struct stat> StatOf(int folder, const std::string& name) {
+  struct stat st;
+  if (::fstatat(folder, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return Status::FromErrno(errno, "look at");
+  return st;
+}
+
+Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags, bool cross) {
+  const std::string within = path.empty() ? "." : path;
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  if (!cross) how.resolve |= RESOLVE_NO_XDEV;
+  const long fd = ::syscall(SYS_openat2, root, within.c_str(), &how, sizeof how);
+  if (fd < 0) return Status::FromErrno(errno, "open");
+  return UniqueFd(static_cast<int>(fd));
+}
+
+std::string ParentOf(const std::string& path) {
+  return path.substr(0, path.rfind('/') + 1);
+}
+
+std::string BaseOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace keyfold

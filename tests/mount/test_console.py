@@ -125,7 +125,8 @@ def test_finance_share_by_clicks(share, cfo, accounts):
     cfo.in_dialog("Schedule the key's deletion", 'Schedule deletion')
     cfo.wait(text='in 7 days')
     assert read(share, 'kfcfo') == 'ENOKEY'
-    assert '7 days' in cfo.go('keys')
+    cfo.go('keys')
+    cfo.wait(text='7 days')
     open_key(cfo, 'reports')
     cfo.press_button('Cancel deletion')
     cfo.press_button('Enable')

@@ -75,7 +75,7 @@ def test_each_block_of_each_page_is_run():
             where = f'{page}:{block.line}'
             assert block.name or block.language == 'console', f'{where}: not run'
             if block.language in ('yaml', 'python'):
-                assert block.text.startswith(f'# {block.name}\n'), f'{where}: who reads sees no name'
+                assert block.text.startswith(f'# {block.name}\n'), f'{where}: has no name to see'
 
 
 @pytest.mark.parametrize('page', SITUATIONS)

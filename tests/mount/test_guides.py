@@ -33,8 +33,8 @@ def first_line(block):
 def block(guide, wanted):
     """The block of a guide that begins so, or with that comment, which is left out."""
     assert wanted in BLOCKS[guide]
-    return next(found.text.removeprefix(f'# {wanted}\n') for found in blocks((GUIDES / guide).read_text())
-                if first_line(found) == wanted)
+    found = {first_line(one): one.text for one in blocks((GUIDES / guide).read_text())}
+    return found[wanted].removeprefix(f'# {wanted}\n')
 
 
 @pytest.mark.parametrize('guide', BLOCKS)

@@ -14,7 +14,7 @@ import pytest
 from desk import Desk
 from documents import GUIDES, blocks
 from likeext4 import forget_caches
-from share import new_share, remove_users
+from share import new_share, remove_users, run_alone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -208,9 +208,8 @@ class Samba:
     def add(self, user, made_by):
         """A user of Samba's, whose account `made_by` makes, or is there."""
         command = made_by or f'smbpasswd -a {user}'
-        subprocess.run(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')],
-                       check=True, input=f'pw-{user}\npw-{user}\n', text=True,
-                       stdout=subprocess.DEVNULL)
+        run_alone(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')], check=True,
+                  input=f'pw-{user}\npw-{user}\n', text=True, stdout=subprocess.DEVNULL)
 
     def client(self, user, command):
         done = subprocess.run(['smbclient', '-s', self.conf, '//127.0.0.1/finance', '-p', '14451',

@@ -133,7 +133,7 @@ class Desk:
         for block in section.blocks:
             if block.name:
                 self.write(block)
-            else:
+            elif block.language == 'console':
                 for step in steps(block):
                     self.check(section.page, step)
 

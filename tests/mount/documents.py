@@ -74,19 +74,21 @@ def sections(page):
 
 
 def steps(block):
+    """A command goes on after a backslash, and to the END of its `<<END`."""
     found, whole = [], True
     for number, line in enumerate(block.text.split('\n')[:-1], block.line + 1):
-        prompt = PROMPT.fullmatch(line)
-        if not whole:
-            found[-1].command += '\n' + line
-        elif prompt:
+        prompt = PROMPT.fullmatch(line) if whole else None
+        if prompt:
             found.append(Step(prompt[1], prompt[2], '', number))
+        elif not whole:
+            found[-1].command += '\n' + line
         else:
             assert found or not line, f'line {number}: output of no command'
             if found:
                 found[-1].shown += line + '\n'
-        if not whole or prompt:
-            whole = not line.endswith('\\')
+        if prompt or not whole:
+            document = '<<END' in found[-1].command and line != 'END'
+            whole = not line.endswith('\\') and not document
     return found
 
 

@@ -35,9 +35,12 @@ class Failed(Exception):
         self.code, self.text = result.returncode, result.stderr
 
 
+USERS_LOCK = '/run/lock/keyfold-tests-users'
+
+
 def run_alone(command, **how):
     """A command that changes the machine's users, not beside another test's."""
-    with open('/run/lock/keyfold-tests-users', 'w') as lock:
+    with open(USERS_LOCK, 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(command, **how)
 

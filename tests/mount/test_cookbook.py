@@ -57,7 +57,8 @@ class Recipe:
             'encrypt': kms + '--plaintext aGVsbG8=',
             'generate-data-key': kms + '--key-spec AES_256',
             'create-grant': kms + '--grantee-principal user:auditor --operations Encrypt',
-            'put-key-policy': kms + f"--policy '{self.policy}' --bypass-policy-lockout-safety-check",
+            'put-key-policy': f"{kms}--policy '{self.policy}' "
+                              '--bypass-policy-lockout-safety-check',
             'tag-resource': kms + '--tags TagKey=approved,TagValue=no',
         }.get(wanted, kms), undo.get(wanted, [])
 

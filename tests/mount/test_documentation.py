@@ -11,8 +11,8 @@ import test_cookbook
 import test_guides
 from desk import bare_machine, mounted_share, skip_without_clients
 from devices import Token
-from documents import GUIDES, sections
-from share import small_disk
+from documents import GUIDES, sections, steps
+from share import make_users, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -52,7 +52,27 @@ def on_a_small_disk():
         yield desk
 
 
+@contextlib.contextmanager
+def of_the_readme():
+    """A machine with users, and a passphrase that is not asked for."""
+    with bare_machine() as desk:
+        make_users()
+        passphrase = desk.folder / 'etc/passphrase'
+        passphrase.write_text('correct horse battery staple\n')
+        passphrase.chmod(0o600)
+        desk.places = {'--root-key passphrase': f'--root-key passphrase-file:{passphrase}',
+                       '/srv/demo': desk.folder / 'demo', '/mnt/share': desk.folder / 'mnt',
+                       **desk.places}
+        (desk.folder / 'mnt').mkdir()
+        shown = next(step.shown for section in sections(README) for block in section.blocks
+                     if block.language == 'console' for step in steps(block))
+        (desk.home('root') / 'iam.yaml').write_text(desk.mine(shown))
+        yield desk
+
+
+README = '../../README.md'
 SITUATIONS = {
+    README: of_the_readme,
     'quick-start.md': bare_machine,
     'concepts.md': finance_share,
     'coming-from-aws.md': mounted_share,
@@ -75,7 +95,7 @@ def test_each_block_of_each_page_is_run():
             where = f'{page}:{block.line}'
             assert block.name or block.language == 'console', f'{where}: not run'
             if block.language in ('yaml', 'python'):
-                assert block.text.startswith(f'# {block.name}\n'), f'{where}: who reads sees no name'
+                assert block.text.startswith(f'# {block.name}\n'), f'{where}: has no name to see'
 
 
 @pytest.mark.parametrize('page', SITUATIONS)

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as 
 # They need a terminal or a device, make what is there, or serve until they are ended.
 ELSEWHERE = {
     (): 'test_documentation.py', ('init',): 'test_root_key.py',
-    ('kms', 'root-key', 'change-provider'): 'test_root_key.py', ('console',): 'test_console.py', ('top',): 'test_metrics.py', ('completion',): 'test_terminal.py',
+    ('kms', 'root-key', 'change-provider'): 'test_root_key.py', ('console',): 'test_console.py',
+    ('top',): 'test_metrics.py', ('completion',): 'test_terminal.py',
 }
 # With the store that is not mounted.
 UNMOUNTED = [('kms', 'restore'), ('kms', 'root-key', 'status'), ('kms', 'root-key', 'rotate'),
@@ -33,29 +34,34 @@ roles:
 KEY = 'keyfold kms create-key --administrators user:cfo --users user:cfo'
 ID = '--query KeyMetadata.KeyId --output text'
 CFO_ID = f'$(keyfold kms describe-key --key-id alias/cfo {ID})'
-PLAINTEXT = '--query CiphertextBlob --output text | base64 -d >note.encrypted'
 GRANT = ('keyfold kms create-grant --key-id alias/cfo --grantee-principal user:cfo '
          '--operations Decrypt RetireGrant')
 BEFORE = {
     'kms put-key-policy': ['keyfold kms get-key-policy --key-id alias/cfo --query Policy '
                            '--output text >key-policy.yaml'],
     'kms encrypt': ['echo note >note.txt'],
-    'kms decrypt': [f'keyfold kms encrypt --key-id alias/cfo --plaintext fileb://note.txt {PLAINTEXT}'],
+    'kms decrypt': ['keyfold kms encrypt --key-id alias/cfo --plaintext fileb://note.txt '
+                    '--query CiphertextBlob --output text | base64 -d >note.encrypted'],
     'kms re-encrypt': [f'{KEY} --alias alias/reports'],
     'kms create-alias': ['keyfold kms enable-key --key-id alias/cfo'],
-    'kms generate-mac': [f'{KEY} --alias alias/mac --key-spec HMAC_256 --key-usage GENERATE_VERIFY_MAC'],
+    'kms generate-mac': [f'{KEY} --alias alias/mac --key-spec HMAC_256 '
+                         '--key-usage GENERATE_VERIFY_MAC'],
     'kms verify-mac': ['keyfold kms generate-mac --message fileb://note.txt --key-id alias/mac '
-                       '--mac-algorithm HMAC_SHA_256 --query Mac --output text | base64 -d >note.mac'],
+                       '--mac-algorithm HMAC_SHA_256 --query Mac --output text '
+                       '| base64 -d >note.mac'],
     'kms get-parameters-for-import': [f'{KEY} --origin EXTERNAL --alias alias/own'],
     'kms import-key-material': [
         'keyfold kms get-parameters-for-import --key-id alias/own --output json '
         '--wrapping-algorithm RSAES_OAEP_SHA_256 --wrapping-key-spec RSA_2048 >parameters',
-        "member() { python3 -c \"import json; print(json.load(open('parameters'))['$1'])\" | base64 -d; }",
+        "member() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' $1 "
+        '<parameters | base64 -d; }',
         'member PublicKey >public; member ImportToken >import-token; openssl rand 32 >material',
         'openssl pkeyutl -encrypt -pubin -keyform DER -inkey public -in material -out wrapped-key '
         '-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256 -pkeyopt rsa_mgf1_md:sha256'],
     'audit verify': ['keyfold audit public-key >key.pem'],
-    'kms restore': ['keyfold kms --store /srv/keyfold/finance backup --replace /media/usb/finance.keys'],
+    # A key has another version since the backup.
+    'kms restore': ['keyfold kms --store /srv/keyfold/finance backup --replace '
+                    '/media/usb/finance.keys'],
     'iam update-access-key': ['keyfold iam create-access-key'],
     'folder': ['mkdir /srv/finance/reports'],
     'file': ['echo slip >/srv/finance/payslip.pdf'],

@@ -14,7 +14,7 @@ import pytest
 from desk import Desk
 from documents import GUIDES, blocks
 from likeext4 import forget_caches
-from share import new_share, remove_users
+from share import new_share, remove_users, run_alone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
@@ -33,8 +33,8 @@ def first_line(block):
 def block(guide, wanted):
     """The block of a guide that begins so, or with that comment, which is left out."""
     assert wanted in BLOCKS[guide]
-    return next(found.text.removeprefix(f'# {wanted}\n') for found in blocks((GUIDES / guide).read_text())
-                if first_line(found) == wanted)
+    found = {first_line(one): one.text for one in blocks((GUIDES / guide).read_text())}
+    return found[wanted].removeprefix(f'# {wanted}\n')
 
 
 @pytest.mark.parametrize('guide', BLOCKS)
@@ -208,9 +208,8 @@ class Samba:
     def add(self, user, made_by):
         """A user of Samba's, whose account `made_by` makes, or is there."""
         command = made_by or f'smbpasswd -a {user}'
-        subprocess.run(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')],
-                       check=True, input=f'pw-{user}\npw-{user}\n', text=True,
-                       stdout=subprocess.DEVNULL)
+        run_alone(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')], check=True,
+                  input=f'pw-{user}\npw-{user}\n', text=True, stdout=subprocess.DEVNULL)
 
     def client(self, user, command):
         done = subprocess.run(['smbclient', '-s', self.conf, '//127.0.0.1/finance', '-p', '14451',

@@ -24,9 +24,10 @@ std::string Verdict(const json& answer) {
     text += "It begins with record " + Count(answer, "FirstRecord") +
             "; archives before were released.\n";
   if (answer.value("Digests", 0) > 0)
-    text += Count(answer, "Digests") + " digests sign records up to " +
-            Count(answer, "SignedRecords") + " (" + answer.value("SignedAt", "") +
-            ").\n";
+    text += Count(answer, "Digests") +
+            (answer.value("Digests", 0) == 1 ? " digest signs" : " digests sign") +
+            " records up to " + Count(answer, "SignedRecords") + " (" +
+            answer.value("SignedAt", "") + ").\n";
   return text;
 }
 

@@ -144,7 +144,6 @@ void AddKms(CLI::App& app, Run* run) {
       ->check(CLI::IsMember({"json", "text", "table"}));
   kms->add_option("--query", shared->output.query, "Part of the answer: Keys[0].KeyId")
       ->type_name("PATH");
-  kms->footer("Example:\n  keyfold kms describe-key --key-id alias/cfo");
   const std::shared_ptr<const TargetOptions> target(shared, &shared->target);
   AddBackup(kms, target, run);
   AddRootKey(kms, target, run);
@@ -170,6 +169,8 @@ void AddKms(CLI::App& app, Run* run) {
       };
     });
   }
+  // Those above would have it, too, had it been there before them.
+  kms->footer("Example:\n  keyfold kms describe-key --key-id alias/cfo");
 }
 
 }  // namespace keyfold

@@ -45,13 +45,25 @@ std::string TypeOf(const CLI::Option& option) {
   return type.substr(0, type.find(":INT"));
 }
 
+// "mountpoint" is MOUNTPOINT, as help and examples call it.
+std::string PlaceName(const CLI::Option& option) {
+  std::string name = option.get_name();
+  for (char& c : name)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return name;
+}
+
+std::string Bracketed(const CLI::Option& option, const std::string& text) {
+  return option.get_required() ? text : "[" + text + "]";
+}
+
 std::string Options(const CLI::App& app) {
   std::string out;
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_description().empty()) continue;
     const bool positional = option->get_positional();
     out += ".TP\n";
-    out += positional ? "\\fI" + Roff(option->get_name()) + "\\fR"
+    out += positional ? "\\fI" + Roff(PlaceName(*option)) + "\\fR"
                       : "\\fB" + Roff(NameOf(*option)) + "\\fR";
     if (const std::string type = TypeOf(*option); !positional && !type.empty())
       out += " \\fI" + Roff(type) + "\\fR";
@@ -68,8 +80,9 @@ std::string Synopsis(const CLI::App& app, const std::string& name) {
   std::string out = "\\fB" + Roff(name) + "\\fR [OPTIONS]";
   for (const CLI::Option* option : app.get_options())
     if (option->get_positional())
-      out += " \\fI" + Roff(option->get_name()) + "\\fR" +
-             (option->get_items_expected_max() > 1 ? "..." : "");
+      out += " " + Bracketed(*option,
+                             "\\fI" + Roff(PlaceName(*option)) + "\\fR" +
+                                 (option->get_items_expected_max() > 1 ? "..." : ""));
   if (!CommandsOf(app).empty()) out += " \\fICOMMAND\\fR";
   return out + "\n";
 }

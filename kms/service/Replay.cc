@@ -44,7 +44,7 @@ std::string KeyIdOf(const json& record) {
   return {};
 }
 
-TimePoint TimeOf(const json& record) {
+TimePoint RecordedTime(const json& record) {
   const auto time =
       ParseIso8601(record.value("eventTime", std::string()), TimeZone::kRequired);
   return time ? std::chrono::floor<TimePoint::duration>(*time) : TimePoint();
@@ -268,7 +268,7 @@ void TakeFromBackup(const KeyRecord& backup, KeyRecord& key,
 Outcome ImportMaterial(Event& event) {
   if (!event.key) return Outcome::kNothing;
   const std::string id = MaterialIdIn(event.record);
-  const TimePoint when = TimeOf(event.record);
+  const TimePoint when = RecordedTime(event.record);
   bool there = false;
   const Outcome outcome = event.EditKey([&](KeyRecord& key) {
     auto versions = MaterialsOf(event, id);
@@ -299,8 +299,9 @@ Outcome RotateOnDemand(Event& event) {
       !event.key->materials.back().pending())
     return LoseVersion(event);
   const bool lost = event.key->materials.back().lost;
-  const Outcome outcome = event.EditKey(
-      [&](KeyRecord& key) { key.materials.back().rotated = TimeOf(event.record); });
+  const Outcome outcome = event.EditKey([&](KeyRecord& key) {
+    key.materials.back().rotated = RecordedTime(event.record);
+  });
   if (!lost) return outcome;
   return event.Open(
       "the material that the key was rotated to is lost, and so is what was encrypted "

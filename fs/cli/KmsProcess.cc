@@ -227,11 +227,14 @@ Status ServeKeys(const ServeOptions& options, const Surroundings& around,
 
 // A page of the audit log is a tree of small pieces while it is put together, and each
 // arena of the allocator, of which there are eight for a core, keeps the room of those
-// that were made in it. Four do: a thread
-// takes small pieces from a cache of its own first.
+// that were made in it. Four do: a thread takes small pieces from a cache of its own
+// first. It must come before the first thread, as arenas that there are stay. Only
+// glibc has such arenas.
 void BoundMemoryKept() {
+#ifdef M_ARENA_MAX
   constexpr int kArenas = 4;
   (void)::mallopt(M_ARENA_MAX, kArenas);
+#endif
 }
 
 [[noreturn]] void BeKms(const ServeOptions& options, const Surroundings& around,

@@ -1,4 +1,5 @@
 // keyfold upgrade
+#include <algorithm>
 #include <memory>
 
 #include "fs/cli/Commands.h"
@@ -21,7 +22,12 @@ std::string Report(const UpgradeRequest& request, const StoreUpgrade& found) {
   std::string text = request.store;
   if (!found.Needed())
     return text + " is of format " + std::to_string(kStoreFormat) +
-           ", the newest this Keyfold knows. Nothing was changed.\n";
+           ", the newest this Keyfold knows" +
+           (found.key_store_format > kKeyStoreFormat
+                ? ", and keys.db became one of format " +
+                      std::to_string(found.key_store_format) + " by itself"
+                : "") +
+           ". Nothing was changed.\n";
   text += request.dry_run ? " would be upgraded:\n" : " was upgraded:\n";
   text += PartLine("keyfold.json", found.format, kStoreFormat);
   text += PartLine("keys.db", found.key_store_format, kKeyStoreFormat);
@@ -30,7 +36,8 @@ std::string Report(const UpgradeRequest& request, const StoreUpgrade& found) {
       "is next written\n";
   if (request.dry_run)
     return text + "Afterwards programs that know format " +
-           std::to_string(found.format) + " only refuse the store.\n";
+           std::to_string(std::min(found.format, found.key_store_format)) +
+           " only refuse the store.\n";
   for (const std::string& name : found.kept)
     text += "Kept: " + request.store + "/" + name + "\n";
   return text;

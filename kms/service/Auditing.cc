@@ -179,7 +179,7 @@ Answer BackupKeyStore(Invocation& call) {
   KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
   KF_ASSIGN_OR_RETURN(const std::string configuration, call.catalog.Configuration());
   KF_ASSIGN_OR_RETURN(const std::vector<Change> rows, call.catalog.Rows());
-  const bool newest = call.state->KeyStoreFormat() == kNewestKeyStoreFormat;
+  const bool newest = call.catalog.format() == kNewestKeyStoreFormat;
   const BackupDescription description{call.account.store_id, FormatUtc(call.now),
                                       call.state->sequence, configuration,
                                       static_cast<uint16_t>(newest ? 2 : 1)};

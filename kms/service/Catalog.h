@@ -54,6 +54,8 @@ class Catalog {
     std::lock_guard lock(mutex_);
     return state_;
   }
+  // The format of the key store, which never gets lower.
+  int format() const { return store_->format(); }
   // Rows are all rows as the store holds them, manifest included. kCorrupt when they
   // are not what was written. Not while a Commit runs.
   Result<std::vector<Change>> Rows() const;

@@ -104,7 +104,14 @@ class Checker {
   }
 
   void Import(const KeyRecord& key) {
-    if (key.origin != Origin::kExternal || key.versions.empty()) return;
+    if (key.origin != Origin::kExternal) return;
+    const auto lost = std::count_if(key.materials.begin(), key.materials.end(),
+                                    [](const auto& one) { return one.lost; });
+    Add("imported-material-not-lost", lost == 0,
+        lost == 0 ? "no restore lost any of its material"
+                  : "a restore lost " + std::to_string(lost) +
+                        " of its materials: import them again");
+    if (key.versions.empty()) return;
     const auto expiry = key.EarliestExpiry();
     const bool soon = expiry && *expiry <= now_ + days(limits_.import_expiry_days);
     Add("imported-material-not-expiring", !soon,

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "kms/service/Operations.h"
+#include "kms/service/Recorder.h"
 
 namespace keyfold {
 namespace {
@@ -141,7 +142,7 @@ Result<uint32_t> AddMaterial(KeyRecord& key, Bytes identity, TimePoint now) {
 // IsSame tells whether material of this identity is `one`, of which the id alone may be
 // known.
 bool IsSame(const KeyRecord& key, const ImportedMaterial& one, const Bytes& identity) {
-  return one.identity.empty() ? one.id == MaterialIdOf(key, identity)
+  return one.identity.empty() ? one.id == MaterialTagOf(key, identity)
                               : ConstantTimeEqual(one.identity, identity);
 }
 
@@ -172,12 +173,42 @@ Result<uint32_t> VersionOf(const Invocation& call, KeyRecord& key, Bytes identit
   return same->version;
 }
 
+// EnabledByImport tells whether an import enables the key, as it does with AWS. A key
+// that a restore took material or the sure knowledge of its policy from stays as it is.
+bool EnabledByImport(const KeyRecord& key, TimePoint now) {
+  return !key.HasMaterial(now) && !key.held &&
+         std::none_of(key.materials.begin(), key.materials.end(),
+                      [](const auto& one) { return one.lost; });
+}
+
+// NoteImport lets the record tell what the log alone could not: a restore goes by it.
+void NoteImport(Invocation& call, const KeyRecord& key, uint32_t version) {
+  const ImportedMaterial* before = call.key->FindMaterial(version);
+  call.event_data[kKeyMaterialVersion] = version;
+  // The answer is AWS's, which has no id for keys of HMACs.
+  if (key.usage() != KeyUsage::kEncryptDecrypt)
+    call.event_data["keyMaterialId"] = MaterialTag(key, *key.FindMaterial(version));
+  if (!key.FindMaterial(version)->pending() && (before == nullptr || before->pending()))
+    call.event_data[kCurrentAtOnce] = true;
+  if (key.enabled && !call.key->enabled) call.event_data[kKeyEnabled] = true;
+}
+
 json AnswerOn(const Invocation& call, const KeyRecord& key, uint32_t version) {
   json answer = {{"KeyId", KeyArn(call.account, key.id)}};
   if (key.FindMaterial(version) == nullptr) return answer;
   if (std::string id = MaterialId(key, version); !id.empty())
     answer["KeyMaterialId"] = std::move(id);
   return answer;
+}
+
+// MaterialInUse is the version that encrypts, or would if a restore had not lost it:
+// what is deleted when none is named. 0 if there is none.
+uint32_t MaterialInUse(const KeyRecord& key) {
+  uint32_t newest = 0;
+  for (const ImportedMaterial& material : key.materials)
+    if (!material.pending()) newest = material.version;
+  const uint32_t current = key.CurrentVersion();
+  return current != 0 ? current : newest;
 }
 
 }  // namespace
@@ -233,10 +264,7 @@ Answer ImportKeyMaterial(Invocation& call) {
   KeyRecord key = *call.key;
   KF_ASSIGN_OR_RETURN(const uint32_t version,
                       VersionOf(call, key, MaterialIdentity(material)));
-  const ImportedMaterial* before = call.key->FindMaterial(version);
-  // What was lost comes back into a key that is as it was, disabled or not.
-  if (!call.key->HasMaterial(call.now) && (before == nullptr || !before->lost))
-    key.enabled = true;
+  if (EnabledByImport(*call.key, call.now)) key.enabled = true;
   for (ImportedMaterial& one : key.materials) {
     if (one.version != version) continue;
     one.lost = false;
@@ -245,6 +273,7 @@ Answer ImportKeyMaterial(Invocation& call) {
   }
   key.PutVersion(
       {version, call.now, SealMaterial(*secrets, key, version, material), ""});
+  NoteImport(call, key, version);
   json answer = AnswerOn(call, key, version);
   call.Change().PutKey(std::move(key));
   call.Change().RemoveImport(import.id);
@@ -253,7 +282,7 @@ Answer ImportKeyMaterial(Invocation& call) {
 
 Answer DeleteImportedKeyMaterial(Invocation& call) {
   KeyRecord key = *call.key;
-  uint32_t version = key.CurrentVersion();
+  uint32_t version = MaterialInUse(key);
   if (call.parameters.Has("KeyMaterialId")) {
     const auto named = FindMaterialId(key, call.parameters.String("KeyMaterialId"));
     if (named == nullptr)
@@ -261,6 +290,7 @@ Answer DeleteImportedKeyMaterial(Invocation& call) {
     version = named->version;
   }
   json answer = AnswerOn(call, key, version);
+  if (version == 0) return answer;
   key.DropMaterial(version);
   call.Change().PutKey(std::move(key));
   return answer;

@@ -58,6 +58,8 @@ struct Invocation {
   std::optional<RsaPrivateKey> import_key;  // made before the state is locked
   std::optional<Transaction> change;        // to be committed when the call succeeds
   std::vector<std::string> resources;       // ARNs of the keys concerned
+  // What the record of a call that ended well tells besides: its additionalEventData.
+  nlohmann::json event_data = {};
   // What was done with other keys than `key`, as grants name it, and their ids.
   std::vector<std::pair<std::string_view, std::string>> used = {};
   // The parameter whose encryption context decisions see now: ReEncrypt has two.

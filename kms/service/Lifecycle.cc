@@ -12,6 +12,7 @@ constexpr int64_t kDefaultWindow = 30;
 json SetEnabled(Invocation& call, bool enabled) {
   KeyRecord key = *call.key;
   key.enabled = enabled;
+  if (enabled) key.held = false;
   call.Change().PutKey(std::move(key));
   return json::object();
 }

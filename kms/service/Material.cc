@@ -139,19 +139,22 @@ std::string EndMaterialId(const ByteWriter& out) {
 
 }  // namespace
 
-std::string MaterialIdOf(const KeyRecord& key, ByteView identity) {
-  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+std::string MaterialTagOf(const KeyRecord& key, ByteView identity) {
   ByteWriter out = BeginMaterialId(key);
   out.Prefixed(identity);
   return EndMaterialId(out);
 }
 
+std::string MaterialTag(const KeyRecord& key, const ImportedMaterial& material) {
+  return material.identity.empty() ? material.id
+                                   : MaterialTagOf(key, material.identity);
+}
+
 std::string MaterialId(const KeyRecord& key, uint32_t version) {
+  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
   // Pending material may give way to other material of the same number.
   if (const ImportedMaterial* imported = key.FindMaterial(version))
-    return imported->identity.empty() ? imported->id
-                                      : MaterialIdOf(key, imported->identity);
-  if (key.usage() != KeyUsage::kEncryptDecrypt) return {};
+    return MaterialTag(key, *imported);
   ByteWriter out = BeginMaterialId(key);
   out.Integer(version);
   return EndMaterialId(out);

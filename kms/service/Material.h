@@ -37,8 +37,11 @@ Bytes MaterialIdentity(const CmkMaterial& material);
 // MaterialId is AWS's KeyMaterialId of one version: 64 hexadecimal digits; empty for a
 // key of HMACs, whose material has none.
 std::string MaterialId(const KeyRecord& key, uint32_t version);
-// MaterialIdOf is that of imported material of this identity.
-std::string MaterialIdOf(const KeyRecord& key, ByteView identity);
+// MaterialTag is that of imported material, for keys of HMACs too: what records and
+// rows know material by that is not there. MaterialTagOf is that of material of this
+// identity.
+std::string MaterialTag(const KeyRecord& key, const ImportedMaterial& material);
+std::string MaterialTagOf(const KeyRecord& key, ByteView identity);
 
 // The private key that unwraps an import, bound to its token and key.
 Bytes SealImportKey(const RootSecrets& secrets, const ImportRecord& import,

@@ -163,6 +163,8 @@ json Recorder::CallRecord(const Invocation& call, const json* answer,
   json record = json::parse(CallText(call).Object());
   if (answer != nullptr && !call.operation.read_only && !answer->empty())
     record["responseElements"] = Recordable(*answer);
+  if (outcome.ok() && !call.event_data.empty())
+    record["additionalEventData"] = call.event_data;
   AddOutcome(record, outcome);
   return record;
 }

@@ -24,6 +24,12 @@ namespace keyfold {
 inline constexpr char kKeyStoreSequence[] = "keyStoreSequence";
 // And where a later record tells that this commit failed.
 inline constexpr char kKeyStoreSequenceFailed[] = "keyStoreSequenceFailed";
+// Where the record of an import or a rotation tells the number of the version that it
+// made or used; that imported material is current without a rotation; and that the
+// import enabled the key. Records of before they were told have none.
+inline constexpr char kKeyMaterialVersion[] = "keyMaterialVersion";
+inline constexpr char kCurrentAtOnce[] = "current";
+inline constexpr char kKeyEnabled[] = "keyEnabled";
 // Where alerts, and what became of them, come from.
 inline constexpr char kAlertSource[] = "alerts.keyfold";
 inline constexpr char kComplianceSource[] = "compliance.keyfold";

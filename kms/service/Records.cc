@@ -72,14 +72,11 @@ std::string_view StateName(KeyState state) {
 
 bool KeyRecord::HasMaterial(TimePoint now) const {
   if (origin == Origin::kAwsKms) return !versions.empty();
-  return CurrentVersion() != 0 && LacksNothing(now);
-}
-
-bool KeyRecord::LacksNothing(TimePoint now) const {
-  return std::all_of(materials.begin(), materials.end(), [&](const auto& one) {
-    return one.pending() ||
-           (!one.Expired(now) && (one.lost || FindVersion(one.version) != nullptr));
-  });
+  return CurrentVersion() != 0 &&
+         std::all_of(materials.begin(), materials.end(), [&](const auto& one) {
+           return one.pending() || (!one.Expired(now) &&
+                                    (one.lost || FindVersion(one.version) != nullptr));
+         });
 }
 
 uint32_t KeyRecord::CurrentVersion() const {
@@ -136,12 +133,23 @@ std::optional<TimePoint> KeyRecord::EarliestExpiry() const {
 }
 
 uint32_t KeyRecord::AddMaterial(ImportedMaterial material, TimePoint now) {
-  if (!materials.empty() && materials.back().pending())
-    DropMaterial(materials.back().version);
-  material.version = NextVersion();
-  if (material.version > 1 && CurrentVersion() == 0) material.rotated = now;
-  materials.push_back(std::move(material));
-  return materials.back().version;
+  if (const ImportedMaterial* pending = FindPending()) DropMaterial(pending->version);
+  const uint32_t version = NextVersion();
+  material.version = version;
+  if (version > 1 && CurrentVersion() == 0) material.rotated = now;
+  PlaceMaterial(std::move(material));
+  return version;
+}
+
+void KeyRecord::PlaceMaterial(ImportedMaterial material) {
+  const uint32_t version = material.version;
+  if (const ImportedMaterial* pending = FindPending()) DropMaterial(pending->version);
+  std::erase_if(versions, [&](const auto& one) { return one.version == version; });
+  std::erase_if(materials, [&](const auto& one) { return one.version == version; });
+  const auto behind =
+      std::find_if(materials.begin(), materials.end(),
+                   [&](const auto& one) { return one.version > version; });
+  materials.insert(behind, std::move(material));
 }
 
 void KeyRecord::DropMaterial(uint32_t version) {
@@ -190,7 +198,7 @@ ImportedMaterial MaterialOf(const json& body) {
 
 // IsPlain tells whether a Keyfold that knows of one imported material reads the row.
 bool IsPlain(const KeyRecord& key) {
-  if (key.lost_version != 0) return false;
+  if (key.lost_version != 0 || key.held) return false;
   if (key.materials.empty()) return true;
   const ImportedMaterial& first = key.materials.front();
   return key.materials.size() == 1 && first.version == 1 && !first.identity.empty() &&
@@ -230,6 +238,7 @@ json ToJson(const KeyRecord& key) {
       body["materials"].push_back(ToJson(material));
   }
   if (key.lost_version != 0) body["lostVersion"] = key.lost_version;
+  if (key.held) body["held"] = true;
   // Rows of before there were other specs have none.
   if (key.spec != KeySpec::kSymmetricDefault) body["spec"] = TraitsOf(key.spec).name;
   if (key.rotation_period_days) body["rotationPeriodDays"] = *key.rotation_period_days;
@@ -291,6 +300,7 @@ Result<KeyRecord> ParseKey(const std::string& id, const json& body,
     key.policy_text = body.at("policy").get<std::string>();
     key.materials = MaterialsOf(body);
     key.lost_version = body.value("lostVersion", uint32_t{0});
+    key.held = body.value("held", false);
     if (body.contains("spec")) key.spec = SpecOf(body.at("spec"));
     if (body.contains("rotationPeriodDays"))
       key.rotation_period_days = body.at("rotationPeriodDays").get<unsigned>();

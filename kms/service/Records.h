@@ -80,12 +80,12 @@ struct KeyRecord {
   // Ciphertexts name versions, so no number is given twice: numbers up to this one were
   // given to material that a restore lost. 0 if none were.
   uint32_t lost_version = 0;
+  // A restore disabled it, as it is not sure who may use it: no import enables it.
+  bool held = false;
 
   KeyUsage usage() const { return TraitsOf(spec).usage; }
   // HasMaterial tells whether all material is there that the key is bound to.
   bool HasMaterial(TimePoint now) const;
-  // LacksNothing tells the same of a key that is bound to some.
-  bool LacksNothing(TimePoint now) const;
   // CurrentVersion is the number of the one that encrypts, there or not; 0 if the key
   // is bound to none.
   uint32_t CurrentVersion() const;
@@ -107,6 +107,9 @@ struct KeyRecord {
   // AddMaterial gives the material the next number, and the place of what is pending.
   // It is current from `now` on if the key is bound to none, else it is pending.
   uint32_t AddMaterial(ImportedMaterial material, TimePoint now);
+  // PlaceMaterial puts it under the number it has, in place of what is pending and of
+  // what had that number.
+  void PlaceMaterial(ImportedMaterial material);
   // DropMaterial takes one away; pending material is then forgotten.
   void DropMaterial(uint32_t version);
   KeyState StateAt(TimePoint now) const;

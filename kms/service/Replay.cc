@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "kms/base/IsoTime.h"
@@ -57,9 +58,10 @@ std::optional<TimePoint> TimeFrom(const json& seconds) {
 }
 
 // Unsure are the keys whose policy, or whether they wait for deletion, the log does not
-// tell. They are disabled whatever else it tells.
+// tell: they are disabled whatever else it tells. And those with imports or rotations
+// of before records told the numbers of versions.
 struct Unsure {
-  std::set<std::string> policy, deletion;
+  std::set<std::string> policy, deletion, numbers;
 };
 
 // Change is one record, and the key it is about if the restored store has it; `backup`
@@ -94,7 +96,10 @@ Outcome Disable(Event& event) {
 }
 
 Outcome Enable(Event& event) {
-  return event.EditKey([](KeyRecord& key) { key.enabled = true; });
+  return event.EditKey([](KeyRecord& key) {
+    key.enabled = true;
+    key.held = false;
+  });
 }
 
 Outcome ScheduleDeletion(Event& event) {
@@ -127,12 +132,11 @@ Outcome Destroy(Event& event) {
 }
 
 // MaterialsOf are the versions of the imported material that the record is about.
-// Records of before a key could have several, and of keys of HMACs, name none: they are
-// about all.
-std::vector<uint32_t> MaterialsOf(const Event& event, const std::string& id) {
+// Records of before a key could have several name none: they are about the one it has.
+std::vector<uint32_t> MaterialsOf(const KeyRecord& key, const std::string& id) {
   std::vector<uint32_t> versions;
-  for (const ImportedMaterial& material : event.key->materials)
-    if (id.empty() || id == MaterialId(*event.key, material.version))
+  for (const ImportedMaterial& material : key.materials)
+    if (id.empty() ? key.materials.size() == 1 : id == MaterialTag(key, material))
       versions.push_back(material.version);
   return versions;
 }
@@ -144,7 +148,7 @@ std::string MaterialIdIn(const json& record) {
 
 Outcome DeleteMaterial(Event& event) {
   if (!event.key) return Outcome::kNothing;
-  const auto doomed = MaterialsOf(event, MaterialIdIn(event.record));
+  const auto doomed = MaterialsOf(*event.key, MaterialIdIn(event.record));
   if (doomed.empty()) return Outcome::kNothing;
   return event.EditKey([&](KeyRecord& key) {
     for (uint32_t version : doomed) key.DropMaterial(version);
@@ -229,24 +233,69 @@ Outcome Release(Event& event) {
   return Outcome::kDone;
 }
 
+// VersionIn is the number of the version that an import or a rotation was about. An
+// older log has none, and it is found by how keys give numbers, which can be wrong
+// behind a restore that the log does not show.
+std::optional<uint32_t> VersionIn(Event& event) {
+  const auto number = SequenceIn(event.record, kKeyMaterialVersion);
+  if (number && *number > 0 && *number < std::numeric_limits<uint32_t>::max())
+    return static_cast<uint32_t>(*number);
+  event.unsure.numbers.insert(event.key->id);
+  return std::nullopt;
+}
+
 Outcome LoseKey(Event& event) {
   return event.Open("the key is lost, and so is what was encrypted under it");
 }
 
 Outcome LoseVersion(Event& event) {
   if (!event.key) return Outcome::kNothing;  // it is lost wholly
-  (void)event.EditKey([](KeyRecord& key) { key.lost_version = key.NextVersion(); });
+  const auto number = VersionIn(event);
+  (void)event.EditKey([&](KeyRecord& key) {
+    key.lost_version = std::max(key.lost_version, number.value_or(key.NextVersion()));
+  });
   return event.Open(
       "this version of the key is lost, and so is what was encrypted "
       "under it");
 }
 
-// HadMaterial tells whether the key had all it was bound to when the record was made:
-// what is lost now was there then.
-bool HadMaterial(const KeyRecord& key, TimePoint then) {
+// WasBound tells whether the key was bound to material when the record was made: what
+// is lost now was there then.
+bool WasBound(const KeyRecord& key) {
   return std::any_of(key.materials.begin(), key.materials.end(),
-                     [](const auto& one) { return !one.pending(); }) &&
-         key.LacksNothing(then);
+                     [](const auto& one) { return !one.pending(); });
+}
+
+bool Tells(const json& record, const char* name) {
+  return Member(record, "additionalEventData", name) == json(true);
+}
+
+// IsUnder tells whether the key has material of this id, under this number if it is
+// known.
+bool IsUnder(const KeyRecord& key, const std::string& id,
+             std::optional<uint32_t> number) {
+  const auto versions = MaterialsOf(key, id);
+  return !versions.empty() && (!number || versions.front() == *number);
+}
+
+// PlaceLost gives lost material of this id the number it had, or must have had.
+void PlaceLost(Event& event, KeyRecord& key, const std::string& id,
+               std::optional<uint32_t> number) {
+  ImportedMaterial lost;
+  lost.id = id;
+  lost.lost = true;
+  const ImportedMaterial* pending = key.FindPending();
+  lost.version = number               ? *number
+                 : pending != nullptr ? pending->version
+                                      : key.NextVersion();
+  if (!number && lost.version > 1 && !WasBound(key))
+    lost.rotated = RecordedTime(event.record);
+  // Under another number it was put by an older record.
+  for (uint32_t other : MaterialsOf(key, id)) {
+    std::erase_if(key.versions, [&](const auto& one) { return one.version == other; });
+    std::erase_if(key.materials, [&](const auto& one) { return one.version == other; });
+  }
+  key.PlaceMaterial(std::move(lost));
 }
 
 // TakeFromBackup puts the bytes of one material back that were deleted since, if those
@@ -254,37 +303,37 @@ bool HadMaterial(const KeyRecord& key, TimePoint then) {
 void TakeFromBackup(const KeyRecord& backup, KeyRecord& key,
                     ImportedMaterial& material) {
   const MaterialVersion* kept = backup.FindVersion(material.version);
-  if (kept == nullptr ||
-      MaterialId(backup, kept->version) != MaterialId(key, material.version))
+  const ImportedMaterial* known = backup.FindMaterial(material.version);
+  if (kept == nullptr || known == nullptr ||
+      MaterialTag(backup, *known) != MaterialTag(key, material))
     return;
-  material.identity = backup.FindMaterial(kept->version)->identity;
+  material.identity = known->identity;
   material.id.clear();
   material.lost = false;
   key.PutVersion(*kept);
 }
 
 // An import that the restored store knows nothing of leaves the number of its material
-// behind, and by what to know that again.
+// behind, and by what to know that again. Whether it enabled the key is in no record of
+// before there were numbers: then the key stays as it is.
 Outcome ImportMaterial(Event& event) {
   if (!event.key) return Outcome::kNothing;
   const std::string id = MaterialIdIn(event.record);
-  const TimePoint when = RecordedTime(event.record);
+  const auto number = VersionIn(event);
   bool there = false;
   const Outcome outcome = event.EditKey([&](KeyRecord& key) {
-    auto versions = MaterialsOf(event, id);
-    if (!HadMaterial(key, when)) key.enabled = true;
-    if (versions.empty() && !id.empty()) {
-      ImportedMaterial lost;
-      lost.id = id;
-      lost.lost = true;
-      versions.push_back(key.AddMaterial(std::move(lost), when));
-    }
+    if (Tells(event.record, kKeyEnabled)) key.enabled = true;
+    if (!id.empty() && !IsUnder(key, id, number)) PlaceLost(event, key, id, number);
+    const auto versions = MaterialsOf(key, id);
     for (ImportedMaterial& material : key.materials) {
       if (versions != std::vector<uint32_t>{material.version}) continue;
       if (key.FindVersion(material.version) == nullptr)
         TakeFromBackup(*event.backup, key, material);
       there = key.FindVersion(material.version) != nullptr;
       material.lost = !there;
+      // Also what had only waited before a restore forgot it.
+      if (Tells(event.record, kCurrentAtOnce) && material.pending())
+        material.rotated = RecordedTime(event.record);
       material.valid_to = TimeFrom(event.Parameter("validTo"));
       if (const auto& text = event.Parameter("keyMaterialDescription");
           text.is_string())
@@ -295,14 +344,17 @@ Outcome ImportMaterial(Event& event) {
 }
 
 Outcome RotateOnDemand(Event& event) {
-  if (!event.key || event.key->materials.empty() ||
-      !event.key->materials.back().pending())
-    return LoseVersion(event);
-  const bool lost = event.key->materials.back().lost;
+  if (!event.key) return LoseVersion(event);
+  const auto number = VersionIn(event);
+  const ImportedMaterial* used =
+      number ? event.key->FindMaterial(*number) : event.key->FindPending();
+  if (used == nullptr) return LoseVersion(event);
   const Outcome outcome = event.EditKey([&](KeyRecord& key) {
-    key.materials.back().rotated = RecordedTime(event.record);
+    for (ImportedMaterial& material : key.materials)
+      if (material.version == used->version && material.pending())
+        material.rotated = RecordedTime(event.record);
   });
-  if (!lost) return outcome;
+  if (!used->lost) return outcome;
   return event.Open(
       "the material that the key was rotated to is lost, and so is what was encrypted "
       "under it, until it is imported again");
@@ -357,14 +409,17 @@ Outcome Run(Event& event, const std::string& name) {
 }
 
 // ForgetPending lets go of what is pending rotation and is not there: no key is bound
-// to it, and nothing was encrypted under it.
-void ForgetPending(Transaction& transaction) {
+// to it, and nothing was encrypted under it. If the log told no numbers that is not
+// sure, and its number stays away.
+void ForgetPending(Transaction& transaction, const std::set<std::string>& unsure) {
   const auto keys = transaction.next().keys;
   for (const auto& [id, key] : keys)
     if (const ImportedMaterial* pending = key->FindPending();
         pending != nullptr && key->FindVersion(pending->version) == nullptr) {
       KeyRecord without = *key;
       without.DropMaterial(pending->version);
+      if (unsure.contains(id))
+        without.lost_version = std::max(without.lost_version, pending->version);
       transaction.PutKey(std::move(without));
     }
 }
@@ -429,12 +484,13 @@ Replayed ReplayChanges(const std::vector<json>& records, const Account& account,
     if (outcome == Outcome::kDone) out.done.push_back(line);
     if (outcome == Outcome::kOpen) out.open.push_back(line + ": " + event.advice);
   }
-  ForgetPending(transaction);
+  ForgetPending(transaction, unsure.numbers);
   unsure.policy.merge(unsure.deletion);
   for (const std::string& id : unsure.policy)
     if (const auto key = transaction.next().FindKey(id)) {
       KeyRecord disabled = *key;
       disabled.enabled = false;
+      disabled.held = true;
       transaction.PutKey(std::move(disabled));
     }
   return out;

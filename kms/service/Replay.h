@@ -40,6 +40,7 @@ uint64_t LastCommit(const std::vector<nlohmann::json>& records, uint64_t otherwi
 // material imported since, of which the records tell the id: it takes its place again
 // when it is imported again. Rotations to imported material that the backup holds are
 // made again, and its bytes count as there wherever the log says that they were.
+// Records of before they told numbers are read by how keys give them.
 Replayed ReplayChanges(const std::vector<nlohmann::json>& records,
                        const Account& account, Transaction& transaction);
 

@@ -50,19 +50,34 @@ Result<AuditHead> LastRelease(const AuditLog& log) {
 }
 
 // CheckGoesOn is kCorrupt when an archive is away that tells of changes since the
-// backup.
+// backup: the chain may have gaps where archives were released.
 Status CheckGoesOn(const AuditLog& log, const AuditHead& sealed) {
   AuditFilter filter;
   filter.after_sequence = sealed.sequence;
   KF_ASSIGN_OR_RETURN(const std::vector<json> later, log.ReadAll(filter));
-  if (!later.empty() &&
-      later.front().value("sequence", uint64_t{0}) == sealed.sequence + 1)
-    return OkStatus();
+  uint64_t next = sealed.sequence + 1;
+  for (const json& record : later) {
+    if (record.value("sequence", uint64_t{0}) != next) break;
+    ++next;
+  }
+  if (next == log.head().sequence + 1) return OkStatus();
   return {Error::kCorrupt,
-          "The archives of the audit log with record " +
-              std::to_string(sealed.sequence + 1) +
-              " and those behind it are away, and tell what happened since the backup. "
-              "Put them back into the folder audit."};
+          "An archive of the audit log, with record " + std::to_string(next) +
+              ", is away, and tells what happened since the backup. Put all that were "
+              "released since back into the folder audit."};
+}
+
+// KeepNumbersAway puts the numbers that may have been given since the backup out of
+// reach, where no log tells which those were.
+void KeepNumbersAway(Transaction& transaction) {
+  constexpr uint32_t kMostGiven = 1 << 16;
+  const auto keys = transaction.next().keys;
+  for (const auto& [id, key] : keys) {
+    if (key->usage() != KeyUsage::kEncryptDecrypt) continue;
+    KeyRecord ahead = *key;
+    ahead.lost_version = key->NextVersion() - 1 + kMostGiven;
+    transaction.PutKey(std::move(ahead));
+  }
 }
 
 Result<std::unique_ptr<AuditLog>> OpenWhole(const std::string& folder, SecretBytes key,
@@ -131,6 +146,7 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   KF_ASSIGN_OR_RETURN(const std::vector<Change> rows,
                       OpenBackup(secrets.backup, backup));
   KF_RETURN_IF_ERROR(store->Commit(rows));
+  if (options.former) KF_RETURN_IF_ERROR(store->RaiseFormat(options.former->format()));
   KF_ASSIGN_OR_RETURN(const auto catalog, Catalog::Load(std::move(store), secrets));
   const auto state = catalog->state();
   KF_RETURN_IF_ERROR(CheckMetadataKey(secrets, *state, options));
@@ -152,8 +168,11 @@ Result<Restored> Restore(std::unique_ptr<KeyStore> store, const RootKey& root,
   Transaction transaction(*state);
   out.sequence = NextCommit(later, state->sequence, std::move(options.former), secrets);
   transaction.SkipTo(out.sequence);
-  // A log that begins again has no archives of the former one.
-  if (!options.new_log.empty()) transaction.PutReleased(AuditHead{});
+  if (!options.new_log.empty()) {
+    // A log that begins again has no archives of the former one.
+    transaction.PutReleased(AuditHead{});
+    KeepNumbersAway(transaction);
+  }
   // A token that was used since must not be good again.
   for (const auto& [id, import] : state->imports) transaction.RemoveImport(id);
   out.replayed = ReplayChanges(later, out.account, transaction);

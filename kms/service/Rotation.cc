@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kms/service/Operations.h"
+#include "kms/service/Recorder.h"
 
 namespace keyfold {
 namespace {
@@ -51,7 +52,7 @@ json DescribeImported(const KeyRecord& key, const ImportedMaterial& material,
   entry["ImportState"] = there ? "IMPORTED" : "PENDING_IMPORT";
   if (!material.description.empty())
     entry["KeyMaterialDescription"] = material.description;
-  if (there) {
+  if (there || material.lost) {  // what is lost expires too
     entry["ExpirationModel"] =
         material.valid_to ? "KEY_MATERIAL_EXPIRES" : "KEY_MATERIAL_DOES_NOT_EXPIRE";
     if (material.valid_to) entry["ValidTo"] = WireTime(*material.valid_to);
@@ -144,6 +145,7 @@ Answer RotateKeyOnDemand(Invocation& call) {
     KF_ASSIGN_OR_RETURN(const auto secrets, call.root_keys.Use());
     AddVersion(*secrets, key, kOnDemand, call.now);
   }
+  call.event_data[kKeyMaterialVersion] = key.CurrentVersion();
   call.Change().PutKey(std::move(key));
   return json{{"KeyId", KeyArn(call.account, call.key->id)}};
 }

@@ -414,6 +414,7 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
                        key.StateAt(now) == KeyState::kEnabled;
   if (!key.DueForDestruction(now) && expired == nullptr && !rotates) return OkStatus();
   const char* event = nullptr;
+  json event_data = json::object();
   Transaction transaction(*catalog_->state());
   if (key.DueForDestruction(now)) {
     event = "DeleteKey";
@@ -423,17 +424,18 @@ Status Service::TickKey(const KeyRecord& key, TimePoint now) {
     KeyRecord without = key;
     without.DropMaterial(expired->version);
     transaction.PutKey(std::move(without));
+    event_data["keyMaterialId"] = MaterialTag(key, *expired);
   } else {
     event = "RotateKey";
     KeyRecord rotated = key;
     AddVersion(**secrets, rotated, "AUTOMATIC", now);
     rotated.next_rotation = now + std::chrono::days(*key.rotation_period_days);
+    event_data[kKeyMaterialVersion] = rotated.CurrentVersion();
     transaction.PutKey(std::move(rotated));
   }
   json record = OwnRecord("kms.amazonaws.com", event);
   record["requestParameters"] = nullptr;
-  if (std::string id = expired ? MaterialId(key, expired->version) : ""; !id.empty())
-    record["additionalEventData"]["keyMaterialId"] = std::move(id);
+  record["additionalEventData"] = std::move(event_data);
   recorder_->AddKey(record, KeyArn(account(), key.id));
   KF_RETURN_IF_ERROR(CommitRecorded(std::move(record), std::move(transaction)));
   Advance();

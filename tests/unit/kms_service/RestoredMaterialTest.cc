@@ -7,8 +7,8 @@
 namespace keyfold {
 namespace {
 
-constexpr char kState[] = "KMSInvalidStateException";
-constexpr char kOther[] = "IncorrectKeyMaterialException";
+constexpr char kUnusable[] = "KMSInvalidStateException";
+constexpr char kNotTheSame[] = "IncorrectKeyMaterialException";
 
 class RestoredMaterialTest : public BackupFixture {
  protected:
@@ -61,16 +61,16 @@ TEST_F(RestoredMaterialTest, MaterialImportedSinceIsLostUntilItIsImportedAgain) 
     EXPECT_EQ(State(key), "Enabled") << "what the backup holds is of use";
     EXPECT_EQ(Current(key), first);
     EXPECT_EQ(Decrypted(old)["KeyMaterialId"], first);
-    EXPECT_EQ(TryBlob(blob), kState);
+    EXPECT_EQ(TryBlob(blob), kUnusable);
     EXPECT_EQ(Materials(key)[1]["KeyMaterialId"], second);
     EXPECT_EQ(Materials(key)[1]["ImportState"], "PENDING_IMPORT");
     EXPECT_EQ(Materials(key)[1]["KeyMaterialState"], "NON_CURRENT");
     ASSERT_TRUE(Reopen().ok());
   }
   NewMaterial();
-  EXPECT_EQ(Import(key, kSha256, {{"KeyMaterialId", second}}), kOther);
-  EXPECT_EQ(Import(key), kOther);
-  EXPECT_EQ(ImportFrom("second", key, {{"ImportType", kNew}}), kOther);
+  EXPECT_EQ(Import(key, kSha256, {{"KeyMaterialId", second}}), kNotTheSame);
+  EXPECT_EQ(Import(key), kNotTheSame);
+  EXPECT_EQ(ImportFrom("second", key, {{"ImportType", kNew}}), kNotTheSame);
   EXPECT_EQ(ImportFrom("second", key, {{"KeyMaterialId", second}}), "ok");
   EXPECT_EQ(Current(key), second);
   EXPECT_EQ(Decrypted(blob)["Plaintext"], "aGk=");
@@ -93,7 +93,7 @@ TEST_F(RestoredMaterialTest, OtherMaterialGetsNoNumberOfLostMaterial) {
   ASSERT_EQ(Rotate(key), "ok");
   const json fresh = Encrypted(key);
   EXPECT_EQ(VersionIn(fresh), 4u);
-  EXPECT_EQ(TryBlob(lost), kState);
+  EXPECT_EQ(TryBlob(lost), kUnusable);
   EXPECT_EQ(ImportFrom("third", key), "ok");
   EXPECT_EQ(ImportFrom("second", key), "ok");
   for (const json& blob : {lost, later, fresh})
@@ -133,7 +133,7 @@ TEST_F(RestoredMaterialTest, TheFirstMaterialImportedSinceTakesItsPlaceAgain) {
   EXPECT_EQ(State(key), "PendingImport");
   EXPECT_EQ(Current(key), "");
   NewMaterial();
-  EXPECT_EQ(Import(key), kOther) << "the same is expected";
+  EXPECT_EQ(Import(key), kNotTheSame) << "the same is expected";
   EXPECT_EQ(ImportFrom("first", key), "ok");
   EXPECT_EQ(State(key), "Disabled") << "as it was";
   Must(kCfo, "EnableKey", {{"KeyId", key}});
@@ -152,7 +152,7 @@ TEST_F(RestoredMaterialTest, OtherMaterialMayFollowLostFirstMaterial) {
   ImportNew(key, "second");
   EXPECT_EQ(State(key), "Enabled") << "there is none to rotate from";
   EXPECT_EQ(VersionIn(Encrypted(key)), 2u);
-  EXPECT_EQ(TryBlob(blob), kState);
+  EXPECT_EQ(TryBlob(blob), kUnusable);
   EXPECT_EQ(ImportFrom("first", key), "ok");
   EXPECT_EQ(Decrypted(blob)["Plaintext"], "aGk=");
   EXPECT_EQ(VersionIn(Encrypted(key)), 2u);
@@ -164,7 +164,7 @@ TEST_F(RestoredMaterialTest, PendingMaterialImportedSinceIsForgotten) {
   ImportNew(key, "second");
   RestoreAndOpen(backup);
   EXPECT_EQ(Materials(key).size(), 1u);
-  EXPECT_EQ(Rotate(key), kState);
+  EXPECT_EQ(Rotate(key), kUnusable);
   ImportNew(key, "third");
   ASSERT_EQ(Rotate(key), "ok");
   EXPECT_EQ(VersionIn(Encrypted(key)), 2u) << "nothing was ever under the other";
@@ -248,7 +248,7 @@ TEST_F(RestoredMaterialTest, BytesInTheBackupAreOfNoOtherMaterial) {
   EXPECT_EQ(Open(restored), 4u);
   EXPECT_EQ(ImportFrom("third", key, {{"KeyMaterialId", third}}), "ok");
   EXPECT_EQ(Decrypted(blob)["KeyMaterialId"], third);
-  EXPECT_EQ(TryBlob(later), kState);
+  EXPECT_EQ(TryBlob(later), kUnusable);
   EXPECT_EQ(ImportFrom("second", key, {{"KeyMaterialId", second}}), "ok");
   EXPECT_EQ(Decrypted(later)["KeyMaterialId"], second);
   EXPECT_EQ(VersionIn(Encrypted(key)), 3u);
@@ -265,7 +265,7 @@ TEST_F(RestoredMaterialTest, MaterialDeletedSinceStaysDeleted) {
   const Restored restored = RestoreAndOpen(backup);
   EXPECT_EQ(Done(restored), 1u);
   EXPECT_EQ(State(key), "PendingImport");
-  EXPECT_EQ(TryBlob(blob), kState);
+  EXPECT_EQ(TryBlob(blob), kUnusable);
   EXPECT_EQ(Materials(key)[0]["ImportState"], "PENDING_IMPORT");
   EXPECT_EQ(Materials(key)[1]["ImportState"], "IMPORTED");
 }

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <semaphore>
 
 #include "kms/api/HttpRequest.h"
 #include "kms/api/Protocol.h"
@@ -35,6 +36,7 @@ class Endpoint {
   const Clock& clock_;
   const std::function<nlohmann::json()> status_;
   ReplayGuard replays_;
+  std::counting_semaphore<> large_turns_{2};
 };
 
 }  // namespace keyfold

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -60,15 +59,6 @@ class Turn {
  private:
   std::counting_semaphore<2>& turns_;
 };
-
-// HasFree tells whether the disk has that much room. Where it has not, none is set
-// aside: on ext4 an attempt that fails keeps what it got, and what revokes a right
-// needs that for the key store.
-bool HasFree(int fd, uint64_t bytes) {
-  struct statfs disk;
-  return fstatfs(fd, &disk) != 0 ||
-         disk.f_bavail * static_cast<uint64_t>(disk.f_bsize) >= bytes;
-}
 
 }  // namespace
 
@@ -272,10 +262,8 @@ Status AuditLog::Impl::CheckFileInPlace() const {
 Status AuditLog::Impl::TakeRoom(size_t size, AuditRoom room) {
   if (end + size + kRoomAhead / 2 <= room_end) return OkStatus();
   const uint64_t wanted = size + kRoomAhead;
-  if (!HasFree(fd(), 2 * wanted)) {
-    errno = ENOSPC;
-  } else if (fallocate(fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end),
-                       static_cast<off_t>(wanted)) == 0) {
+  if (fallocate(fd(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end),
+                static_cast<off_t>(wanted)) == 0) {
     room_end = end + wanted;
     return OkStatus();
   }

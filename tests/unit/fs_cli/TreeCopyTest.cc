@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -132,7 +133,8 @@ TEST_F(TreeCopyTest, WhoSwapsAFolderThatIsBeingMadeIsNotGivenAnother) {
   if (somebody == 0) {
     DIR* folder = ::opendir(to_.c_str());
     if (::setresgid(kSomebody, kSomebody, kSomebody) != 0 ||
-        ::setresuid(kSomebody, kSomebody, kSomebody) != 0)
+        ::setresuid(kSomebody, kSomebody, kSomebody) != 0 ||
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
       ::_exit(1);
     for (;; ::rewinddir(folder))
       while (const dirent* entry = ::readdir(folder))

@@ -7,19 +7,21 @@
 namespace keyfold {
 
 void SpareRoom::Take() {
-  if (taken_) return;
+  if (whole_) return;
   const int fd = open(path_.c_str(),
                       O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
   if (fd < 0) return;
   struct stat info;
-  taken_ =
-      fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && fallocate(fd, 0, 0, kSize) == 0;
+  const auto is_file = [&] { return fstat(fd, &info) == 0 && S_ISREG(info.st_mode); };
+  whole_ = is_file() && fallocate(fd, 0, 0, kSize) == 0;
+  // What failed for want of room may have got some of it.
+  held_ = whole_ || (is_file() && info.st_blocks > 0);
   close(fd);
 }
 
 bool SpareRoom::Give() {
-  if (!taken_) return false;
-  taken_ = false;
+  if (!held_) return false;
+  held_ = whole_ = false;
   return unlink(path_.c_str()) == 0;
 }
 

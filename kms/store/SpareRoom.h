@@ -11,16 +11,16 @@ namespace keyfold {
 class SpareRoom {
  public:
   explicit SpareRoom(std::string path) : path_(std::move(path)) {}
-  // Take sets kSize bytes aside unless it has them.
+  // Take sets kSize bytes aside unless it has them, or as many as there are.
   void Take();
-  // Give frees them; false when there were none.
+  // Give frees what there is; false when there is nothing.
   bool Give();
 
   static constexpr long kSize = 256 * 1024;
 
  private:
   const std::string path_;
-  bool taken_ = false;
+  bool held_ = false, whole_ = false;
 };
 
 }  // namespace keyfold

@@ -149,12 +149,16 @@ class HttpConnection {
   // Answer is false when no other may follow on the connection.
   bool Answer(const Reply& reply, bool close) {
     Write(reply, close);
-    const bool sent = stream_.Send(text_);
+    // A large body is not copied behind its head: many may wait to be taken.
+    const bool apart = reply.body.size() > kKeptRoom;
+    if (!apart) text_ += reply.body;
+    const bool sent = stream_.Send(text_) && (!apart || stream_.Send(reply.body));
     if (text_.capacity() > kKeptRoom) std::string().swap(text_);
     if (sent && close) stream_.Finish();
     return sent && !close;
   }
 
+  // Write puts the answer's head into text_.
   void Write(const Reply& reply, bool close) {
     if (const time_t now = ::time(nullptr); now != date_) {
       date_text_ = HttpDate(now);
@@ -176,7 +180,6 @@ class HttpConnection {
     text_ += reply.headers;
     if (close) text_ += "Connection: close\r\n";
     text_ += "\r\n";
-    text_ += reply.body;
   }
 
   HttpStream stream_;

@@ -145,8 +145,10 @@ def test_moving_from_fscrypt(share, mover):
     configuration = pathlib.Path('/etc/fscrypt.conf')
     was_there = configuration.exists()
     if not was_there:
-        subprocess.run(['fscrypt', 'setup', '--quiet', '--time=1ms'], check=True,
+        # It sets up / as well, which in a chroot is no filesystem that it can find.
+        subprocess.run(['fscrypt', 'setup', '--quiet', '--time=1ms'], check=False,
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        assert configuration.exists()
     image, disk = (mover.home / name for name in ('image', 'disk'))
     disk.mkdir()
     with open(image, 'wb') as f:

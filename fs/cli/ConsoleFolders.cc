@@ -2,10 +2,8 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/openat2.h>
 #include <pwd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +11,7 @@
 #include <mutex>
 
 #include "fs/backend/Backend.h"
+#include "fs/backend/OpenAt2.h"
 #include "fs/cli/KeyAttributes.h"
 #include "fs/cli/KeyRefusal.h"
 
@@ -34,14 +33,11 @@ Result<std::string> RequestText(const json& request, const char* name) {
 }
 
 Result<UniqueFd> OpenBeneath(int folder, const std::string& path, uint64_t flags) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve =
-      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  const auto fd =
-      static_cast<int>(::syscall(SYS_openat2, folder, path.c_str(), &how, sizeof how));
-  if (fd < 0) return Status::FromErrno(errno, path);
-  return UniqueFd(fd);
+  UniqueFd fd = OpenAt2(
+      folder, path, flags,
+      RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+  if (!fd.valid()) return Status::FromErrno(errno, path);
+  return fd;
 }
 
 // OpenOnMount opens "/reports" of the mount.

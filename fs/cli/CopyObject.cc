@@ -1,11 +1,10 @@
 #include "fs/cli/CopyObject.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
+
+#include "fs/backend/OpenAt2.h"
 
 namespace keyfold {
 namespace {
@@ -34,13 +33,12 @@ Result<struct stat> StatOf(int folder, const std::string& name) {
 
 Result<UniqueFd> OpenBelow(int root, const std::string& path, int flags, bool cross) {
   const std::string within = path.empty() ? "." : path;
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  if (!cross) how.resolve |= RESOLVE_NO_XDEV;
-  const long fd = ::syscall(SYS_openat2, root, within.c_str(), &how, sizeof how);
-  if (fd < 0) return Status::FromErrno(errno, "open");
-  return UniqueFd(static_cast<int>(fd));
+  uint64_t resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  if (!cross) resolve |= RESOLVE_NO_XDEV;
+  UniqueFd fd =
+      OpenAt2(root, within, static_cast<uint64_t>(flags | O_NOFOLLOW), resolve);
+  if (!fd.valid()) return Status::FromErrno(errno, "open");
+  return fd;
 }
 
 std::string ParentOf(const std::string& path) {

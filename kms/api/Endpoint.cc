@@ -22,22 +22,6 @@ bool IsLarge(const Target& target) {
   return target.service == "audit" && target.operation == "LookupEvents";
 }
 
-// LargeTurn waits until few others make a large answer; null for no such one.
-class LargeTurn {
- public:
-  explicit LargeTurn(std::counting_semaphore<>* turns) : turns_(turns) {
-    if (turns_ != nullptr) turns_->acquire();
-  }
-  ~LargeTurn() {
-    if (turns_ != nullptr) turns_->release();
-  }
-  LargeTurn(const LargeTurn&) = delete;
-  LargeTurn& operator=(const LargeTurn&) = delete;
-
- private:
-  std::counting_semaphore<>* const turns_;
-};
-
 }  // namespace
 
 Reply Endpoint::Call(const Caller& caller, const Target& target,
@@ -45,7 +29,7 @@ Reply Endpoint::Call(const Caller& caller, const Target& target,
   const auto body = ParseRequest(request.body);
   if (!body)
     return ErrorReply("SerializationException", "The body is not a JSON object.");
-  const LargeTurn turn(IsLarge(target) ? &large_turns_ : nullptr);
+  const Turn turn(IsLarge(target) ? &large_answers_ : nullptr);
   auto answer = kms_.Call(caller, target.service, target.operation, *body);
   if (answer.ok() && target.service == "store" && target.operation == "GetStatus")
     answer->update(status_());

@@ -7,11 +7,11 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <semaphore>
 
 #include "kms/api/HttpRequest.h"
 #include "kms/api/Protocol.h"
 #include "kms/api/ReplayGuard.h"
+#include "kms/base/Turn.h"
 #include "kms/service/Kms.h"
 
 namespace keyfold {
@@ -36,7 +36,7 @@ class Endpoint {
   const Clock& clock_;
   const std::function<nlohmann::json()> status_;
   ReplayGuard replays_;
-  std::counting_semaphore<> large_turns_{2};
+  Turn::Few large_answers_{2};
 };
 
 }  // namespace keyfold

@@ -9,13 +9,13 @@
 #include <cerrno>
 #include <exception>
 #include <mutex>
-#include <semaphore>
 
 #include "kms/audit/AuditChain.h"
 #include "kms/audit/AuditFiles.h"
 #include "kms/audit/AuditRecord.h"
 #include "kms/audit/LineReader.h"
 #include "kms/audit/RecordSelection.h"
+#include "kms/base/Turn.h"
 #include "kms/crypto/Crypto.h"
 
 namespace keyfold {
@@ -48,18 +48,6 @@ Status CopyRange(int from, uint64_t offset, uint64_t size, int to) {
   return OkStatus();
 }
 
-// Turn is one of those who may read at once, until it goes out of scope.
-class Turn {
- public:
-  explicit Turn(std::counting_semaphore<2>& turns) : turns_(turns) { turns_.acquire(); }
-  ~Turn() { turns_.release(); }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
- private:
-  std::counting_semaphore<2>& turns_;
-};
-
 }  // namespace
 
 struct AuditLog::Impl {
@@ -88,7 +76,7 @@ struct AuditLog::Impl {
   int folder = -1;
 
   // Selecting records takes a processor and much memory: two at a time.
-  std::counting_semaphore<2> readers{2};
+  Turn::Few readers{2};
   mutable std::mutex mutex;               // guards what follows, up to sync_mutex
   std::shared_ptr<const AuditFile> file;  // audit.log
   uint64_t first = 1;                     // the first record in it, or to be
@@ -471,7 +459,7 @@ Result<std::vector<json>> AuditLog::ReadAll(const AuditFilter& filter) const {
 }
 
 Result<AuditRecords> AuditLog::Read(const AuditFilter& filter) const {
-  const Turn turn(impl_->readers);
+  const Turn turn(&impl_->readers);
   std::vector<uint64_t> archives;
   std::shared_ptr<const AuditFile> file;
   AuditHead head;

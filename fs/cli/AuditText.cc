@@ -21,6 +21,16 @@ std::vector<std::string> Arns(const json& record) {
   return arns;
 }
 
+// "cfo", or "cfo as auditor/year-end" of a role's session.
+std::string Who(const json& identity) {
+  std::string who = Member(identity, "userName");
+  if (Member(identity, "type") != "AssumedRole") return who;
+  const std::string role = Member(identity, "arn"),
+                    name = Member(identity, "sessionName");
+  who += " as " + role.substr(role.rfind('/') + 1);
+  return name.empty() ? who : who + "/" + name;
+}
+
 std::vector<std::string> RowOf(const json& record,
                                const std::map<std::string, std::string>& aliases) {
   std::string keys, paths;
@@ -32,12 +42,10 @@ std::vector<std::string> RowOf(const json& record,
     if (const std::string path = Member(resource, "path"); !path.empty())
       paths += (paths.empty() ? "" : ",") + path;
   const std::string error = Member(record, "errorCode");
-  return {Member(record, "eventTime"),
-          Member(record.value("userIdentity", json::object()), "userName"),
-          Member(record, "eventName"),
-          error.empty() ? "ok" : error,
-          keys.empty() ? "-" : keys,
-          paths};
+  return {
+      Member(record, "eventTime"), Who(record.value("userIdentity", json::object())),
+      Member(record, "eventName"), error.empty() ? "ok" : error,
+      keys.empty() ? "-" : keys,   paths};
 }
 
 }  // namespace

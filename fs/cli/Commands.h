@@ -42,6 +42,8 @@ std::vector<const CLI::App*> CommandsOf(const CLI::App& app);
 
 // Options that several groups share.
 void AddTargetOptions(CLI::App* app, TargetOptions* target);
+// AddStoreOptions adds all of them but --mount, to a command that takes a mountpoint.
+void AddStoreOptions(CLI::App* app, TargetOptions* target);
 // AddRateLimit adds --rate-limit, and RateLimitOf reads it.
 void AddRateLimit(CLI::App* app, std::string* rate_limit);
 Result<RateLimit> RateLimitOf(const std::string& text);

@@ -145,9 +145,11 @@ void AddConsole(CLI::App& app, Run* run) {
   const auto words = std::make_shared<ConsoleWords>();
   CLI::App* console =
       app.add_subcommand("console", "Opens a web console of your own in a browser");
-  console->add_option("mountpoint", words->target.mount, "Else the only mount")
+  console
+      ->add_option("mountpoint", words->target.mount,
+                   "Else KEYFOLD_MOUNT, else the only mount")
       ->type_name("MOUNTPOINT");
-  AddTargetOptions(console, &words->target);
+  AddStoreOptions(console, &words->target);
   console->add_option("--port", words->port,
                       "Port of 127.0.0.1 and ::1; else a free one");
   console

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <sstream>
 
 #include "fs/cli/Commands.h"
 #include "fs/cli/ExitCode.h"
@@ -87,6 +88,42 @@ std::string Synopsis(const CLI::App& app, const std::string& name) {
   return out + "\n";
 }
 
+// What the text below a command's help has for each part of its page.
+struct Footer {
+  std::string examples, notes, exit_codes;
+};
+
+Footer Take(const std::string& text) {
+  Footer footer;
+  std::string* part = &footer.notes;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("Example:")) {
+      part = &footer.examples;
+    } else if (line.starts_with("Exit codes")) {
+      part = &footer.exit_codes;  // they come last
+      if (line != "Exit codes:") *part += line + "\n";
+    } else {
+      const bool indented = line.starts_with("  ");
+      if (part == &footer.examples && !indented) part = &footer.notes;
+      *part += (part == &footer.examples ? line.substr(2) : line) + "\n";
+    }
+  }
+  return footer;
+}
+
+std::string Trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of('\n');
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of('\n') + 1 - first);
+}
+
+std::string Part(const char* title, const std::string& text) {
+  return Trimmed(text).empty()
+             ? ""
+             : std::string(".SH ") + title + "\n" + AsItStands(Trimmed(text));
+}
+
 // Section describes a command below the page's own, and those below it.
 std::string Section(const CLI::App& app, const std::string& name) {
   std::string out = ".SS " + Roff(name) + "\n" + Roff(app.get_description()) + ".\n" +
@@ -97,15 +134,19 @@ std::string Section(const CLI::App& app, const std::string& name) {
 }
 
 std::string Page(const CLI::App& app, const std::string& name, const char* section,
-                 const std::string& rest) {
+                 const std::string& rest, const std::string& see_also) {
   std::string title = name;
   std::replace(title.begin(), title.end(), ' ', '-');
   std::string out = ".TH \"" + Roff(title) + "\" " + section + " \"\" \"Keyfold " +
                     kVersion + "\" \"Keyfold\"\n.SH NAME\n" + Roff(title) + " \\- " +
                     Roff(app.get_description()) + "\n.SH SYNOPSIS\n" +
                     Synopsis(app, name) + ".SH OPTIONS\n" + Options(app);
-  if (!app.get_footer().empty()) out += ".SH NOTES\n" + AsItStands(app.get_footer());
-  return out + rest;
+  Footer footer = Take(app.get_footer());
+  if (footer.exit_codes.empty())
+    footer = Take(app.get_footer() + "\n" + std::string(ExitCodeHelp()));
+  return out + Part("NOTES", footer.notes) + rest +
+         Part("EXIT STATUS", footer.exit_codes) + Part("EXAMPLES", footer.examples) +
+         ".SH SEE ALSO\n" + see_also + "\n";
 }
 
 std::string PageOf(const CLI::App& command) {
@@ -114,8 +155,8 @@ std::string PageOf(const CLI::App& command) {
   for (const CLI::App* verb : CommandsOf(command))
     rest += Section(*verb, name + " " + verb->get_name());
   if (!rest.empty()) rest = ".SH COMMANDS\n" + rest;
-  return Page(command, name, "1",
-              rest + ".SH SEE ALSO\n\\fBkeyfold\\fR(1), \\fBkeyfold\\-policy\\fR(5)\n");
+  return Page(command, name, "1", rest,
+              "\\fBkeyfold\\fR(1), \\fBkeyfold\\-policy\\fR(5)");
 }
 
 std::string Overview(const CLI::App& app) {
@@ -126,10 +167,10 @@ std::string Overview(const CLI::App& app) {
             Roff(command->get_description()) + ".\n";
     more += "\\fB" + Roff(page) + "\\fR(1), ";
   }
-  return Page(app, "keyfold", "1",
-              rest + ".SH SEE ALSO\n" + more +
+  return Page(app, "keyfold", "1", rest,
+              more +
                   "\\fBmount.keyfold\\fR(8), \\fBkeyfold\\-policy\\fR(5), "
-                  "\\fBkeyfold\\-store\\fR(5)\n");
+                  "\\fBkeyfold\\-store\\fR(5)");
 }
 
 Status Write(const std::string& path, const std::string& text) {
@@ -147,12 +188,17 @@ Status WriteManual(const CLI::App& app, const std::string& folder) {
   CLI::App helper("Mounts a Keyfold store, for mount(8) and fstab(5)", "mount.keyfold");
   Run unused;
   AddMountHelper(helper, &unused);
+  helper.footer(
+      "Example:\n"
+      "  /srv/keyfold/finance /srv/finance keyfold "
+      "root-key=file:/etc/keyfold/finance.key,nofail 0 0\n"
+      "  # mounted when somebody first looks at it:\n"
+      "  /srv/keyfold/finance /srv/finance keyfold "
+      "root-key=file:/etc/keyfold/finance.key,nofail,noauto,x-systemd.automount 0 0");
   return Write(folder + "/mount.keyfold.8",
-               Page(helper, "mount.keyfold", "8",
-                    ".SH EXAMPLES\n.nf\n"
-                    "/srv/keyfold/finance /srv/finance keyfold "
-                    "root\\-key=file:/etc/keyfold/finance.key,nofail 0 0\n.fi\n"
-                    ".SH SEE ALSO\n\\fBkeyfold\\-mount\\fR(1), \\fBmount\\fR(8)\n"));
+               Page(helper, "mount.keyfold", "8", "",
+                    "\\fBkeyfold\\-mount\\fR(1), \\fBmount\\fR(8), "
+                    "\\fBsystemd.automount\\fR(5)"));
 }
 
 }  // namespace

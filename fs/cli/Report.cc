@@ -1,5 +1,7 @@
 #include "fs/cli/Report.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 
@@ -8,11 +10,31 @@
 #include "fs/cli/Output.h"
 
 namespace keyfold {
+namespace {
+
+// ShowWhy tells people, not scripts, what explains a refusal.
+void ShowWhy(const Status& status) {
+  if (status.error() != Error::kAccessDenied || ::isatty(STDERR_FILENO) != 1) return;
+  constexpr std::string_view kAction = " to perform: ", kResource = " on resource: ";
+  const std::string& text = status.message();
+  const size_t action = text.find(kAction), resource = text.find(kResource);
+  if (action == text.npos || resource == text.npos) return;
+  const size_t from = action + kAction.size();
+  const std::string key = text.substr(resource + kResource.size());
+  std::fprintf(
+      stderr, "See why: keyfold iam simulate --action %s%s\n",
+      Harmless(text.substr(from, resource - from)).c_str(),
+      key.find(":key/") == key.npos ? "" : (" --key " + Harmless(key)).c_str());
+}
+
+}  // namespace
+
 int Fail(const Status& status) {
   std::string reason = Harmless(status.message());
   if (IsServiceError(status) && status.error() != Error::kUsage)
     reason = std::string(ErrorName(status.error())) + ": " + reason;
   std::fprintf(stderr, "keyfold: %s\n", reason.c_str());
+  ShowWhy(status);
   return ExitCodeOf(status);
 }
 
@@ -26,6 +48,7 @@ int FailCall(std::string_view operation, const Status& status) {
   std::fprintf(stderr, "\nAn error occurred (%s) when calling the %s operation: %s\n",
                std::string(ErrorName(status.error())).c_str(),
                std::string(operation).c_str(), Harmless(status.message()).c_str());
+  ShowWhy(status);
   return kExitServiceError;
 }
 

@@ -14,6 +14,10 @@ void AddTargetOptions(CLI::App* app, TargetOptions* target) {
          "--mount", target->mount,
          "Mountpoint of the store; else KEYFOLD_MOUNT, else the only one mounted")
       ->type_name("MOUNTPOINT");
+  AddStoreOptions(app, target);
+}
+
+void AddStoreOptions(CLI::App* app, TargetOptions* target) {
   app->add_option("--store", target->store, "A store; worked on here if not mounted")
       ->type_name("STORE");
   app->add_option("--root-key", target->root_key,

@@ -95,8 +95,9 @@ class Modules {
   Status Check(const std::string& path) const {
     if (!list_.empty()) return OkStatus();
     if (single_ != nullptr)
-      return Gone("The PKCS#11 module " + path +
-                  " does not start: " + p11_kit_strerror(start_) + ".");
+      return Gone("The PKCS#11 module " + path + " does not start (" +
+                  p11_kit_strerror(start_) +
+                  "). Is its device there, and its configuration readable?");
     const char* why = p11_kit_message();
     return Usage("The PKCS#11 module " + path + " cannot be loaded" +
                  (why != nullptr ? ": " + std::string(why) : std::string()) +

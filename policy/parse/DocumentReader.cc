@@ -1,5 +1,6 @@
 #include "policy/parse/DocumentReader.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "kms/base/Spelling.h"
@@ -58,6 +59,15 @@ Status CheckKmsAction(const Source& source, const Item& item) {
       "found " + Quote(text) + ", which is no KMS action" +
           (near.empty() ? std::string("; expected one such as kms:Decrypt")
                         : "; did you mean \"kms:" + std::string(near) + "\"?"));
+}
+
+// IsPrincipalKey tells whether requests have a principal's ARN under the key.
+bool IsPrincipalKey(std::string_view key) {
+  constexpr std::string_view kKeys[] = {"aws:PrincipalArn", "kms:GranteePrincipal",
+                                        "kms:RetiringPrincipal"};
+  return std::any_of(std::begin(kKeys), std::end(kKeys), [&](std::string_view known) {
+    return EqualsIgnoreCase(key, known);
+  });
 }
 
 class StatementReader {
@@ -192,7 +202,10 @@ class StatementReader {
       KF_RETURN_IF_ERROR(RefuseVariable(source_, item));
       if (!ValidConditionValue(op.comparison, item.text))
         return ErrorExpected(source_, *item.node, expected);
-      condition.values.push_back(std::move(item.text));
+      // Compared as it is written, "user:cfo" would be nobody's ARN.
+      condition.values.push_back(IsPrincipalKey(condition.key)
+                                     ? PrincipalPattern(item.text, source_.account)
+                                     : std::move(item.text));
     }
     statement_.conditions.push_back(std::move(condition));
     return OkStatus();

@@ -65,4 +65,16 @@ Result<std::string> ParsePrincipal(std::string_view text, const std::string& acc
   return Make(text, text.substr(0, colon), text.substr(colon + 1), account);
 }
 
+std::string PrincipalPattern(std::string_view text, const std::string& account) {
+  if (text == "account") return RootArn(account);
+  const size_t colon = text.find(':');
+  if (colon == text.npos) return std::string(text);
+  const std::string_view kind = text.substr(0, colon), name = text.substr(colon + 1);
+  if (kind == "user") return UserArn(account, name);
+  if (kind == "group") return GroupArn(account, name);
+  if (kind == "role") return RoleArn(account, name);
+  if (text == "service:keyfold") return ServiceArn(account);
+  return std::string(text);
+}
+
 }  // namespace keyfold::policy

@@ -14,7 +14,7 @@ import tempfile
 from share import KEYFOLD, Failed
 
 DATA = pathlib.Path(__file__).resolve().parents[1] / 'data'
-STORES = ('store-v1', 'store-v1-last', 'store-v2')
+STORES = ('store-v1', 'store-v1-last', 'store-v2', 'store-v2-keys-v3')
 OWNER, OTHER = 60001, 60002
 
 

@@ -23,6 +23,7 @@ SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
 NEWEST = 2  # that an upgrade makes
 NEWEST_KNOWN = {'keyfold.json': 2, 'keys.db': 3}
 OLD = [name for name in STORES if '-v1' in name]
+BACKUP_MAGIC = b'KFBACKUP'
 USER_VERSION = 60  # in the header of an SQLite file
 
 
@@ -150,6 +151,49 @@ def test_a_store_that_is_too_new_is_refused_by_all_and_untouched(part):
         set_number(new.store, too_new - 1)
         with new.mounted():
             new.check()
+
+
+def backup_format(path):
+    """The number behind its magic, and nothing else, is for programs of before."""
+    data = path.read_bytes()
+    assert data.startswith(BACKUP_MAGIC)
+    return struct.unpack_from('<H', data, len(BACKUP_MAGIC))[0]
+
+
+@pytest.mark.parametrize('name, number', [('store-v1', 1), ('store-v2', 1), ('store-v2-keys-v3', 2)])
+def test_a_backup_says_whether_older_programs_know_all_of_it(name, number):
+    with golden(name) as old:
+        backup = old.folder / 'backup'
+        old.run('kms', 'backup', backup, '--store', old.store, *old.key)
+        assert backup_format(backup) == number
+        restored = max(NEWEST, key_store_format(old.store / 'keys.db'))
+        old.run('kms', 'restore', backup, old.store, *old.key)
+        assert key_store_format(old.store / 'keys.db') == restored
+        # Without one there that would tell.
+        (old.store / 'keys.db').unlink()
+        old.run('kms', 'restore', backup, old.store, *old.key)
+        assert key_store_format(old.store / 'keys.db') == restored
+        with old.mounted():
+            old.check()
+
+
+def test_a_key_store_that_went_ahead_stays_as_it_is():
+    with golden('store-v2-keys-v3') as store:
+        told = store.run('upgrade', store.store)
+        assert 'format 3 by itself' in told and 'Nothing was changed' in told
+        set_format(store.store, 1)
+        before = (store.store / 'keys.db').read_bytes()
+        told = store.run('upgrade', store.store, '--dry-run')
+        assert 'keyfold.json: format 1 to 2' in told and 'keys.db: format 3, as it is' in told
+        assert 'programs that know format 1 only' in told
+        told = store.run('upgrade', store.store, *store.key)
+        assert 'keyfold.json.before-upgrade-1' in told
+        assert not list(store.store.glob('keys.db.before-upgrade-*'))
+        assert format_of(store.store) == 2 and key_store_format(store.store / 'keys.db') == 3
+        assert len(before) == (store.store / 'keys.db').stat().st_size
+        with store.mounted() as told:
+            assert told == ''
+            store.check()
 
 
 def test_a_file_of_a_newer_format_is_told_from_a_damaged_one():

@@ -227,6 +227,29 @@ TEST(PolicyTest, MistakesAreNamedWithTheirPlace) {
     EXPECT_EQ(Mistake(c.text), std::string("key.yaml:") + c.message) << c.text;
 }
 
+TEST(PolicyTest, ConditionsAboutPrincipalsKnowShortForms) {
+  const Document document = Read(R"(
+Statement:
+  Effect: Allow
+  Principal: everyone
+  Action: kms:CreateGrant
+  Condition:
+    StringEquals: {kms:GranteePrincipal: [user:accounts, "arn:aws:iam::000000000000:user/cfo"]}
+    ArnLike: {aws:principalarn: "role:audit-*"}
+    StringNotEquals: {kms:RetiringPrincipal: [account, accounts, "*"]}
+    "Null": {kms:GranteePrincipal: false}
+    StringLike: {aws:username: "user:accounts"})");
+  const auto& conditions = document.statements[0].conditions;
+  ASSERT_EQ(conditions.size(), 5u);
+  EXPECT_EQ(conditions[0].values, List({"arn:aws:iam::000000000000:user/accounts",
+                                        "arn:aws:iam::000000000000:user/cfo"}));
+  EXPECT_EQ(conditions[1].values, List({"arn:aws:iam::000000000000:role/audit-*"}));
+  EXPECT_EQ(conditions[2].values,
+            List({"arn:aws:iam::000000000000:root", "accounts", "*"}));
+  EXPECT_EQ(conditions[3].values, List({"false"}));
+  EXPECT_EQ(conditions[4].values, List({"user:accounts"}));
+}
+
 TEST(PolicyTest, KmsActionsMustExist) {
   const auto mistake = [](const std::string& action) {
     return Mistake("Statement: {Effect: Deny, Principal: account, Action: '" + action +

@@ -75,8 +75,8 @@ class Judge:
         return expected | ({'SIGBUS'} if expected - {'ok'} else set())
 
     def closed(self, user, event):
-        """A writer that lost its right is told of the last write-back; what it wrote
-        before is looked for by reading."""
+        """The kernel tells of a write-back that failed whoever closes the file next, so a
+        reader that lost its right too; what was written before is looked for by reading."""
         return {'ok'} | ({'EIO'} if self.held(user, event) - {'ok'} else set())
 
     def _surely_lost(self, user, event, key_id):

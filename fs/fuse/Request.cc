@@ -54,6 +54,18 @@ void Request::Refuse(const Status& status, const char* event, const InodeRef& in
 
 Status Request::Lookup(const InodeRef& parent, const std::string& name,
                        fuse_entry_param* entry) {
+  constexpr int kMostOvertaken = 8;
+  Status found;
+  // A rename may take away what was found before it was looked at.
+  for (int times = 0; times < kMostOvertaken; ++times) {
+    found = LookupOnce(parent, name, entry);
+    if (found.sys_errno() != ESTALE) break;
+  }
+  return found;
+}
+
+Status Request::LookupOnce(const InodeRef& parent, const std::string& name,
+                           fuse_entry_param* entry) {
   if (!parent->folder) return Status::FromErrno(ENOTDIR, name);
   const Place place{parent->folder, name};
   struct stat st;

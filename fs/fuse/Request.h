@@ -120,6 +120,9 @@ class Request {
              const InodeRef& parent, const std::string& name, fuse_entry_param* entry);
 
  private:
+  Status LookupOnce(const InodeRef& parent, const std::string& name,
+                    fuse_entry_param* entry);
+
   fuse_req_t req_;
   FuseMount::Impl& fs_;
 };

@@ -117,11 +117,9 @@ Status Vault::List(
 Result<std::shared_ptr<Folder>> Vault::OpenFolder(const Place& place, int fd) {
   KF_ASSIGN_OR_RETURN(UniqueFd folder, OpenAt(fd, ".", O_PATH | O_DIRECTORY));
   KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
-                      ReadFolderDescriptor(vault_keys_, folder.get()));
-  const Binding expected =
-      vault_keys_.Bind(descriptor.id, place.folder->id(), place.name);
-  if (!HasBinding(descriptor.bindings, expected))
-    return Status(Error::kCorrupt, "the folder was moved here in the backing store");
+                      Bound(place, folder.get(), kFolderMoved, [&] {
+                        return ReadFolderDescriptor(vault_keys_, folder.get());
+                      }));
   return std::make_shared<Folder>(vault_keys_, std::move(folder),
                                   std::move(descriptor));
 }
@@ -189,7 +187,7 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
   KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
                       ReadFolderDescriptor(vault_keys_, folder.fd()));
   if (descriptor.id != folder.id() || !HasBinding(descriptor.bindings, expected))
-    return Status(Error::kCorrupt, "the folder was moved here in the backing store");
+    return NotBound(place, folder.fd(), kFolderMoved);
   descriptor.key_id = key_id;
   KF_RETURN_IF_ERROR(WriteFolderDescriptor(vault_keys_, folder.fd(), descriptor));
   KF_RETURN_IF_ERROR(SyncFolder(folder.fd()));

@@ -91,6 +91,7 @@ class Vault {
       const Folder& folder, DIR* dir, off_t from,
       const std::function<bool(const std::string&, const struct dirent&)>& visit);
 
+  // OpenFolder's errors are CheckBinding's.
   Result<std::shared_ptr<Folder>> OpenFolder(const Place& place, int fd);
   Status MakeFolder(const Place& place, mode_t mode, const User& user);
   Status RemoveFolder(const Place& place);
@@ -99,6 +100,11 @@ class Vault {
   // the key meanwhile.
   Status SetFolderKey(const Place& place, Folder& folder, const std::string& key,
                       const Caller& caller, const std::string& path);
+
+  static constexpr std::string_view kFileMoved =
+      "the file was moved here in the backing store";
+  static constexpr std::string_view kFolderMoved =
+      "the folder was moved here in the backing store";
 
   struct NewlyMade {
     std::shared_ptr<Handle> handle;
@@ -146,7 +152,8 @@ class Vault {
     std::string data_key_id;  // 32 hexadecimal digits that only this data key has
   };
   Result<KeyInfo> KeyOf(int fd);
-  // CheckBinding is kCorrupt unless `place` is a name the file was given.
+  // CheckBinding is kCorrupt unless `place` is a name the file was given;
+  // kSystem/ESTALE if it no longer leads to it.
   Status CheckBinding(const Place& place, int fd);
 
   // Unlink calls `gone` with the object's inode while its bindings are intact.
@@ -214,6 +221,24 @@ class Vault {
   Status Admit(const std::shared_ptr<Handle>& handle, const Place& place, int fd,
                bool linked, const FileEvent& event);
   Status Unbind(const Place& place, int fd);
+  // Bound gives what `read` reads of an object: its id and names, of which `place` must
+  // be one. It is read again while no name changes, lest a rename was under way.
+  template <typename Read>
+  auto Bound(const Place& place, int fd, std::string_view damage, Read&& read)
+      -> decltype(read()) {
+    const auto is_bound = [&](const auto& object) {
+      return HasBinding(object.bindings,
+                        vault_keys_.Bind(object.id, place.folder->id(), place.name));
+    };
+    auto object = read();
+    if (!object.ok() || is_bound(*object)) return object;
+    std::lock_guard lock(names_mutex_);
+    object = read();
+    if (!object.ok() || is_bound(*object)) return object;
+    return NotBound(place, fd, damage);
+  }
+  Result<FileNames> BoundNames(const Place& place, int fd);
+  Status NotBound(const Place& place, int fd, std::string_view damage);
 
   const VaultOptions options_;
   const VaultKeys vault_keys_;

@@ -87,14 +87,6 @@ Result<Vault::NewlyMade> Vault::Create(const Place& place, mode_t mode,
   return out;
 }
 
-Status Vault::CheckBinding(const Place& place, int fd) {
-  KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
-  const Binding expected = vault_keys_.Bind(names.id, place.folder->id(), place.name);
-  if (!HasBinding(names.bindings, expected))
-    return Status(Error::kCorrupt, "the file was moved here in the backing store");
-  return OkStatus();
-}
-
 Result<std::shared_ptr<Handle>> Vault::OpenFile(const Place& place, int fd,
                                                 const Caller& caller, KeyUse use,
                                                 const std::string& path,
@@ -155,13 +147,10 @@ Status Vault::Admit(const std::shared_ptr<Handle>& handle, const Place& place, i
   }
   // A file without links has no name that could be wrong.
   if (linked) {
-    KF_ASSIGN_OR_RETURN(const FileNames names, ReadFileNames(fd));
+    if (!place.folder) return Status(Error::kCorrupt, std::string(kFileMoved));
+    KF_ASSIGN_OR_RETURN(const FileNames names, BoundNames(place, fd));
     if (names.id != identity->file_id)
       return Status(Error::kCorrupt, "the file's header is another file's");
-    if (!place.folder ||
-        !HasBinding(names.bindings,
-                    vault_keys_.Bind(names.id, place.folder->id(), place.name)))
-      return Status(Error::kCorrupt, "the file was moved here in the backing store");
   }
   const EncryptionContext context = ContextOf(*identity);
   const uint64_t generation = keys_.Generation();

@@ -6,6 +6,27 @@
 
 namespace keyfold {
 
+// NotBound is for an object that was not given the name `place`, while no name changes:
+// it is no damage if that name leads to another or to none, as a rename may have been
+// faster than who looked it up.
+Status Vault::NotBound(const Place& place, int fd, std::string_view damage) {
+  struct stat at {
+  }, of{};
+  const Status found = place.folder ? Find(place, &at).status() : OkStatus();
+  const bool known = place.folder && ::fstatat(fd, "", &of, AT_EMPTY_PATH) == 0;
+  if (known && (found.ok() ? at.st_ino != of.st_ino : found.sys_errno() == ENOENT))
+    return Status::FromErrno(ESTALE, "name");
+  return {Error::kCorrupt, std::string(damage)};
+}
+
+Result<FileNames> Vault::BoundNames(const Place& place, int fd) {
+  return Bound(place, fd, kFileMoved, [fd] { return ReadFileNames(fd); });
+}
+
+Status Vault::CheckBinding(const Place& place, int fd) {
+  return BoundNames(place, fd).status();
+}
+
 // Unbind takes from a file that has other names the binding of one it lost.
 Status Vault::Unbind(const Place& place, int fd) {
   KF_ASSIGN_OR_RETURN(FileNames names, ReadFileNames(fd));
@@ -49,7 +70,7 @@ Status Vault::Link(const Place& from, int fd, const Place& to, const User& user)
     if (!from.folder ||
         !HasBinding(names.bindings,
                     vault_keys_.Bind(names.id, from.folder->id(), from.name)))
-      return Status(Error::kCorrupt, "the file was moved here in the backing store");
+      return NotBound(from, fd, kFileMoved);
     const Binding added = vault_keys_.Bind(names.id, to.folder->id(), to.name);
     if (!HasBinding(names.bindings, added)) {
       if (names.bindings.size() >= kMaxNameBindings)

@@ -16,6 +16,7 @@
 #include <random>
 
 #include "fs/backend/Capabilities.h"
+#include "kms/base/PrivateFile.h"
 
 namespace keyfold {
 namespace {
@@ -103,7 +104,8 @@ Result<UniqueFd> CreateAnew(int folder, const std::string& name) {
 Status ReplaceFile(int folder, const std::string& name, ByteView contents) {
   const std::string fresh = name + ".new";
   KF_ASSIGN_OR_RETURN(const UniqueFd fd, CreateAnew(folder, fresh));
-  Status status = WriteAt(fd.get(), 0, contents);
+  Status status = GiveToOwnerOf(folder, fd.get());
+  if (status.ok()) status = WriteAt(fd.get(), 0, contents);
   if (status.ok() && ::fsync(fd.get()) != 0) status = Status::FromErrno(errno, fresh);
   if (status.ok() && ::renameat(folder, fresh.c_str(), folder, name.c_str()) != 0)
     status = Status::FromErrno(errno, name);

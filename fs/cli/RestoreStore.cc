@@ -11,6 +11,7 @@
 #include "fs/cli/RootKeyChange.h"
 #include "fs/cli/Store.h"
 #include "fs/cli/StoreFiles.h"
+#include "kms/base/PrivateFile.h"
 #include "kms/service/Backup.h"
 
 namespace keyfold {
@@ -135,6 +136,9 @@ Result<RestoredStore> RestoreStore(const RestoreRequest& request,
     options.new_log = fresh.audit();
     if (::mkdir(options.new_log.c_str(), 0700) != 0)
       return Status::FromErrno(errno, options.new_log);
+    KF_ASSIGN_OR_RETURN(const UniqueFd made,
+                        OpenAt(AT_FDCWD, options.new_log, O_RDONLY | O_DIRECTORY));
+    KF_RETURN_IF_ERROR(GiveToOwnerOfParent(options.new_log, made.get()));
   }
   options.metadata_key = config.metadata_key;
   options.metadata_context = MetadataContext(config.account.store_id);

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "fs/backend/Backend.h"
+#include "kms/base/PrivateFile.h"
 
 namespace keyfold {
 namespace {
@@ -58,7 +59,8 @@ Status KeepCopied(const std::string& path, const std::string& half,
   const UniqueFd from(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!from.valid()) return Status::FromErrno(errno, path);
   KF_ASSIGN_OR_RETURN(const UniqueFd to, CreateAnew(AT_FDCWD, half));
-  Status status = CopyContents(from.get(), to.get());
+  Status status = GiveToOwnerOfParent(half, to.get());
+  if (status.ok()) status = CopyContents(from.get(), to.get());
   if (status.ok()) status = Rename(half, kept);
   if (!status.ok()) {
     ::unlink(half.c_str());

@@ -22,6 +22,7 @@
 #include "kms/api/LoopbackSocket.h"
 #include "kms/api/ServeHttp.h"
 #include "kms/api/SocketFile.h"
+#include "kms/api/SubordinateIds.h"
 #include "kms/service/Identity.h"
 
 namespace keyfold {
@@ -87,7 +88,7 @@ Result<std::shared_ptr<const TlsServer>> LoadTls(const ApiServerOptions& options
 struct ApiServer::Impl {
   struct Connection {
     int fd = -1;
-    uid_t uid = kUnknown;
+    uid_t uid = kUnknown;  // among whose it counts
     HttpHandler handler;
     HttpKind kind = HttpKind::kCalls;
     std::unique_ptr<TlsConnection> tls;
@@ -143,6 +144,8 @@ struct ApiServer::Impl {
   std::atomic<std::shared_ptr<const TlsServer>> tls;
   std::optional<LoopbackSocket> metrics;
   Endpoint endpoint;
+  // Who may use thousands of ids in a namespace is one user all the same.
+  const SubordinateIds subordinates = SubordinateIds::Read();
   int wake = -1;  // eventfd: a connection ended, or the server stops
   std::atomic<bool> stopping{false};
   std::list<Connection> connections;  // the accepting thread's alone
@@ -198,7 +201,7 @@ bool ApiServer::Impl::Identify(Connection& connection, int listener) {
 bool ApiServer::Impl::IdentifyLocal(Connection& connection) {
   Caller caller;
   if (!PeerOf(connection.fd, &caller)) return false;
-  connection.uid = caller.uid;
+  connection.uid = subordinates.OwnerOf(caller.uid);
   connection.handler = [this, caller](const HttpRequest& request) {
     return endpoint.Serve(caller, request);
   };
@@ -209,7 +212,7 @@ bool ApiServer::Impl::IdentifySigned(Connection& connection) {
   const int on = 1;
   ::setsockopt(connection.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   const Caller peer = TcpPeerOf(connection.fd);
-  connection.uid = peer.uid;
+  connection.uid = subordinates.OwnerOf(peer.uid);
   connection.handler = [this, peer](const HttpRequest& request) {
     return endpoint.ServeSigned(peer, request);
   };
@@ -221,7 +224,7 @@ bool ApiServer::Impl::IdentifySigned(Connection& connection) {
 
 void ApiServer::Impl::IdentifyWatcher(Connection& connection) {
   const Caller peer = TcpPeerOf(connection.fd);
-  connection.uid = peer.uid;
+  connection.uid = subordinates.OwnerOf(peer.uid);
   connection.kind = HttpKind::kPages;
   connection.handler = [this, peer](const HttpRequest& request) {
     // A page of the web's, in the browser of who may, comes by a name of its own.

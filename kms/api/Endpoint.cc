@@ -18,8 +18,13 @@ Reply UnknownOperation() {
 }
 
 // A part of the audit log takes ten times its size until it is text.
-bool IsLarge(const Target& target) {
+bool IsLargeAnswer(const Target& target) {
   return target.service == "audit" && target.operation == "LookupEvents";
+}
+
+// A document of IAM can be as large as a body, and takes long to read.
+bool IsLargeDocument(const Target& target) {
+  return target.service == "iam" && target.operation == "ApplyIam";
 }
 
 }  // namespace
@@ -29,7 +34,9 @@ Reply Endpoint::Call(const Caller& caller, const Target& target,
   const auto body = ParseRequest(request.body);
   if (!body)
     return ErrorReply("SerializationException", "The body is not a JSON object.");
-  const Turn turn(IsLarge(target) ? &large_answers_ : nullptr);
+  const Turn turn(IsLargeAnswer(target)     ? &large_answers_
+                  : IsLargeDocument(target) ? &large_documents_
+                                            : nullptr);
   auto answer = kms_.Call(caller, target.service, target.operation, *body);
   if (answer.ok() && target.service == "store" && target.operation == "GetStatus")
     answer->update(status_());

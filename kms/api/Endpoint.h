@@ -36,7 +36,7 @@ class Endpoint {
   const Clock& clock_;
   const std::function<nlohmann::json()> status_;
   ReplayGuard replays_;
-  Turn::Few large_answers_{2};
+  Turn::Few large_answers_{2}, large_documents_{2};
 };
 
 }  // namespace keyfold

@@ -68,7 +68,9 @@ ssize_t HttpStream::Pass(short event, Transfer&& transfer, Time&& time) {
       continue;
     else if (errno != EAGAIN)
       return -1;
-    if (event == 0 || !WaitFor(fd_, event, time())) return -1;
+    // What TLS reads may be nothing for us, for as long as the peer likes.
+    const milliseconds left = time();
+    if (event == 0 || left <= milliseconds(0) || !WaitFor(fd_, event, left)) return -1;
   }
 }
 

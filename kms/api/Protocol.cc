@@ -18,11 +18,12 @@ constexpr std::array<Prefix, 4> kPrefixes{{{"kms", "TrentService"},
                                            {"audit", "KeyfoldAudit"},
                                            {"store", "KeyfoldStore"}}};
 constexpr int kMaxDepth = 32;
+constexpr int kMaxValues = 20'000;
 
-// Writing a document out recurses once a level, so depth is bounded before
-// anything is parsed.
-bool NestsTooDeep(std::string_view text) {
-  int depth = 0;
+// IsTooMuch bounds what parsing takes before anything is parsed: writing a document out
+// recurses once a level, and a value of two bytes takes a hundred in memory.
+bool IsTooMuch(std::string_view text) {
+  int depth = 0, values = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
@@ -32,9 +33,11 @@ bool NestsTooDeep(std::string_view text) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
+      if (++depth > kMaxDepth || ++values > kMaxValues) return true;
     } else if (c == '}' || c == ']') {
       --depth;
+    } else if (c == ',') {
+      if (++values > kMaxValues) return true;
     }
   }
   return false;
@@ -87,7 +90,7 @@ Reply ErrorReply(std::string_view type, std::string_view message, int http_statu
 std::optional<json> ParseRequest(std::string_view body) {
   if (body.empty()) return json::object();
   // A NUL would end it for the parser, whatever follows.
-  if (body.size() > kMaxBody || NestsTooDeep(body) ||
+  if (body.size() > kMaxBody || IsTooMuch(body) ||
       body.find('\0') != std::string_view::npos)
     return std::nullopt;
   json request = json::parse(body, nullptr, /*allow_exceptions=*/false);

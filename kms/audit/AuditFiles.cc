@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <charconv>
 
+#include "kms/base/PrivateFile.h"
+
 namespace keyfold {
 namespace {
 
@@ -85,6 +87,7 @@ Result<std::shared_ptr<const AuditFile>> CreateAuditFile(int folder,
              O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return Status::FromErrno(errno, "creating " + name);
   auto file = std::make_shared<const AuditFile>(kAuditFile, fd);
+  KF_RETURN_IF_ERROR(GiveToOwnerOf(folder, fd));
   if (fchmod(fd, 0600) != 0 || fsync(fd) != 0)
     return Status::FromErrno(errno, "creating " + name);
   return file;

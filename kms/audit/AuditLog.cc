@@ -15,6 +15,7 @@
 #include "kms/audit/AuditRecord.h"
 #include "kms/audit/LineReader.h"
 #include "kms/audit/RecordSelection.h"
+#include "kms/base/PrivateFile.h"
 #include "kms/base/Turn.h"
 #include "kms/crypto/Crypto.h"
 
@@ -104,7 +105,8 @@ Status AuditLog::Impl::OpenFile(const std::string& directory) {
   int fd = openat(folder, kAuditFile, flags);
   if (fd < 0 && errno == ENOENT) {
     fd = openat(folder, kAuditFile, flags | O_CREAT | O_EXCL, 0600);
-    if (fd >= 0 && (fchmod(fd, 0600) != 0 || fsync(folder) != 0)) {
+    if (fd >= 0 && (fchmod(fd, 0600) != 0 || !GiveToOwnerOf(folder, fd).ok() ||
+                    fsync(folder) != 0)) {
       const int failed = errno;
       close(fd);
       return Status::FromErrno(failed, "creating the audit log");
@@ -155,7 +157,8 @@ Status AuditLog::Impl::KeepTornEnd() {
     if (kept < 0 && (errno != EEXIST || n >= kMaxTornFiles))
       return Status::FromErrno(errno, name);
   }
-  Status status = CopyRange(fd(), end, torn, kept);
+  Status status = GiveToOwnerOf(folder, kept);
+  if (status.ok()) status = CopyRange(fd(), end, torn, kept);
   if (status.ok() && fsync(kept) != 0)
     status = Status::FromErrno(errno, "keeping the audit log's torn end");
   close(kept);

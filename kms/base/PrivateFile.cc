@@ -1,9 +1,12 @@
 #include "kms/base/PrivateFile.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "kms/base/UniqueFd.h"
 
 namespace keyfold {
 
@@ -20,6 +23,21 @@ Status CheckPrivateFile(int fd, const std::string& path) {
                                " can be read or written by others. Run: chmod 600 '" +
                                path + "', and consider its secret known."};
   return OkStatus();
+}
+
+Status GiveToOwnerOf(int folder, int fd) {
+  struct stat info;
+  if (fstat(folder, &info) != 0) return Status::FromErrno(errno, "stat");
+  if (info.st_uid != geteuid() && fchown(fd, info.st_uid, info.st_gid) != 0)
+    return Status::FromErrno(errno, "chown");
+  return OkStatus();
+}
+
+Status GiveToOwnerOfParent(const std::string& path, int fd) {
+  const std::string parent = path.substr(0, path.rfind('/') + 1) + ".";
+  const UniqueFd folder(open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid()) return Status::FromErrno(errno, parent);
+  return GiveToOwnerOf(folder.get(), fd);
 }
 
 }  // namespace keyfold

@@ -303,10 +303,12 @@ Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
   // First, so that no program of before ever sees rows that it would call damaged.
   KF_RETURN_IF_ERROR(store_->RaiseFormat(transaction.next().KeyStoreFormat()));
   RowMacs macs = macs_;
-  KF_RETURN_IF_ERROR(store_->Commit(Authenticated(rows_key_, transaction.changes(),
-                                                  transaction.next().sequence, macs)));
-  macs_ = std::move(macs);
+  const auto rows = Authenticated(rows_key_, transaction.changes(),
+                                  transaction.next().sequence, macs);
+  // Before the commit, as nothing may fail between what is on disk and what is known.
   auto next = std::make_shared<const State>(transaction.TakeNext());
+  KF_RETURN_IF_ERROR(store_->Commit(rows));
+  macs_ = std::move(macs);
   std::lock_guard lock(mutex_);
   sealed_ = seal;
   state_ = std::move(next);

@@ -62,7 +62,7 @@ constexpr DispatchEntry kEntries[] = {
     {"kms", "DeleteImportedKeyMaterial", DeleteImportedKeyMaterial, "KeyId",
      StateRule::kDeleteImport, kWrites},
     {"iam", "GetIam", GetIam},
-    {"iam", "ApplyIam", ApplyIam, nullptr, StateRule::kAny, kWrites},
+    {"iam", "ApplyIam", ApplyIam, nullptr, StateRule::kAny, kWrites, PrepareIam},
     {"iam", "WhoAmI", WhoAmI},
     {"iam", "CreateAccessKey", CreateAccessKey, nullptr, StateRule::kAny, kWrites},
     {"iam", "ListAccessKeys", ListAccessKeys},

@@ -36,6 +36,8 @@ const char* OutcomeName(policy::Outcome outcome) {
 
 // Conditions that are given by hand take the place of the request's.
 Status AddConditions(Invocation& call) {
+  if (call.parameters.Has("ViaService"))
+    call.conditions["kms:ViaService"] = {call.parameters.String("ViaService")};
   for (const std::string& text : call.parameters.Strings("Conditions")) {
     const size_t equals = text.find('=');
     if (equals == 0 || equals == std::string::npos)
@@ -54,15 +56,14 @@ Answer GetIam(Invocation& call) {
   return json{{"Document", call.state->iam_text}};
 }
 
-Answer ApplyIam(Invocation& call) {
-  const Parameters& p = call.parameters;
-  const std::string text = p.String("Document");
-  KF_ASSIGN_OR_RETURN(
-      policy::Iam iam,
-      policy::ParseIam(text, p.String("DocumentName", "iam.yaml"), call.account.id));
+namespace {
+
+// ChangesBy are those that the document makes, each of which the caller has the right
+// to.
+Answer ChangesBy(Invocation& call) {
   json changes = json::array();
-  for (const policy::IamChange& change :
-       policy::Diff(call.state->iam->iam(), iam, call.account.id, call.principal)) {
+  for (const policy::IamChange& change : policy::Diff(
+           call.state->iam->iam(), *call.iam, call.account.id, call.principal)) {
     const Status allowed = call.AuthorizeOnAccount(change.action, change.resource);
     if (!allowed.ok())
       return Status(Error::kAccessDenied,
@@ -75,9 +76,25 @@ Answer ApplyIam(Invocation& call) {
   if (changes.empty())
     KF_RETURN_IF_ERROR(
         call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
+  return changes;
+}
+
+}  // namespace
+
+Status PrepareIam(Invocation& call) {
+  const Parameters& p = call.parameters;
+  KF_ASSIGN_OR_RETURN(call.iam, policy::ParseIam(p.String("Document"),
+                                                 p.String("DocumentName", "iam.yaml"),
+                                                 call.account.id));
+  return ChangesBy(call).status();
+}
+
+Answer ApplyIam(Invocation& call) {
+  KF_ASSIGN_OR_RETURN(json changes, ChangesBy(call));
   // A text that changes nothing is not stored: that would need no right.
-  if (!changes.empty() && !p.Boolean("DryRun"))
-    call.Change().PutIam(text, std::move(iam), call.account.id);
+  if (!changes.empty() && !call.parameters.Boolean("DryRun"))
+    call.Change().PutIam(call.parameters.String("Document"), *std::move(call.iam),
+                         call.account.id);
   return json{{"Changes", std::move(changes)}};
 }
 

@@ -91,6 +91,8 @@ Answer DeleteImportedKeyMaterial(Invocation& call);
 
 // Iam.cc
 Answer GetIam(Invocation& call);
+// PrepareIam reads the document, and refuses who may not make its changes.
+Status PrepareIam(Invocation& call);
 Answer ApplyIam(Invocation& call);
 Answer WhoAmI(Invocation& call);
 Answer Simulate(Invocation& call);

@@ -439,10 +439,13 @@ std::string Line(const json& record, const std::string& key_id) {
 std::vector<const json*> Successful(const std::vector<json>& records) {
   std::vector<std::pair<uint64_t, const json*>> changes;
   for (const json& record : records) {
-    if (const auto failed = SequenceIn(record, kKeyStoreSequenceFailed))
-      std::erase_if(changes, [&](const auto& one) { return one.first == *failed; });
-    else if (const auto sequence = SequenceIn(record, kKeyStoreSequence))
-      changes.emplace_back(*sequence, &record);
+    const auto failed = SequenceIn(record, kKeyStoreSequenceFailed);
+    const auto sequence = SequenceIn(record, kKeyStoreSequence);
+    // A number is given again only if who had it before did not come to be.
+    const auto none = failed ? failed : sequence;
+    if (none)
+      std::erase_if(changes, [&](const auto& one) { return one.first == *none; });
+    if (!failed && sequence) changes.emplace_back(*sequence, &record);
   }
   std::vector<const json*> out;
   for (const auto& [sequence, record] : changes) out.push_back(record);

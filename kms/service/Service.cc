@@ -267,7 +267,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     Invocation call{*known,     account(),    root_keys_, *audit_, *log_keeper_,
                     *activity_, *catalog_,    identity_,  counts_, files_,
                     caller,     clock_.Now(), {},         {},      state,
-                    nullptr,    {},           {},         {}};
+                    nullptr,    {},           {},         {},      {}};
     call.quotas = quotas_;
     call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
@@ -347,10 +347,12 @@ bool Service::IsFollowing(const Invocation& call, const json& answer) {
 Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
   if (entry.prepare != nullptr) {
     // Refuse before the slow work what will be refused after it.
-    KF_ASSIGN_OR_RETURN(
-        const KeyRef key,
-        call.FindKey(call.parameters.String(entry.key_parameter), call.Action()));
-    KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *key, call.now));
+    if (entry.key_parameter != nullptr) {
+      KF_ASSIGN_OR_RETURN(
+          const KeyRef key,
+          call.FindKey(call.parameters.String(entry.key_parameter), call.Action()));
+      KF_RETURN_IF_ERROR(CheckState(entry.rule, call.account, *key, call.now));
+    }
     KF_RETURN_IF_ERROR(entry.prepare(call));
     call.resources.clear();
   }
@@ -392,8 +394,9 @@ Status Service::CommitAppended(json record, Transaction transaction) {
   // Only what is on disk may be sealed.
   const AuditHead head = audit_->head();
   KF_RETURN_IF_ERROR(audit_->Sync());
-  const Status status =
-      catalog_->Commit(std::move(transaction), {head, log_keeper_->last()});
+  const Status status = OrNoMemory([&] {
+    return catalog_->Commit(std::move(transaction), {head, log_keeper_->last()});
+  });
   if (status.ok()) {
     unsealed_ = true;
     return status;

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kms/base/PrivateFile.h"
+
 namespace keyfold {
 
 void SpareRoom::Take() {
@@ -13,6 +15,7 @@ void SpareRoom::Take() {
   if (fd < 0) return;
   struct stat info;
   const auto is_file = [&] { return fstat(fd, &info) == 0 && S_ISREG(info.st_mode); };
+  (void)GiveToOwnerOfParent(path_, fd);  // it is room all the same
   whole_ = is_file() && fallocate(fd, 0, 0, kSize) == 0;
   // What failed for want of room may have got some of it.
   held_ = whole_ || (is_file() && info.st_blocks > 0);

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 
+#include "kms/base/PrivateFile.h"
 #include "kms/store/KeyStore.h"
 #include "kms/store/SpareRoom.h"
 
@@ -447,7 +448,8 @@ Result<std::unique_ptr<KeyStore>> CreateSqliteKeyStore(const std::string& path) 
   const int fd =
       open(resolved.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   if (fd < 0) return Status::FromErrno(errno, path);
-  const int failed = fchmod(fd, 0600) != 0 ? errno : 0;
+  const int failed =
+      fchmod(fd, 0600) != 0 ? errno : GiveToOwnerOfParent(resolved, fd).sys_errno();
   // Closed before SQLite opens it: closing it later would drop SQLite's locks.
   close(fd);
   Result<std::unique_ptr<KeyStore>> store =

@@ -95,6 +95,26 @@ def test_a_backup_made_in_use_brings_the_files_back(share):
     assert share.events(eventName='RestoreKeyStore') and share.events(eventName='KeyStoreRestored')
 
 
+def test_a_store_that_root_restored_is_its_owners_still(share):
+    home = share.folder / 'home'
+    home.mkdir()
+    shutil.chown(home, 'kfcfo', 'kfcfo')
+    store, backup = home / 'store', home / 'a.keys'
+    share.run('kfcfo', 'init', store, '--root-key', f'file:{home}/key')
+    share.run('kfcfo', 'kms', '--store', store, 'create-key', '--alias', 'alias/own')
+    share.run('kfcfo', 'kms', 'backup', backup, '--store', store)
+    copy = shutil.copy(home / 'key', share.folder / 'copy.key')
+    os.chmod(copy, 0o400)
+    for word in (), ('--new-audit-log',):
+        if word:
+            shutil.rmtree(store / 'audit')
+        share.run(None, 'kms', 'restore', *word, backup, store, '--root-key', f'file:{copy}')
+        owners = {p.name: p.owner() for p in (store, *store.iterdir(), *(store / 'audit').iterdir())
+                  if p.name != 'lock'}
+        assert set(owners.values()) == {'kfcfo'}, owners
+        assert 'alias/own' in share.run('kfcfo', 'kms', '--store', store, 'list-aliases')
+
+
 def test_who_may_back_up_and_where_to(share):
     backup = share.folder / 'a.keys'
     for user in ('kfcfo', 'kfaccounts', 'kfstranger'):

@@ -173,6 +173,22 @@ TEST_F(ApiTest, BodiesThatAreNoObjectAreRefused) {
   EXPECT_NE(Exchange(Post(target, "")).find("HTTP/1.1 200"), std::string::npos);
 }
 
+TEST_F(ApiTest, ABodyOfVeryManyValuesIsNotRead) {
+  Start();
+  const std::string target = "X-Amz-Target: TrentService.ListKeys\r\n";
+  std::string body = "{\"a\":[0";
+  const auto answer = [&](int more) {
+    for (int i = 0; i < more; ++i) body += ",0";
+    return Exchange(Post(target, body + "]}"));
+  };
+  EXPECT_EQ(answer(19'000).find("SerializationException"), std::string::npos);
+  EXPECT_NE(answer(2'000).find("SerializationException"), std::string::npos);
+  // In a string they are none.
+  body = "{\"a\":\"" + std::string(30'000, ',') + "\"}";
+  EXPECT_EQ(Exchange(Post(target, body)).find("SerializationException"),
+            std::string::npos);
+}
+
 TEST_F(ApiTest, LimitsHold) {
   Start();
   const std::string target = "X-Amz-Target: TrentService.ListKeys\r\n";

@@ -121,6 +121,20 @@ TEST_F(ArchiveTest, TheChainGoesOnFromFileToFile) {
   EXPECT_EQ(Verdict(), "");
 }
 
+// Root may look after a user's store, which the user goes on with.
+TEST_F(ArchiveTest, ANewFileBelongsToWhomTheFolderDoes) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give files away";
+  constexpr uid_t kOwner = 60001;
+  ASSERT_EQ(::chown(folder_.c_str(), kOwner, kOwner), 0);
+  Fill(1);
+  Rotate();
+  struct stat st;
+  ASSERT_EQ(::stat(Path("audit.log").c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, kOwner);
+  EXPECT_EQ(st.st_gid, kOwner);
+  EXPECT_EQ(st.st_mode & 07777, 0600u);
+}
+
 TEST_F(ArchiveTest, LooksSpanAllFiles) {
   Fill(3);
   Rotate();

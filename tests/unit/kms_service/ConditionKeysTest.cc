@@ -372,6 +372,11 @@ TEST_F(ConditionKeysTest, SimulationTakesThem) {
   EXPECT_EQ(decision(), "implicitDeny");
   request["Conditions"] = {"HMAC_SHA_512"};
   EXPECT_EQ(Try(kSysadmin, "Simulate", request, "iam"), "ValidationException");
+  request.erase("Conditions");
+  Let(If("StringEquals", "kms:ViaService", "fs.keyfold"));
+  EXPECT_EQ(decision(), "implicitDeny");
+  request["ViaService"] = "fs.keyfold";
+  EXPECT_EQ(decision(), "allowed");
 }
 
 }  // namespace

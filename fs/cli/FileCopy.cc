@@ -1,5 +1,8 @@
 #include "fs/cli/FileCopy.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -18,8 +21,15 @@ constexpr auto kPause = std::chrono::milliseconds(50);
 
 void FileCopy::Take(const CopyObject& object) {
   if (!IsToBeMade(object)) return;
-  if (run_.plan.dry_run) return Done(object, false);
+  if (run_.plan.dry_run) return WouldCopy(object);
   Hand([this, object] { Copy(object); });
+}
+
+void FileCopy::WouldCopy(const CopyObject& object) {
+  if (::faccessat(object.place->from.get(), object.name.c_str(), R_OK, AT_EACCESS) != 0)
+    return run_.tally.Failed(run_.Source(object.Path()),
+                             Status::FromErrno(errno, "open"));
+  Done(object, false);
 }
 
 void FileCopy::Done(const CopyObject& object, bool there) {

@@ -37,6 +37,7 @@ class FileCopy {
   // else the object is done, or a conflict that was told.
   bool IsToBeMade(const CopyObject& object);
   void Hand(std::function<void()> task);
+  void WouldCopy(const CopyObject& object);
   void Copy(const CopyObject& object);
   void MadeMeanwhile(const CopyObject& object);
   void Compare(const CopyObject& object);

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "fs/cli/Colour.h"
 #include "fs/cli/Harmless.h"
 #include "fs/cli/Query.h"
 #include "fs/cli/Times.h"
@@ -119,8 +120,8 @@ std::string Columns(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      const std::string cell = Harmless(row[i]);
-      line += cell + std::string(widths[i] - Width(row[i]) + 2, ' ');
+      line +=
+          Coloured(Harmless(row[i])) + std::string(widths[i] - Width(row[i]) + 2, ' ');
     }
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";

@@ -22,7 +22,7 @@ Result<std::string> Render(nlohmann::json answer, const OutputOptions& options);
 Status Print(const std::string& text);
 
 // Columns aligns rows with two spaces between; no space at line ends. Control
-// characters in cells are shown as "?".
+// characters in cells are shown as "?"; how something stands is in colour (Colour.h).
 std::string Columns(const std::vector<std::vector<std::string>>& rows);
 // Cell is a value without its quotes.
 std::string Cell(const nlohmann::json& value);

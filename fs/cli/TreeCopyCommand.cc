@@ -42,7 +42,17 @@ class Reasons {
     if (!key.ok()) return why;
     const auto [found, is_new] = known_.try_emplace({*key, error}, OkStatus());
     if (is_new) found->second = WhyKeyRefuses(job_.mount, *key, job_.actions, error);
-    return found->second.ok() ? why : found->second;
+    if (found->second.ok()) return why;
+    return is_new ? found->second
+                  : Status(found->second.error(), "refused as before, by the key");
+  }
+  // OfDestination is why nothing would get in, as far as the folder's own key tells.
+  Status OfDestination() const {
+    if (!IsInside(job_.to, job_.mount.mountpoint)) return OkStatus();
+    const auto key = KeyIdOf(job_.to);
+    if (!key.ok()) return OkStatus();
+    KF_RETURN_IF_ERROR(WhyKeyRefuses(job_.mount, *key, job_.actions, EACCES));
+    return WhyKeyRefuses(job_.mount, *key, job_.actions, ENOKEY);
   }
 
  private:
@@ -149,6 +159,9 @@ int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
     exit_code = Graver(exit_code, kExitIncomplete);
     report.LeftOut(path, why);
   };
+  if (plan.dry_run)
+    if (const Status why = reasons.OfDestination(); !why.ok())
+      listener.failed(job.to, why);
   (void)RaiseDescriptorLimit();
   TreeCopy copy(plan, listener);
   std::optional<SizeAhead> size;

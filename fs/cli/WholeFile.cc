@@ -65,7 +65,6 @@ Result<ContentHash> Write(int source, const struct stat& st, int copy,
 
 Status ReadBack(int copy, const struct stat& st, const ContentHash& wanted,
                 const WholeFileOptions& options) {
-  KF_RETURN_IF_ERROR(PassCache(copy));
   if (!options.read_back) return OkStatus();
   KF_ASSIGN_OR_RETURN(const ContentHash found, Hash(copy, st, options));
   if (found == wanted) return OkStatus();
@@ -77,6 +76,9 @@ Status Fill(int source, const struct stat& st, int copy,
   KF_RETURN_IF_ERROR(LockPartial(copy));
   KF_ASSIGN_OR_RETURN(const ContentHash hash,
                       Write(source, st, copy, options, of_source));
+  // First, as a change of the attributes would tell what could not be written as its
+  // own failure.
+  KF_RETURN_IF_ERROR(PassCache(copy));
   KF_RETURN_IF_ERROR(
       GiveAttributes(source, st, copy, options.keeping, 0, options.lost));
   KF_RETURN_IF_ERROR(ReadBack(copy, st, hash, options));

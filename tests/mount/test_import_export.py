@@ -233,6 +233,43 @@ def test_dry_run_changes_nothing(share, places):
     assert not out.exists()
 
 
+def test_dry_run_says_what_is_in_the_way(share, places):
+    folder, source, _ = places
+    for name in ('one', 'two', 'shut'):
+        (source / name).write_text(name)
+    chown_all(source)
+    os.chmod(source / 'shut', 0)
+    _, said = run(share, 'kfcfo', 'import', source, folder, '--dry-run', code=7)
+    assert said.count('shut') == 1 and 'Permission denied' in said
+    assert counts(share, 'kfcfo', 'import', source, folder, '--dry-run', code=7)['files'] == 2
+    # Whose key refuses.
+    os.chmod(folder, 0o777)
+    _, said = run(share, 'kfaccounts', 'import', source, folder, '--dry-run', code=7)
+    assert f'{folder}: kfaccounts may not kms:GenerateDataKey' in said
+    # The reason once, not with each file.
+    os.chmod(source / 'shut', 0o644)
+    _, said = run(share, 'kfaccounts', 'import', source, folder, code=7)
+    assert said.count('kfaccounts may not') == 1 and said.count('refused as before') == 2
+    share.kms('kfcfo', 'disable-key', '--key-id', 'alias/cfo')
+    try:
+        _, said = run(share, 'kfcfo', 'import', source, folder, '--dry-run', code=254)
+        assert 'is Disabled' in said
+    finally:
+        share.kms('kfcfo', 'enable-key', '--key-id', 'alias/cfo')
+
+
+def test_what_could_not_be_written_is_told_as_that(share, places):
+    folder, source, _ = places
+    with open(source / 'holes', 'wb') as f:  # more than a file can have
+        for i in range(30):
+            f.seek(i * (3 << 30))
+            f.write(b'x')
+    chown_all(source)
+    _, said = run(share, 'kfcfo', 'import', source, folder, code=1)
+    assert 'File too large' in said and 'fsck' not in said
+    assert list(folder.iterdir()) == []
+
+
 def test_conflicts_are_named_and_stay(share, places):
     folder, source, _ = places
     for name in ('longer', 'newer', 'contents', 'kind', 'link', 'same'):

@@ -92,6 +92,33 @@ def in_zsh(share, typed, wanted, seconds=20):
         os.close(master)
 
 
+def on_a_terminal(share, *args, **environment):
+    """What a command shows there."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen([*share.command_of('kfcfo'), *args], stdin=slave, stdout=slave,
+                               stderr=slave, cwd='/',
+                               env=dict(share.environment(), TERM='xterm', **environment))
+    os.close(slave)
+    seen = b''
+    try:
+        while more := os.read(master, 4096):
+            seen += more
+    except OSError:  # its end
+        pass
+    process.wait()
+    os.close(master)
+    return seen.decode()
+
+
+def test_colours_are_for_people_on_a_terminal(share):
+    look = ('iam', 'simulate', '--action', 'kms:Decrypt', '--key', 'alias/reports')
+    decided = {'allowed': '\x1b[32mallowed\x1b[0m', 'implicitDeny': '\x1b[31mimplicitDeny\x1b[0m'}
+    word, = [one for one in decided if one in share.run('kfcfo', *look)]
+    assert decided[word] in on_a_terminal(share, *look)
+    assert '\x1b' not in share.run('kfcfo', *look)
+    assert '\x1b' not in on_a_terminal(share, *look, NO_COLOR='1')
+
+
 @pytest.mark.parametrize('line, wanted', [
     ('keyfold fs', ['fsck']),
     ('keyfold kms schedule-k', ['schedule-key-deletion']),

@@ -28,7 +28,8 @@ constexpr mode_t kOfOwner = 0700;
 // Reasons finds out why a mount refuses, once for each key.
 class Reasons {
  public:
-  explicit Reasons(const TreeCopyJob& job) : job_(job) {}
+  // For people, who need not read a reason twice, it is told once for each key.
+  Reasons(const TreeCopyJob& job, bool for_people) : job_(job), once_(for_people) {}
 
   Status Of(const std::string& path, const Status& why) {
     if (!IsInside(path, job_.mount.mountpoint)) return why;
@@ -43,8 +44,9 @@ class Reasons {
     const auto [found, is_new] = known_.try_emplace({*key, error}, OkStatus());
     if (is_new) found->second = WhyKeyRefuses(job_.mount, *key, job_.actions, error);
     if (found->second.ok()) return why;
-    return is_new ? found->second
-                  : Status(found->second.error(), "refused as before, by the key");
+    return is_new || !once_
+               ? found->second
+               : Status(found->second.error(), "refused as before, by the key");
   }
   // OfDestination is why nothing would get in, as far as the folder's own key tells.
   Status OfDestination() const {
@@ -57,6 +59,7 @@ class Reasons {
 
  private:
   const TreeCopyJob& job_;
+  const bool once_;
   std::map<std::pair<std::string, int>, Status> known_;
 };
 
@@ -145,7 +148,7 @@ int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
       std::clamp(2 * std::thread::hardware_concurrency(), kLeastJobs, kMostJobs);
   const bool progress = options.progress || ::isatty(STDERR_FILENO) == 1;
   TreeCopyReport report(options.format == "json", progress, job.words);
-  Reasons reasons(job);
+  Reasons reasons(job, options.format != "json");
   int exit_code = kExitOk;
   CopyListener listener;
   listener.failed = [&](const std::string& path, const Status& why) {

@@ -453,7 +453,9 @@ def test_keys_that_refuse_are_named(share, places):
     printed, said = run(share, 'kfaccounts', 'export', folder, theirs / 'out', code=7)
     files = [path for path in folder.rglob('*') if path.is_file()]
     for path in files:
-        assert f'keyfold: {path}: kfaccounts may not kms:Decrypt' in said
+        assert f'keyfold: {path}: kfaccounts may not kms:Decrypt' in said or \
+            f'keyfold: {path}: refused as before, by the key' in said
+    assert said.count('may not kms:Decrypt') == 1
     assert f'Not done: {len(files)}' in printed
     assert not [path for path in theirs.rglob('*') if path.is_file()]
     # Each refusal is on record, with who and which file.

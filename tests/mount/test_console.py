@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from browser import MISSING, open_browser, open_console, signed_in
-from share import as_user, new_share
+from share import IAM, as_user, new_share
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users'),
@@ -360,3 +360,29 @@ def test_an_open_page_trusts_nobody_who_takes_the_port(share, another, kind, tol
     finally:
         other.kill()
         other.wait()
+
+
+def test_looking_at_pages_raises_no_alert_against_one_with_few_rights(share):
+    # One key of sixteen is theirs, the last by its name.
+    share.apply_iam(IAM % 'FilesFullAccess')
+    for i in range(15):
+        share.kms('kfcfo', 'create-alias', '--alias-name', f'alias/a{i}', '--target-key-id',
+                  share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId'])
+    own = share.kms('kfsysadmin', 'create-key')['KeyMetadata']['KeyId']
+    share.kms('kfsysadmin', 'create-alias', '--alias-name', 'alias/zulu', '--target-key-id', own)
+    with signed_in(share, 'kfsysadmin') as browser:
+        for _ in range(3):
+            browser.go('keys')
+            browser.wait(text='not looked at')
+            browser.wait(text='Enabled')
+            names = re.findall(r'^(\S+)\t', browser.text(), re.M)
+            assert names == sorted(names), names
+            browser.go('who', '%2Freports%2Fpayslip.pdf')
+            browser.wait(text='you may not know')
+        browser.go('keys')
+        browser.press_button('Look at a9')
+        browser.wait(text='not yours to see')
+    theirs = [one for one in share.events() if one['userIdentity'].get('userName') == 'kfsysadmin']
+    refused = [one['eventName'] for one in theirs if one.get('errorCode') == 'AccessDeniedException']
+    assert sorted(refused) == ['DescribeKey'] * 4 + ['Simulate'] * 2
+    assert 'ManyRefusals' not in [one['eventName'] for one in theirs]

@@ -210,7 +210,20 @@ def test_audit_shows_who_tried(share, cfo):
             break
         cfo.eval(code='new Promise((done) => setTimeout(done, 100))')
     assert cfo.count(role='row') > before
-    assert 'KeyDeletionScheduled' in cfo.go('alerts')
+    cfo.go('alerts')
+    cfo.wait(text='alias/reports')
+    assert re.search(r'KeyDeletionScheduled.*alias/reports', cfo.text())
+
+
+def test_last_events_leave_looks_out(share, cfo):
+    for _ in range(6):
+        open_key(cfo, 'reports')
+    cfo.wait(text='alias/reports')
+    page = cfo.text()
+    events = cfo.text(selector='[aria-label="Events, table"]').splitlines()[1:]
+    assert len(events) == 10 and all('alias/reports' in one for one in events), page
+    assert not re.search('DescribeKey|ListGrants|GetKeyPolicy', '\n'.join(events)), events
+    assert share.kms('kfcfo', 'describe-key', '--key-id', 'alias/reports')['KeyMetadata']['KeyId'] not in page.split('Last events')[1]
 
 
 def test_what_somebody_may_not_see_says_so(share):

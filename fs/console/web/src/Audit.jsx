@@ -1,8 +1,8 @@
 // The audit log: chosen by a filter, live, and as charts.
 import { useEffect, useState } from 'preact/hooks';
-import { all, call } from './api.js';
+import { call } from './api.js';
 import { Chart } from './Chart.jsx';
-import { EventTable, isLook, pathsOf, userOf } from './Events.jsx';
+import { EventTable, isLook, pathsOf, useNames, userOf } from './Events.jsx';
 import { Check, Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
 import { holds } from './texts.js';
 
@@ -66,9 +66,8 @@ function useRecords(filter, live) {
   return { ...first, records: [...(first.value?.Events ?? []), ...more.records], truncated: first.value?.Truncated || more.truncated, late: more.failure };
 }
 
-function Filter({ of, set, live, setLive }) {
+function Filter({ of, set, names, live, setLive }) {
   const people = usePeople();
-  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
   // What is typed counts when it is whole, as each look is on record.
   const text = (name) => ({ value: of[name], onChange: (e) => set({ ...of, [name]: e.target.value.trim() }) });
   const select = (name, options) => (field) => (
@@ -82,7 +81,7 @@ function Filter({ of, set, live, setLive }) {
       <Field label="User" list="users" {...text('user')} />
       <People id="users" of={people.filter((one) => one.startsWith('user:'))} />
       <Field label="Key" list="keys" {...text('key')} />
-      <datalist id="keys">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
+      <datalist id="keys">{Object.values(names).flat().map((one) => <option value={one} />)}</datalist>
       <Field label="Outcome">{select('outcome', { all: 'all', refused: 'refused or failed', done: 'done' })}</Field>
       <Field label="Text" type="search" value={of.text} onInput={(e) => set({ ...of, text: e.target.value })} />
       <div class="choices">
@@ -104,12 +103,11 @@ export function Audit({ keyId = '' }) {
   const [filter, setFilter] = useState({ ...blank, key: keyId });
   const [live, setLive] = useState(false);
   const found = useRecords(filter, live);
-  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
-  const names = Object.fromEntries(aliases.map((one) => [one.TargetKeyId, one.AliasName]));
+  const names = useNames();
   const records = found.records.filter((one) => fits(one, filter));
   return (
     <Page title="Audit">
-      <Filter of={filter} set={setFilter} live={live} setLive={setLive} />
+      <Filter of={filter} set={setFilter} names={names} live={live} setLive={setLive} />
       <Refusal failure={found.late} />
       <Loaded of={found}>
         {(value) => (

@@ -1,7 +1,8 @@
 // One key: what it is, and what is done with it as a whole.
 import { useState } from 'preact/hooks';
+import { listAliases } from './aliases.js';
 import { all, call } from './api.js';
-import { Events } from './Events.jsx';
+import { LastEvents } from './Events.jsx';
 import { Grants } from './Grants.jsx';
 import { Policy } from './Policy.jsx';
 import {
@@ -11,7 +12,7 @@ import { aliasName, date, daysUntil } from './texts.js';
 
 async function loadKey(id) {
   const { KeyMetadata } = await call('kms.DescribeKey', { KeyId: id });
-  const aliases = await all('kms.ListAliases', 'Aliases', { KeyId: KeyMetadata.KeyId }).catch(() => []);
+  const aliases = await listAliases({ KeyId: KeyMetadata.KeyId });
   return { ...KeyMetadata, aliases: aliases.map((one) => one.AliasName) };
 }
 
@@ -180,7 +181,7 @@ export function Key({ id }) {
             {own && value.Origin === 'AWS_KMS' && value.KeyUsage === 'ENCRYPT_DECRYPT' && <Rotation id={value.KeyId} />}
             <Folders id={value.KeyId} />
             <Section title="Last events" actions={<button type="button" onClick={() => go('audit', value.KeyId)}>All events</button>}>
-              <Events request={{ KeyId: value.KeyId, MaxResults: 10 }} />
+              <LastEvents of={value.KeyId} />
             </Section>
           </>
         )}

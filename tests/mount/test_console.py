@@ -226,6 +226,17 @@ def test_last_events_leave_looks_out(share, cfo):
     assert share.kms('kfcfo', 'describe-key', '--key-id', 'alias/reports')['KeyMetadata']['KeyId'] not in page.split('Last events')[1]
 
 
+def test_a_taken_alias_is_told_at_the_first_step(cfo):
+    cfo.go('new-key')
+    cfo.fill(label='Alias', text='reports')
+    cfo.press_button('Next')
+    cfo.wait(text='There is an alias reports already.')
+    cfo.find(role='heading', name='1. Alias and description')
+    cfo.fill(label='Alias', text='free')
+    cfo.press_button('Next')
+    cfo.find(role='heading', name='2. Material')
+
+
 def test_what_somebody_may_not_see_says_so(share):
     with signed_in(share, 'kfstranger') as browser:
         browser.wait(text='not authorized to perform: kms:ListKeys')

@@ -137,12 +137,20 @@ def test_finance_share_by_clicks(share, cfo, accounts):
     cfo.find(role='link', name='/reports')
 
 
+# What the page told meanwhile, to those who listen as well.
+HEARD = '''window.heard = []; new MutationObserver(() => document.querySelectorAll("[role=status]").forEach(
+    (one) => window.heard.push(one.textContent))).observe(document.body, {subtree: true, childList: true,
+    characterData: true})'''
+
+
 def test_key_material_is_imported_with_the_shown_commands(share, cfo, tmp_path):
     create_key(cfo, 'own', 'Material of our own', origin='I import it')
     cfo.find(role='heading', name='Import key material')
+    cfo.eval(code=HEARD)
     cfo.press_button('Get wrapping key and token')
     cfo.find(role='button', name='Download wrapping key')
     cfo.download(role='button', name='Download wrapping key', path=str(cfo.folder / 'wrapping-key.der'))
+    assert 'The wrapping key is being made…' in cfo.eval(code='window.heard')
     commands = cfo.text(selector='.copyable pre')
     subprocess.run([*as_user('kfcfo'), 'bash', '-euc', commands], cwd=cfo.folder, check=True)
     cfo.upload(label='Wrapped material', path=str(cfo.folder / 'wrapped-material'))
@@ -179,6 +187,8 @@ def test_aliases_tags_description_and_rotation(share, cfo):
     cfo.in_dialog('Rotate the key regularly', 'Save')
     cfo.wait(text='every 90 days')
     cfo.press_button('Rotate now')
+    assert 'Not rotated yet.' in cfo.text()
+    cfo.in_dialog('Rotate the key now?', 'Rotate now')
     cfo.wait(text='by hand')
     cfo.press_button('Edit policy')
     cfo.fill(label='Policy', text='nonsense')

@@ -94,7 +94,10 @@ function Rotation({ id }) {
               act={({ days }) => call('kms.EnableKeyRotation', { KeyId: id, RotationPeriodInDays: Number(days) })}>
               <Field label="Every so many days" name="days" type="number" min="90" max="2560" defaultValue="365" required hint="90 to 2560" />
             </Ask>}
-        <Act button="Rotate now" act={() => call('kms.RotateKeyOnDemand', { KeyId: id })} done={rotation.again} />
+        <Ask button="Rotate now" title="Rotate the key now?" done={rotation.again}
+          act={() => call('kms.RotateKeyOnDemand', { KeyId: id })}>
+          <p>What is encrypted from now on is under new material; what there is stays readable. That can't be undone, and may be done 25 times with a key.</p>
+        </Ask>
       </>)}>
       <Loaded of={rotation}>
         {(value) => (

@@ -220,6 +220,10 @@ def test_audit_shows_who_tried(share, cfo):
             break
         cfo.eval(code='new Promise((done) => setTimeout(done, 100))')
     assert cfo.count(role='row') > before
+    cfo.eval(code='window.now = Date.now; Date.now = () => now() + 16 * 60000')
+    cfo.wait(text='Live has ended: nobody touched the page for 15 minutes.')
+    cfo.eval(code='Date.now = window.now')
+    assert not cfo.checked(label='Live')
     cfo.go('alerts')
     cfo.wait(text='alias/reports')
     assert re.search(r'KeyDeletionScheduled.*alias/reports', cfo.text())
@@ -394,6 +398,17 @@ def test_an_open_page_trusts_nobody_who_takes_the_port(share, another, kind, tol
     finally:
         other.kill()
         other.wait()
+
+
+def test_live_says_why_it_ends(share, another):
+    with open_console(share, 'kfcfo') as (_, url):
+        another.open(url=url)
+        another.find(role='heading', name='Keys')
+        another.go('audit')
+        another.check(label='Live', on=True)
+    another.wait(text='Live has ended: the log could not be looked at.')
+    another.wait(text='does not answer')
+    assert not another.checked(label='Live')
 
 
 def test_looking_at_pages_raises_no_alert_against_one_with_few_rights(share):

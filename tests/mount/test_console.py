@@ -220,6 +220,7 @@ def test_audit_shows_who_tried(share, cfo):
             break
         cfo.eval(code='new Promise((done) => setTimeout(done, 100))')
     assert cfo.count(role='row') > before
+    assert len(re.findall(r'\d\d:\d\d', cfo.text(selector='.axis'))) == 5
     cfo.eval(code='window.now = Date.now; Date.now = () => now() + 16 * 60000')
     cfo.wait(text='Live has ended: nobody touched the page for 15 minutes.')
     cfo.eval(code='Date.now = window.now')

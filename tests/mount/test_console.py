@@ -436,3 +436,15 @@ def test_looking_at_pages_raises_no_alert_against_one_with_few_rights(share):
     refused = [one['eventName'] for one in theirs if one.get('errorCode') == 'AccessDeniedException']
     assert sorted(refused) == ['DescribeKey'] * 4 + ['Simulate'] * 2
     assert 'ManyRefusals' not in [one['eventName'] for one in theirs]
+
+
+def test_tags_are_asked_for_no_further_than_they_are_told(share):
+    # A grant to describe a key, as users of a key have that, gives no right to its tags.
+    for i in range(15):
+        share.kms('kfcfo', 'create-grant', '--key-id', f'alias/a{i}', '--grantee-principal', 'user:kfsysadmin',
+                  '--operations', 'DescribeKey')
+    with signed_in(share, 'kfsysadmin') as browser:
+        browser.wait(text='not yours to see')
+        assert len(re.findall(r'^a\d+\tEnabled', browser.text(), re.M)) == 15
+    refused = [one for one in share.events(eventName='ListResourceTags') if one.get('errorCode')]
+    assert len(refused) == 2

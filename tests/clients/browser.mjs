@@ -35,6 +35,7 @@ const DO = {
   click: (what) => named(what).click().then(() => null),
   fill: (what) => labelled(what).fill(what.text).then(() => null),
   check: (what) => labelled(what).setChecked(what.on).then(() => null),
+  checked: (what) => labelled(what).isChecked(),
   choose: (what) => labelled(what).selectOption(what.option).then(() => null),
   upload: (what) => labelled(what).setInputFiles(what.path).then(() => null),
   download: async (what) => {

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from browser import MISSING, open_browser, open_console, signed_in
-from share import as_user, new_share
+from share import IAM, as_user, new_share
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users'),
@@ -137,12 +137,20 @@ def test_finance_share_by_clicks(share, cfo, accounts):
     cfo.find(role='link', name='/reports')
 
 
+# What the page told meanwhile, to those who listen as well.
+HEARD = '''window.heard = []; new MutationObserver(() => document.querySelectorAll("[role=status]").forEach(
+    (one) => window.heard.push(one.textContent))).observe(document.body, {subtree: true, childList: true,
+    characterData: true})'''
+
+
 def test_key_material_is_imported_with_the_shown_commands(share, cfo, tmp_path):
     create_key(cfo, 'own', 'Material of our own', origin='I import it')
     cfo.find(role='heading', name='Import key material')
+    cfo.eval(code=HEARD)
     cfo.press_button('Get wrapping key and token')
     cfo.find(role='button', name='Download wrapping key')
     cfo.download(role='button', name='Download wrapping key', path=str(cfo.folder / 'wrapping-key.der'))
+    assert 'The wrapping key is being made…' in cfo.eval(code='window.heard')
     commands = cfo.text(selector='.copyable pre')
     subprocess.run([*as_user('kfcfo'), 'bash', '-euc', commands], cwd=cfo.folder, check=True)
     cfo.upload(label='Wrapped material', path=str(cfo.folder / 'wrapped-material'))
@@ -179,6 +187,8 @@ def test_aliases_tags_description_and_rotation(share, cfo):
     cfo.in_dialog('Rotate the key regularly', 'Save')
     cfo.wait(text='every 90 days')
     cfo.press_button('Rotate now')
+    assert 'Not rotated yet.' in cfo.text()
+    cfo.in_dialog('Rotate the key now?', 'Rotate now')
     cfo.wait(text='by hand')
     cfo.press_button('Edit policy')
     cfo.fill(label='Policy', text='nonsense')
@@ -210,7 +220,36 @@ def test_audit_shows_who_tried(share, cfo):
             break
         cfo.eval(code='new Promise((done) => setTimeout(done, 100))')
     assert cfo.count(role='row') > before
-    assert 'KeyDeletionScheduled' in cfo.go('alerts')
+    assert len(re.findall(r'\d\d:\d\d', cfo.text(selector='.axis'))) == 5
+    cfo.eval(code='window.now = Date.now; Date.now = () => now() + 16 * 60000')
+    cfo.wait(text='Live has ended: nobody touched the page for 15 minutes.')
+    cfo.eval(code='Date.now = window.now')
+    assert not cfo.checked(label='Live')
+    cfo.go('alerts')
+    cfo.wait(text='alias/reports')
+    assert re.search(r'KeyDeletionScheduled.*alias/reports', cfo.text())
+
+
+def test_last_events_leave_looks_out(share, cfo):
+    for _ in range(6):
+        open_key(cfo, 'reports')
+    cfo.wait(text='alias/reports')
+    page = cfo.text()
+    events = cfo.text(selector='[aria-label="Events, table"]').splitlines()[1:]
+    assert len(events) == 10 and all('alias/reports' in one for one in events), page
+    assert not re.search('DescribeKey|ListGrants|GetKeyPolicy', '\n'.join(events)), events
+    assert share.kms('kfcfo', 'describe-key', '--key-id', 'alias/reports')['KeyMetadata']['KeyId'] not in page.split('Last events')[1]
+
+
+def test_a_taken_alias_is_told_at_the_first_step(cfo):
+    cfo.go('new-key')
+    cfo.fill(label='Alias', text='reports')
+    cfo.press_button('Next')
+    cfo.wait(text='There is an alias reports already.')
+    cfo.find(role='heading', name='1. Alias and description')
+    cfo.fill(label='Alias', text='free')
+    cfo.press_button('Next')
+    cfo.find(role='heading', name='2. Material')
 
 
 def test_what_somebody_may_not_see_says_so(share):
@@ -360,3 +399,52 @@ def test_an_open_page_trusts_nobody_who_takes_the_port(share, another, kind, tol
     finally:
         other.kill()
         other.wait()
+
+
+def test_live_says_why_it_ends(share, another):
+    with open_console(share, 'kfcfo') as (_, url):
+        another.open(url=url)
+        another.find(role='heading', name='Keys')
+        another.go('audit')
+        another.check(label='Live', on=True)
+    another.wait(text='Live has ended: the log could not be looked at.')
+    another.wait(text='does not answer')
+    assert not another.checked(label='Live')
+
+
+def test_looking_at_pages_raises_no_alert_against_one_with_few_rights(share):
+    # One key of sixteen is theirs, the last by its name.
+    share.apply_iam(IAM % 'FilesFullAccess')
+    for i in range(15):
+        share.kms('kfcfo', 'create-alias', '--alias-name', f'alias/a{i}', '--target-key-id',
+                  share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId'])
+    own = share.kms('kfsysadmin', 'create-key')['KeyMetadata']['KeyId']
+    share.kms('kfsysadmin', 'create-alias', '--alias-name', 'alias/zulu', '--target-key-id', own)
+    with signed_in(share, 'kfsysadmin') as browser:
+        for _ in range(3):
+            browser.go('keys')
+            browser.wait(text='not looked at')
+            browser.wait(text='Enabled')
+            names = re.findall(r'^(\S+)\t', browser.text(), re.M)
+            assert names == sorted(names), names
+            browser.go('who', '%2Freports%2Fpayslip.pdf')
+            browser.wait(text='you may not know')
+        browser.go('keys')
+        browser.press_button('Look at a9')
+        browser.wait(text='not yours to see')
+    theirs = [one for one in share.events() if one['userIdentity'].get('userName') == 'kfsysadmin']
+    refused = [one['eventName'] for one in theirs if one.get('errorCode') == 'AccessDeniedException']
+    assert sorted(refused) == ['DescribeKey'] * 4 + ['Simulate'] * 2
+    assert 'ManyRefusals' not in [one['eventName'] for one in theirs]
+
+
+def test_tags_are_asked_for_no_further_than_they_are_told(share):
+    # A grant to describe a key, as users of a key have that, gives no right to its tags.
+    for i in range(15):
+        share.kms('kfcfo', 'create-grant', '--key-id', f'alias/a{i}', '--grantee-principal', 'user:kfsysadmin',
+                  '--operations', 'DescribeKey')
+    with signed_in(share, 'kfsysadmin') as browser:
+        browser.wait(text='not yours to see')
+        assert len(re.findall(r'^a\d+\tEnabled', browser.text(), re.M)) == 15
+    refused = [one for one in share.events(eventName='ListResourceTags') if one.get('errorCode')]
+    assert len(refused) == 2

@@ -1,7 +1,7 @@
 // Alerts that were raised, keys and grants as the rules judge them, and the rules.
 import { call } from './api.js';
-import { keysOf, userOf } from './Events.jsx';
-import { link, Loaded, Page, Section, Table, useLoad } from './parts.jsx';
+import { KeyTag, keysOf, useNames, userOf } from './Events.jsx';
+import { Loaded, Page, Section, Table, useLoad } from './parts.jsx';
 import { keyIdOf, time } from './texts.js';
 
 const MOST = 5000; // records that are looked through
@@ -11,7 +11,7 @@ const NOT_RAISED = 'DeliverAlert'; // what is on record of an alert that could n
 const loadAlerts = () => call('audit.LookupEvents', { MaxResults: MOST })
   .then((answer) => answer.Events.filter((one) => one.eventSource === SOURCE).reverse());
 
-function Raised() {
+function Raised({ names }) {
   const alerts = useLoad(loadAlerts, []);
   return (
     <Section title="Raised">
@@ -21,19 +21,19 @@ function Raised() {
             key: one.sequence,
             cells: [time(one.eventTime), one.eventName, userOf(one),
               one.eventName === NOT_RAISED ? one.errorMessage : one.requestParameters?.message,
-              keysOf(one).map((id) => <a class="tag" href={link('keys', id)}>{id}</a>)],
+              keysOf(one).map((id) => <KeyTag id={id} names={names} />)],
           }))} />}
       </Loaded>
     </Section>
   );
 }
 
-function Resource({ of }) {
+function Resource({ of, names }) {
   const id = keyIdOf(of);
-  return id ? <a href={link('keys', id)}>{id}</a> : of;
+  return id ? <KeyTag id={id} names={names} /> : of;
 }
 
-function Compliance() {
+function Compliance({ names }) {
   const found = useLoad(() => call('audit.DescribeCompliance').then((answer) => answer.Findings), []);
   return (
     <Section title="Compliance">
@@ -44,7 +44,7 @@ function Compliance() {
             <>
               <p class="quiet">{value.length - bad.length} of {value.length} findings are as the rules want them.</p>
               <Table name="Not compliant" head={['Rule', 'Resource', 'Why']} empty="All is as the rules want it."
-                rows={bad.map((one, i) => ({ key: i, cells: [one.Rule, <Resource of={one.Resource} />, one.Reason] }))} />
+                rows={bad.map((one, i) => ({ key: i, cells: [one.Rule, <Resource of={one.Resource} names={names} />, one.Reason] }))} />
             </>
           );
         }}
@@ -70,4 +70,7 @@ function Rules() {
   );
 }
 
-export const Alerts = () => <Page title="Alerts"><Raised /><Compliance /><Rules /></Page>;
+export function Alerts() {
+  const names = useNames();
+  return <Page title="Alerts"><Raised names={names} /><Compliance names={names} /><Rules /></Page>;
+}

@@ -1,8 +1,8 @@
 // The audit log: chosen by a filter, live, and as charts.
 import { useEffect, useState } from 'preact/hooks';
-import { all, call } from './api.js';
+import { call } from './api.js';
 import { Chart } from './Chart.jsx';
-import { EventTable, isLook, pathsOf, userOf } from './Events.jsx';
+import { EventTable, isLook, pathsOf, useNames, userOf } from './Events.jsx';
 import { Check, Field, Loaded, Page, People, Refusal, Section, Table, useLoad, usePeople } from './parts.jsx';
 import { holds } from './texts.js';
 
@@ -28,8 +28,9 @@ function fits(record, { outcome, text, looks }) {
   return holds([record.eventName, record.errorCode, userOf(record), ...pathsOf(record)], text);
 }
 
-// useRecords follows the log while `live`; a page that nobody looks at does not.
-function useRecords(filter, live) {
+// useRecords follows the log while `live`; a page that nobody looks at waits. `stop` is told
+// why it no longer does.
+function useRecords(filter, live, stop) {
   const first = useLoad(() => call('audit.LookupEvents', requestOf(filter)), [filter.span, filter.user, filter.key]);
   const [more, setMore] = useState({ records: [] });
   useEffect(() => { setMore({ records: [] }); }, [first.value]);
@@ -39,7 +40,11 @@ function useRecords(filter, live) {
     let touched = Date.now();
     const touch = () => { touched = Date.now(); };
     const look = async () => {
-      if (document.hidden || Date.now() - touched > LIVE_FOR) return;
+      if (document.hidden) return;
+      if (Date.now() - touched > LIVE_FOR) {
+        stop({ idle: true });
+        return;
+      }
       try {
         const answer = await call('audit.LookupEvents', { ...requestOf(filter), AfterSequence: last });
         last = answer.LastSequence;
@@ -47,7 +52,7 @@ function useRecords(filter, live) {
           records: [...known.records, ...answer.Events], truncated: known.truncated || answer.Truncated,
         }));
       } catch (failure) {
-        setMore((known) => ({ ...known, failure }));
+        stop({ failure });
       }
     };
     let timer;
@@ -63,12 +68,11 @@ function useRecords(filter, live) {
       removeEventListener('keydown', touch);
     };
   }, [live, first.value]);
-  return { ...first, records: [...(first.value?.Events ?? []), ...more.records], truncated: first.value?.Truncated || more.truncated, late: more.failure };
+  return { ...first, records: [...(first.value?.Events ?? []), ...more.records], truncated: first.value?.Truncated || more.truncated };
 }
 
-function Filter({ of, set, live, setLive }) {
+function Filter({ of, set, names, live, setLive }) {
   const people = usePeople();
-  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
   // What is typed counts when it is whole, as each look is on record.
   const text = (name) => ({ value: of[name], onChange: (e) => set({ ...of, [name]: e.target.value.trim() }) });
   const select = (name, options) => (field) => (
@@ -82,7 +86,7 @@ function Filter({ of, set, live, setLive }) {
       <Field label="User" list="users" {...text('user')} />
       <People id="users" of={people.filter((one) => one.startsWith('user:'))} />
       <Field label="Key" list="keys" {...text('key')} />
-      <datalist id="keys">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
+      <datalist id="keys">{Object.values(names).flat().map((one) => <option value={one} />)}</datalist>
       <Field label="Outcome">{select('outcome', { all: 'all', refused: 'refused or failed', done: 'done' })}</Field>
       <Field label="Text" type="search" value={of.text} onInput={(e) => set({ ...of, text: e.target.value })} />
       <div class="choices">
@@ -103,14 +107,22 @@ function Refusals({ of }) {
 export function Audit({ keyId = '' }) {
   const [filter, setFilter] = useState({ ...blank, key: keyId });
   const [live, setLive] = useState(false);
-  const found = useRecords(filter, live);
-  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
-  const names = Object.fromEntries(aliases.map((one) => [one.TargetKeyId, one.AliasName]));
+  const [stopped, setStopped] = useState({});
+  const turnLive = (on, why = {}) => {
+    setLive(on);
+    setStopped(why);
+  };
+  const found = useRecords(filter, live, (why) => turnLive(false, why));
+  const names = useNames();
   const records = found.records.filter((one) => fits(one, filter));
   return (
     <Page title="Audit">
-      <Filter of={filter} set={setFilter} live={live} setLive={setLive} />
-      <Refusal failure={found.late} />
+      <Filter of={filter} set={setFilter} names={names} live={live} setLive={turnLive} />
+      <p class="quiet" role="status">
+        {stopped.idle ? `Live has ended: nobody touched the page for ${LIVE_FOR / 60_000} minutes.` : ''}
+        {stopped.failure ? 'Live has ended: the log could not be looked at.' : ''}
+      </p>
+      <Refusal failure={stopped.failure} />
       <Loaded of={found}>
         {(value) => (
           <>

@@ -1,6 +1,7 @@
 // Creating a key in the steps of AWS's console.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { all, call } from './api.js';
+import { listAliases } from './aliases.js';
+import { call } from './api.js';
 import { Check, Field, Form, go, Page, People, Section, usePeople, useLoad } from './parts.jsx';
 import { PolicySummary, pretty } from './Policy.jsx';
 
@@ -138,17 +139,21 @@ function ReviewStep({ of, set }) {
   );
 }
 
+const nameOf = (of) => `alias/${of.alias}`;
+
+async function checkName(of) {
+  const taken = await listAliases();
+  if (taken.some((one) => one.AliasName === nameOf(of)))
+    throw new Error(`There is an alias ${of.alias} already. Choose another.`);
+}
+
 async function create(of) {
-  const AliasName = `alias/${of.alias}`;
-  // A key cannot be unmade at once: so is the name free?
-  const taken = await all('kms.ListAliases', 'Aliases').catch(() => []);
-  if (taken.some((one) => one.AliasName === AliasName))
-    throw new Error(`There is an alias ${of.alias} already. Go back and choose another.`);
+  await checkName(of); // a key cannot be unmade at once
   const { KeyMetadata } = await call('kms.CreateKey', {
     Description: of.description, Origin: of.origin, KeySpec: of.spec, KeyUsage: usage(of), Policy: of.policy,
   });
   try {
-    await call('kms.CreateAlias', { AliasName, TargetKeyId: KeyMetadata.KeyId });
+    await call('kms.CreateAlias', { AliasName: nameOf(of), TargetKeyId: KeyMetadata.KeyId });
   } catch (failure) {
     throw new Error(`The key ${KeyMetadata.KeyId} was created, but not named: ${failure.message}`);
   }
@@ -172,12 +177,16 @@ export function CreateKey({ me }) {
   }, [at]);
   const Body = BODIES[at];
   const last = at === STEPS.length - 1;
+  const next = async () => {
+    if (Body === NameStep) await checkName(of);
+    setAt(at + 1);
+  };
   return (
     <Page title="Create key">
       <Steps at={at} />
       <div tabIndex={-1} ref={section}>
         <Section title={`${at + 1}. ${STEPS[at]}`}>
-          <Form key={at} submit={last ? 'Create key' : 'Next'} act={async () => (last ? create(of) : setAt(at + 1))}
+          <Form key={at} submit={last ? 'Create key' : 'Next'} act={() => (last ? create(of) : next())}
             extra={at > 0 && <button type="button" onClick={() => setAt(at - 1)}>Back</button>}>
             <Body of={of} set={set} />
           </Form>

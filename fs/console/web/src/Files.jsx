@@ -1,5 +1,6 @@
 // Folders and files of the mount, with their keys.
-import { all, call } from './api.js';
+import { listAliases } from './aliases.js';
+import { call } from './api.js';
 import { Ask, Facts, Field, link, Loaded, Page, Section, Table, useLoad } from './parts.jsx';
 import { date, size } from './texts.js';
 
@@ -18,7 +19,7 @@ function Way({ path }) {
 const keyCell = (of) => (of.KeyId ? <a class="tag" href={link('keys', of.KeyId)}>{of.Key}</a> : '–');
 
 function SetKey({ path, current, done }) {
-  const aliases = useLoad(() => all('kms.ListAliases', 'Aliases').catch(() => []), []).value ?? [];
+  const aliases = useLoad(() => listAliases(), []).value ?? [];
   return (
     <Ask button="Set key" title={`Set the key of ${path}`} submit="Set key" done={done}
       act={({ key }) => call('console.SetKey', { Path: path, KeyId: key })}>

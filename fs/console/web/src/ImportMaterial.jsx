@@ -31,7 +31,7 @@ function GetParameters({ id, set }) {
   });
   return (
     <Section title="1. Wrapping key">
-      <Form submit="Get wrapping key and token" act={act}>
+      <Form submit="Get wrapping key and token" working="The wrapping key is being made…" act={act}>
         <Field label="Wrapping algorithm">
           {(field) => (
             <select name="algorithm" {...field}>{Object.keys(HASHES).map((one) => <option>{one}</option>)}</select>

@@ -1,7 +1,8 @@
 // One key: what it is, and what is done with it as a whole.
 import { useState } from 'preact/hooks';
+import { listAliases } from './aliases.js';
 import { all, call } from './api.js';
-import { Events } from './Events.jsx';
+import { LastEvents } from './Events.jsx';
 import { Grants } from './Grants.jsx';
 import { Policy } from './Policy.jsx';
 import {
@@ -11,7 +12,7 @@ import { aliasName, date, daysUntil } from './texts.js';
 
 async function loadKey(id) {
   const { KeyMetadata } = await call('kms.DescribeKey', { KeyId: id });
-  const aliases = await all('kms.ListAliases', 'Aliases', { KeyId: KeyMetadata.KeyId }).catch(() => []);
+  const aliases = await listAliases({ KeyId: KeyMetadata.KeyId });
   return { ...KeyMetadata, aliases: aliases.map((one) => one.AliasName) };
 }
 
@@ -93,7 +94,10 @@ function Rotation({ id }) {
               act={({ days }) => call('kms.EnableKeyRotation', { KeyId: id, RotationPeriodInDays: Number(days) })}>
               <Field label="Every so many days" name="days" type="number" min="90" max="2560" defaultValue="365" required hint="90 to 2560" />
             </Ask>}
-        <Act button="Rotate now" act={() => call('kms.RotateKeyOnDemand', { KeyId: id })} done={rotation.again} />
+        <Ask button="Rotate now" title="Rotate the key now?" done={rotation.again}
+          act={() => call('kms.RotateKeyOnDemand', { KeyId: id })}>
+          <p>What is encrypted from now on is under new material; what there is stays readable. That can't be undone, and may be done 25 times with a key.</p>
+        </Ask>
       </>)}>
       <Loaded of={rotation}>
         {(value) => (
@@ -180,7 +184,7 @@ export function Key({ id }) {
             {own && value.Origin === 'AWS_KMS' && value.KeyUsage === 'ENCRYPT_DECRYPT' && <Rotation id={value.KeyId} />}
             <Folders id={value.KeyId} />
             <Section title="Last events" actions={<button type="button" onClick={() => go('audit', value.KeyId)}>All events</button>}>
-              <Events request={{ KeyId: value.KeyId, MaxResults: 10 }} />
+              <LastEvents of={value.KeyId} />
             </Section>
           </>
         )}

@@ -1,6 +1,7 @@
 // Who may open a folder or file, and why.
 import { useState } from 'preact/hooks';
 import { all, call, inTurn } from './api.js';
+import { Asking } from './asking.js';
 import { Facts, Field, Form, link, Loaded, Page, Section, Table, useLoad, usePeople, People } from './parts.jsx';
 import { readPolicy } from './policy.js';
 import { principal } from './texts.js';
@@ -13,27 +14,41 @@ async function find(path) {
   return found;
 }
 
-// The people whom the key's policy, its grants and the object's owner name.
-async function named(object, me) {
-  const names = new Set([`user:${me.UserName}`, `user:${object.Owner}`, 'user:root']);
+const users = (names) => names.filter((one) => one.startsWith('user:')).map((one) => one.slice('user:'.length));
+
+// The people whom the key's policy and its grants name.
+async function named(object) {
   const policy = await call('kms.GetKeyPolicy', { KeyId: object.KeyId }).catch(() => null);
-  if (policy) {
-    const { administrators, users } = readPolicy(policy.Policy);
-    [...administrators, ...users].forEach((one) => names.add(one));
-  }
+  const { administrators, users: theirs } = policy ? readPolicy(policy.Policy) : { administrators: [], users: [] };
   const grants = await all('kms.ListGrants', 'Grants', { KeyId: object.KeyId }).catch(() => []);
-  grants.forEach((one) => names.add(principal(one.GranteePrincipal)));
-  const { Principals } = await call('console.ListPrincipals');
-  Principals.filter((one) => one.startsWith('user:')).slice(0, MOST).forEach((one) => names.add(one));
-  return [...names].filter((one) => one.startsWith('user:')).map((one) => one.slice('user:'.length));
+  return users([...administrators, ...theirs, ...grants.map((one) => principal(one.GranteePrincipal))]);
 }
 
-async function ask(object, user) {
+function ask(object, user) {
   const request = { User: user, Action: 'kms:Decrypt', KeyId: object.KeyId, ViaService: 'fs.keyfold' };
   if (object.FolderId) request.EncryptionContext = { 'keyfold:folder': object.FolderId };
-  const answer = await call('iam.Simulate', request)
-    .catch((failure) => ({ Decision: 'unknown', Reason: failure.message }));
-  return { user, ...answer };
+  return call('iam.Simulate', request);
+}
+
+const answer = (user, asked) => asked.then((told) => ({ user, ...told }),
+  (failure) => ({ user, Decision: 'unknown', Reason: failure.message }));
+
+const asking = new Asking(2);
+// A question that was refused on another page of this kind is not asked again.
+const askOnce = (id, object, user) => (asking.refusal(id) ? Promise.reject(asking.refusal(id))
+  : asking.ask(id, () => ask(object, user)));
+
+async function askAll(object, me) {
+  const found = [await answer(me, askOnce(object.KeyId, object, me))];
+  const { Principals } = await call('console.ListPrincipals');
+  const near = [object.Owner, 'root', ...users(Principals).slice(0, MOST)].filter((user) => user !== me);
+  const other = near[0] ?? 'nobody';
+  found.push(await answer(other, askOnce('others', object, other)));
+  // Who may not ask about one may ask about none.
+  if (asking.refusal('others')) return found;
+  const left = new Set([...near, ...await named(object)].filter((user) => user !== me && user !== other));
+  await inTurn([...left], async (user) => found.push(await answer(user, ask(object, user))));
+  return found.sort((a, b) => a.user.localeCompare(b.user));
 }
 
 const DECISIONS = {
@@ -51,13 +66,10 @@ function Answers({ of }) {
 function Everybody({ object, me }) {
   const [more, setMore] = useState([]);
   const people = usePeople();
-  const answers = useLoad(async () => {
-    const found = [];
-    await inTurn(await named(object, me), async (user) => found.push(await ask(object, user)));
-    return found.sort((a, b) => a.user.localeCompare(b.user));
-  }, [object]);
+  const answers = useLoad(() => askAll(object, me.UserName), [object]);
   const add = async ({ user }) => {
-    const one = await ask(object, user.replace(/^user:/, ''));
+    const name = user.replace(/^user:/, '');
+    const one = await answer(name, ask(object, name));
     setMore((known) => [...known.filter((other) => other.user !== one.user), one]);
   };
   return (

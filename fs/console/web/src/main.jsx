@@ -22,7 +22,7 @@ const MENU = [
 ];
 
 const PAGES = {
-  'keys': ([id]) => (id ? <Key id={id} /> : <Keys />),
+  'keys': ([id], me) => (id ? <Key id={id} /> : <Keys me={me} />),
   'new-key': (_, me) => <CreateKey me={me} />,
   'import': ([id]) => <ImportMaterial id={id} />,
   'files': ([path]) => <Files path={path} />,

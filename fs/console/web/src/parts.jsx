@@ -120,7 +120,8 @@ export function Check({ label, ...input }) {
 }
 
 // Busy forms: `act` gets the form's data; what it throws is shown where it was asked for.
-export function Form({ act, children, submit, danger, extra }) {
+// `working` is said while it lasts.
+export function Form({ act, children, submit, danger, extra, working }) {
   const [failure, setFailure] = useState();
   const [busy, setBusy] = useState(false);
   const send = async (event) => {
@@ -139,6 +140,7 @@ export function Form({ act, children, submit, danger, extra }) {
     <form onSubmit={send}>
       {children}
       <Refusal failure={failure} />
+      {working && <p class="quiet" role="status">{busy ? working : ''}</p>}
       <div class="actions">
         <button type="submit" class={danger ? 'danger' : 'primary'} disabled={busy}>{submit}</button>
         {extra}

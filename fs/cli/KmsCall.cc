@@ -66,6 +66,18 @@ int NameKey(Connection& connection, const std::string& alias, const json& answer
   return FailCall("CreateAlias", named.status());
 }
 
+// FailMade also tells by which option a policy made of options is mended.
+int FailMade(const Operation& operation, const CreateKeyExtras& extras,
+             const Status& status) {
+  const int code = FailCall(operation.name, status);
+  const bool made = !extras.administrators.empty() || !extras.users.empty();
+  if (made && status.message().find("BypassPolicyLockout") != std::string::npos)
+    std::fprintf(stderr,
+                 "keyfold: say who may change the policy, such as yourself: "
+                 "--administrators user:NAME\n");
+  return code;
+}
+
 }  // namespace
 
 Result<json> RequestOf(const Operation& operation, const KmsWords& words) {
@@ -121,8 +133,8 @@ int RunKms(const Operation& operation, const KmsWords& words,
   status = CheckAlias(**connection, words.extras.alias);
   if (!status.ok()) return FailCall("CreateAlias", status);
   const auto answer =
-      CallAllPages(**connection, operation, std::move(*request), !words.no_paginate);
-  if (!answer.ok()) return FailCall(operation.name, answer.status());
+      CallAllPages(**connection, operation, *request, !words.no_paginate);
+  if (!answer.ok()) return FailMade(operation, words.extras, answer.status());
   const int named = NameKey(**connection, words.extras.alias, *answer);
   if (named != 0) return named;
   const auto text = Render(*answer, output);

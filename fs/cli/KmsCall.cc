@@ -4,6 +4,7 @@
 #include "fs/cli/Names.h"
 #include "fs/cli/Parameters.h"
 #include "fs/cli/Report.h"
+#include "fs/cli/UnknownUsers.h"
 
 namespace keyfold {
 namespace {
@@ -135,6 +136,7 @@ int RunKms(const Operation& operation, const KmsWords& words,
   const auto answer =
       CallAllPages(**connection, operation, *request, !words.no_paginate);
   if (!answer.ok()) return FailMade(operation, words.extras, answer.status());
+  if (!operation.read_only) TellUnknownUsers(UsersOfRequest(*request));
   const int named = NameKey(**connection, words.extras.alias, *answer);
   if (named != 0) return named;
   const auto text = Render(*answer, output);

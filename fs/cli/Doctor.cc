@@ -17,6 +17,7 @@
 #include "fs/cli/StoreConfig.h"
 #include "kms/base/Clock.h"
 #include "kms/base/IsoTime.h"
+#include "kms/base/PrivateFile.h"
 #include "kms/rootkey/RootKeyProvider.h"
 
 namespace keyfold {
@@ -205,28 +206,64 @@ Diagnosis Room(const std::string& store) {
   return out;
 }
 
+// CheckSecretFile looks at a file with a secret as who reads it does.
+Status CheckSecretFile(const std::string& file) {
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!fd.valid()) return Status::FromErrno(errno, file);
+  return CheckPrivateFile(fd.get(), file);
+}
+
+// TryRootKey does as a mount does, but asks nobody, and does not try what lies in a
+// token or a TPM, where a wrong PIN counts: then `*tried` becomes false.
+Status TryRootKey(const StoreConfig& config, const std::string& given,
+                  const std::string& file, bool* tried) {
+  KF_ASSIGN_OR_RETURN(const auto device, WatchRootKey(config.root_key, given));
+  if (!file.empty()) KF_RETURN_IF_ERROR(CheckSecretFile(file));
+  if (device != nullptr) {
+    *tried = false;
+    return device->Check();
+  }
+  const auto root =
+      UnsealRootKey(config.root_key, given, [tried](Asked) -> Result<SecretBytes> {
+        *tried = false;
+        return Status(Error::kUsage, "Nobody is asked.");
+      });
+  return *tried ? root.status() : OkStatus();
+}
+
+// RootKeyMend is what to do about a root key that was made from `described`.
+std::string RootKeyMend(Error why, const std::string& described) {
+  const std::string change = "keyfold kms root-key change-provider";
+  switch (why) {
+    case Error::kCorrupt:
+      return "keyfold kms restore brings the store back from a backup";
+    case Error::kUnavailable:
+      return "plug the token in, or start its service; a way without it is made by: " +
+             change;
+    case Error::kSystem:
+      return "bring the file back, or name another place: --root-key";
+    default:
+      return "its secret was set as " + described +
+             "; another one is set by: " + change;
+  }
+}
+
 Diagnosis RootKeyOf(const StoreConfig& config, const std::string& given) {
   const auto described = RootKeySpec(config.root_key);
-  const std::string spec = !given.empty() || !described.ok() ? given : *described;
-  const std::string file = RootKeyFile(spec);
-  Diagnosis out{"root key", Health::kGood, "is unsealed by " + spec, ""};
-  if (!file.empty() && ::access(file.c_str(), R_OK) != 0) {
-    out.health = Health::kBad;
-    out.found = Status::FromErrno(errno, file).message();
-    out.mend = "bring the file back, or name another place: --root-key";
-    return out;
-  }
-  const auto device = WatchRootKey(config.root_key, given);
-  const Status there = !device.ok()         ? device.status()
-                       : *device == nullptr ? OkStatus()
-                                            : (*device)->Check();
-  if (there.ok()) return out;
-  out.health = Health::kBad;
-  out.found = there.message();
-  out.mend =
-      "plug the token in, or start its service; a way without it is made by: "
-      "keyfold kms root-key change-provider";
-  return out;
+  const std::string set_as = described.ok() ? *described : "";
+  const std::string spec = given.empty() ? set_as : given;
+  bool tried = true;
+  const Status works = described.ok()
+                           ? TryRootKey(config, given, RootKeyFile(spec), &tried)
+                           : described.status();
+  if (!works.ok())
+    return {"root key", Health::kBad, works.message(),
+            RootKeyMend(works.error(), set_as)};
+  return {"root key", Health::kGood,
+          tried ? "is unsealed by " + spec
+                : "is sealed by " + spec +
+                      "; not tried, as a person or a device has its secret",
+          ""};
 }
 
 Diagnosis Mount(const MountEntry& mount) {

@@ -1,6 +1,7 @@
 // Doctor: what could keep Keyfold from working here, and how to mend it.
 //
-// It looks and changes nothing; it asks for no passphrase. Free functions.
+// It looks and changes nothing; it asks for no passphrase, and takes no lock of a
+// store. A root key whose secret lies in a file is unsealed, and wiped. Free functions.
 #pragma once
 
 #include <string>

@@ -3,6 +3,7 @@
 #include "fs/cli/Commands.h"
 #include "fs/cli/Parameters.h"
 #include "fs/cli/Report.h"
+#include "fs/cli/UnknownUsers.h"
 
 namespace keyfold {
 namespace {
@@ -34,6 +35,7 @@ Result<std::string> Apply(const IamWords& words) {
                                                  {{"Document", text},
                                                   {"DocumentName", words.file},
                                                   {"DryRun", words.dry_run}}));
+  TellUnknownUsers(UsersOfIam(text));
   if (words.format == "json") return Render(answer, {});
   std::string out;
   for (const json& change : answer.value("Changes", json::array()))

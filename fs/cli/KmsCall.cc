@@ -4,6 +4,7 @@
 #include "fs/cli/Names.h"
 #include "fs/cli/Parameters.h"
 #include "fs/cli/Report.h"
+#include "fs/cli/UnknownUsers.h"
 
 namespace keyfold {
 namespace {
@@ -66,6 +67,18 @@ int NameKey(Connection& connection, const std::string& alias, const json& answer
   return FailCall("CreateAlias", named.status());
 }
 
+// FailMade also tells by which option a policy made of options is mended.
+int FailMade(const Operation& operation, const CreateKeyExtras& extras,
+             const Status& status) {
+  const int code = FailCall(operation.name, status);
+  const bool made = !extras.administrators.empty() || !extras.users.empty();
+  if (made && status.message().find("BypassPolicyLockout") != std::string::npos)
+    std::fprintf(stderr,
+                 "keyfold: say who may change the policy, such as yourself: "
+                 "--administrators user:NAME\n");
+  return code;
+}
+
 }  // namespace
 
 Result<json> RequestOf(const Operation& operation, const KmsWords& words) {
@@ -121,8 +134,9 @@ int RunKms(const Operation& operation, const KmsWords& words,
   status = CheckAlias(**connection, words.extras.alias);
   if (!status.ok()) return FailCall("CreateAlias", status);
   const auto answer =
-      CallAllPages(**connection, operation, std::move(*request), !words.no_paginate);
-  if (!answer.ok()) return FailCall(operation.name, answer.status());
+      CallAllPages(**connection, operation, *request, !words.no_paginate);
+  if (!answer.ok()) return FailMade(operation, words.extras, answer.status());
+  if (!operation.read_only) TellUnknownUsers(UsersOfRequest(*request));
   const int named = NameKey(**connection, words.extras.alias, *answer);
   if (named != 0) return named;
   const auto text = Render(*answer, output);

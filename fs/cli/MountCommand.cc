@@ -218,8 +218,10 @@ void AddCommon(CLI::App* app, const std::shared_ptr<MountWords>& words) {
   app->add_option(
          "-o", words->options,
          "Options with commas between: ro, noatime, nosuid, nodev, noexec, "
-         "nonempty, root-key=SPEC, kms-listen=HOST:PORT, confine=off (no filter of "
-         "system calls, to look for trouble), and those of mount(8) and fstab")
+         "nonempty, and those of mount(8) and fstab; what the options of keyfold mount "
+         "take, by the same names: " +
+             MountFlagsWithValues() +
+             " (confine=off: no filter of system calls, to look for trouble)")
       ->type_name("OPTIONS")
       ->expected(1)
       ->take_all();

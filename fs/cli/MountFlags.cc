@@ -18,18 +18,23 @@ constexpr std::array<std::string_view, 20> kDropped = {
     "_netdev",  "relatime",   "norelatime", "strictatime", "nostrictatime",
     "lazytime", "nolazytime", "diratime",   "nosymfollow", "silent"};
 
-constexpr std::array<std::pair<std::string_view, std::string MountFlags::*>, 11>
-    kValues{{{"root-key", &MountFlags::root_key},
-             {"kms-listen", &MountFlags::kms_listen},
-             {"kms-tls-certificate", &MountFlags::tls_certificate},
-             {"kms-tls-key", &MountFlags::tls_key},
-             {"metrics-listen", &MountFlags::metrics_listen},
-             {"metrics-user", &MountFlags::metrics_user},
-             {"audit-log-size", &MountFlags::audit_log_size},
-             {"alert-commands", &MountFlags::alert_commands},
-             {"root-key-grace", &MountFlags::root_key_grace},
-             {"confine", &MountFlags::confine},
-             {"idle-timeout", &MountFlags::idle_timeout}}};
+struct ValueFlag {
+  std::string_view name;
+  const char* expects;
+  std::string MountFlags::*member;
+};
+constexpr std::array<ValueFlag, 11> kValues{
+    {{"root-key", "SPEC", &MountFlags::root_key},
+     {"kms-listen", "HOST:PORT", &MountFlags::kms_listen},
+     {"kms-tls-certificate", "FILE", &MountFlags::tls_certificate},
+     {"kms-tls-key", "FILE", &MountFlags::tls_key},
+     {"metrics-listen", "HOST:PORT", &MountFlags::metrics_listen},
+     {"metrics-user", "NAME", &MountFlags::metrics_user},
+     {"audit-log-size", "SIZE", &MountFlags::audit_log_size},
+     {"alert-commands", "no|applied|stored", &MountFlags::alert_commands},
+     {"root-key-grace", "SECONDS", &MountFlags::root_key_grace},
+     {"confine", "on|off", &MountFlags::confine},
+     {"idle-timeout", "SPAN", &MountFlags::idle_timeout}}};
 
 template <typename List>
 bool Has(const List& list, std::string_view word) {
@@ -40,7 +45,7 @@ Status Unknown(const std::string& word) {
   std::vector<std::string> known(kPassed.begin(), kPassed.end());
   known.insert(known.end(), kDropped.begin(), kDropped.end());
   known.insert(known.end(), {"nonempty", "debug"});
-  for (const auto& [name, member] : kValues) known.emplace_back(name);
+  for (const ValueFlag& flag : kValues) known.emplace_back(flag.name);
   const std::string name = word.substr(0, word.find('='));
   const std::string near = Nearest(name, known);
   return {Error::kUsage, "Unknown mount option \"" + name + "\"." +
@@ -52,12 +57,19 @@ Status Unknown(const std::string& word) {
 std::string* ValueOf(const std::string& word, MountFlags* flags) {
   const size_t equals = word.find('=');
   if (equals == std::string::npos) return nullptr;
-  for (const auto& [name, member] : kValues)
-    if (word.compare(0, equals, name) == 0) return &(flags->*member);
+  for (const ValueFlag& flag : kValues)
+    if (word.compare(0, equals, flag.name) == 0) return &(flags->*flag.member);
   return nullptr;
 }
 
 }  // namespace
+
+std::string MountFlagsWithValues() {
+  std::string text;
+  for (const ValueFlag& flag : kValues)
+    text += (text.empty() ? "" : ", ") + std::string(flag.name) + "=" + flag.expects;
+  return text;
+}
 
 Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy) {
   MountFlags flags;

@@ -29,5 +29,7 @@ struct MountFlags {
 // ParseMountFlags reads a comma list; what only mount(8) and systemd need is
 // dropped. kUsage for an unknown word, unless `sloppy` (mount -s).
 Result<MountFlags> ParseMountFlags(std::string_view list, bool sloppy);
+// MountFlagsWithValues is for help: "root-key=SPEC, kms-listen=HOST:PORT, ...".
+std::string MountFlagsWithValues();
 
 }  // namespace keyfold

@@ -27,6 +27,22 @@ void ShowWhy(const Status& status) {
       key.find(":key/") == key.npos ? "" : (" --key " + Harmless(key)).c_str());
 }
 
+// ShowAlias tells who forgot the prefix of an alias, which so was taken for a key's id.
+void ShowAlias(const Status& status) {
+  constexpr std::string_view kBegin = "Key '", kEnd = "' does not exist";
+  constexpr size_t kUuidSize = 36;
+  const std::string& text = status.message();
+  if (status.error() != Error::kNotFound || !text.starts_with(kBegin) ||
+      !text.ends_with(kEnd))
+    return;
+  std::string name =
+      text.substr(kBegin.size(), text.size() - kBegin.size() - kEnd.size());
+  if (const size_t key = name.rfind(":key/"); key != name.npos) name.erase(0, key + 5);
+  if (name.size() == kUuidSize || name.find(':') != name.npos) return;
+  std::fprintf(stderr, "keyfold: names of aliases begin with alias/, as in alias/%s\n",
+               Harmless(name).c_str());
+}
+
 }  // namespace
 
 int Fail(const Status& status) {
@@ -35,6 +51,7 @@ int Fail(const Status& status) {
     reason = std::string(ErrorName(status.error())) + ": " + reason;
   std::fprintf(stderr, "keyfold: %s\n", reason.c_str());
   ShowWhy(status);
+  ShowAlias(status);
   return ExitCodeOf(status);
 }
 
@@ -49,6 +66,7 @@ int FailCall(std::string_view operation, const Status& status) {
                std::string(ErrorName(status.error())).c_str(),
                std::string(operation).c_str(), Harmless(status.message()).c_str());
   ShowWhy(status);
+  ShowAlias(status);
   return kExitServiceError;
 }
 

@@ -1,6 +1,7 @@
 #include "fs/cli/Top.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <vector>
@@ -59,11 +60,20 @@ std::string KeyName(const json& of) {
   return alias.empty() ? of.value("KeyId", std::string()) : alias;
 }
 
+// Span counts days where seconds would tell nobody more.
+std::string Span(double seconds) {
+  constexpr double kDay = 86400;
+  return seconds < 2 * kDay
+             ? Duration(seconds)
+             : Number(static_cast<uint64_t>(std::llround(seconds / kDay)), "day",
+                      "days");
+}
+
 std::string Remaining(const json& key, double now) {
   for (const auto& [member, word] :
        {std::pair("DeletionDate", "deleted in "), std::pair("ValidTo", "expires in ")})
     if (key.contains(member))
-      return word + Duration(std::max(0.0, key[member].get<double>() - now));
+      return word + Span(std::max(0.0, key[member].get<double>() - now));
   return "";
 }
 

@@ -5,9 +5,9 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <thread>
 
+#include "fs/cli/BusyNews.h"
 #include "fs/cli/Commands.h"
 #include "fs/cli/Harmless.h"
 #include "fs/cli/HeldSignals.h"
@@ -33,14 +33,8 @@ struct UnmountWords {
   bool now = false;
 };
 
-std::string Users(const std::vector<BusyProcess>& processes) {
-  if (processes.empty())
-    return " by nothing that you may see (another mount or a loop device on it, or "
-           "another user's process)";
-  std::string users;
-  for (const BusyProcess& process : processes)
-    users += (users.empty() ? " by " : "; ") + process.ToString();
-  return users;
+std::string InUse(const std::vector<BusyProcess>& users) {
+  return InUseBy(users, /*sees_all=*/::geteuid() == 0);
 }
 
 // DaemonOf is 0 when no daemon answers.
@@ -63,8 +57,8 @@ bool IsAlive(pid_t pid) {
 
 // StillThere says who kept the mount from going, and why it is not waited for longer.
 Status StillThere(const std::string& mountpoint, const std::string& why) {
-  return {Error::kLocked, mountpoint + " is still mounted, and in use" +
-                              Users(BusyProcesses(mountpoint)) + ". " + why +
+  return {Error::kLocked, mountpoint + " is still mounted, and " +
+                              InUse(BusyProcesses(mountpoint)) + ". " + why +
                               ". End what uses it and try again, or take it away from "
                               "them: --now"};
 }
@@ -74,18 +68,17 @@ Status StillThere(const std::string& mountpoint, const std::string& why) {
 Status Unused(const std::string& mountpoint, seconds patience) {
   const HeldSignals signals;
   const auto until = steady_clock::now() + patience;
-  std::optional<std::vector<BusyProcess>> told;
+  BusyNews news;
   for (;;) {
     const Status status = Unmount(mountpoint, false);
     if (status.sys_errno() != EBUSY) return status;
     if (steady_clock::now() >= until)
       return StillThere(
           mountpoint, "Gave up after " + std::to_string(patience.count()) + " seconds");
-    auto users = BusyProcesses(mountpoint);
-    if (told != users)
-      std::fprintf(stderr, "keyfold: waiting, as %s is in use%s\n",
-                   Harmless(mountpoint).c_str(), Users(users).c_str());
-    told = std::move(users);
+    const auto users = BusyProcesses(mountpoint);
+    if (news.IsNews(users))
+      std::fprintf(stderr, "keyfold: waiting, as %s is %s\n",
+                   Harmless(mountpoint).c_str(), InUse(users).c_str());
     if (signals.Take({0, 200'000'000})) return StillThere(mountpoint, "Cut off");
   }
 }

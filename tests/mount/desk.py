@@ -104,8 +104,8 @@ class Desk:
         name = self.users.get(user, user)
         home = self.homes / name
         if not home.exists():
-            home.mkdir()
             entry = pwd.getpwnam(name)
+            home.mkdir()
             os.chown(home, entry.pw_uid, entry.pw_gid)
         return home
 
@@ -128,20 +128,26 @@ class Desk:
         code, shown = self.shells[user].run(self.mine(command), given)
         return code, self.theirs(shown)
 
+    def do(self, section):
+        """Runs a section of a page; nobody looks at what its commands show."""
+        for _ in self._steps(section):
+            pass
+
     def play(self, section):
         """Runs a section of a page; each command must show what the page says."""
+        for step, code, answer in self._steps(section):
+            where = f'{section.page}:{step.line}: {step.command}'
+            assert agrees(step.shown, answer), f'{where}\nshows\n{answer}\nand not\n{step.shown}'
+            assert code == 0 or step.shown, f'{where}\nfails without a word: {code}'
+
+    def _steps(self, section):
+        """Each command of a section, its exit code and what it showed."""
         for block in section.blocks:
             if block.name:
                 self.write(block)
             elif block.language == 'console':
                 for step in steps(block):
-                    self.check(section.page, step)
-
-    def check(self, page, step):
-        code, answer = self.run(step.user, step.command)
-        where = f'{page}:{step.line}: {step.command}'
-        assert agrees(step.shown, answer), f'{where}\nshows\n{answer}\nand not\n{step.shown}'
-        assert code == 0 or step.shown, f'{where}\nfails without a word: {code}'
+                    yield step, *self.run(step.user, step.command)
 
     def close(self):
         for shell in self.shells.values():

@@ -170,6 +170,10 @@ def test_manual_pages(share, tmp_path):
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert shown.stderr == b'' and b'NAME' in shown.stdout, (page, shown.stderr[:500])
     kms = gzip.decompress((out / 'man1/keyfold-kms.1.gz').read_bytes()).decode()
+    helper = gzip.decompress((out / 'man8/mount.keyfold.8.gz').read_bytes()).decode()
+    for option in ('root-key', 'kms-tls-key', 'metrics-listen', 'metrics-user', 'audit-log-size',
+                   'alert-commands', 'root-key-grace', 'idle-timeout', 'confine'):
+        assert option.replace('-', '\\-') + '=' in helper, option
     for verb in ('create-key', 'import-key-material', 'root-key rotate'):
         assert '.SS keyfold kms ' + verb.replace('-', '\\-') in kms
 
@@ -206,6 +210,54 @@ def test_what_is_wrong_is_named_with_its_remedy(share, tmp_path):
     assert doctor(share, store)['store']['health'] == 'bad'
     shutil.rmtree(store)
     assert doctor(share, store)['store']['health'] == 'bad'
+
+
+def test_the_root_key_of_a_store_in_use_is_tried(share, tmp_path):
+    wrong = tmp_path / 'wrong.key'
+    wrong.write_bytes(bytes(32))
+    wrong.chmod(0o600)
+    assert doctor(share, share.store)['root key']['found'].startswith('is unsealed by file:')
+    refused = doctor(share, share.store, '--root-key', f'file:{wrong}')['root key']
+    assert refused['health'] == 'bad' and "is not this store's key file" in refused['found']
+    assert doctor(share)[str(share.mnt)]['health'] == 'ok'
+
+
+def test_a_mistake_that_the_service_tells_in_its_words_is_mended_in_the_commands(share):
+    folder = share.mnt / 'hints'
+    share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', folder)
+    with pytest.raises(Failed) as info:
+        share.run('kfcfo', 'folder', 'set-key', folder, 'reports')
+    assert 'keyfold: names of aliases begin with alias/, as in alias/reports' in info.value.text
+    with pytest.raises(Failed) as info:
+        share.run('kfcfo', 'kms', 'describe-key', '--key-id', 'reports')
+    assert 'as in alias/reports' in info.value.text
+    with pytest.raises(Failed) as info:
+        share.run('kfcfo', 'kms', 'describe-key', '--key-id', '1234abcd-12ab-34cd-56ef-1234567890ab')
+    assert 'does not exist' in info.value.text and 'alias' not in info.value.text
+    with pytest.raises(Failed) as info:
+        share.run('kfcfo', 'kms', 'create-key', '--users', 'user:kfcfo')
+    assert '--administrators user:NAME' in info.value.text
+
+
+def test_users_whom_the_machine_does_not_know_are_told(share, tmp_path):
+    def said(*args):
+        result = subprocess.run([*share.command_of('kfcfo'), *args], stderr=subprocess.PIPE, cwd='/',
+                                stdout=subprocess.PIPE, text=True, env=share.environment(), check=True)
+        return result.stderr
+    unknown = 'keyfold: there is no user kf-later here now'
+    make = ('kms', 'create-key', '--administrators', 'user:kfcfo', '--users')
+    assert said(*make, 'user:kf-later').startswith(unknown)
+    assert said(*make, 'user:kfaccounts') == ''
+    grant = ('kms', 'create-grant', '--key-id', 'alias/reports', '--operations', 'Decrypt',
+             '--grantee-principal')
+    assert said(*grant, 'user:kf-later').startswith(unknown)
+    assert said(*grant, 'user:kfaccounts') == ''
+    assert said('kms', 'list-grants', '--key-id', 'alias/reports', '--grantee-principal', 'user:kf-later') == ''
+    iam = tmp_path / 'iam.yaml'
+    iam.write_text('users: {kf-later: {}, kfcfo: {}}\n')
+    told = subprocess.run([share.keyfold, 'iam', 'apply', iam, '--dry-run'], stderr=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True, env=share.environment(), check=True)
+    assert told.stderr.startswith(unknown) and 'kfcfo' not in told.stderr
 
 
 def test_a_mount_whose_daemon_hangs(share):

@@ -58,6 +58,18 @@ def test_it_waits_for_who_writes_and_says_for_whom(share):
     assert path.read_text() == 'last'
 
 
+def test_who_sees_all_is_told_of_a_use_without_a_process_and_of_no_hidden_one(share):
+    inner = share.mnt / 'inner'
+    inner.mkdir()
+    subprocess.run(['mount', '--bind', share.folder, inner], check=True)
+    try:
+        _, said = unmounting(share, '--timeout', '1s').communicate(timeout=30)
+        assert said.count('waiting') == 1, said
+        assert 'in use by no process (another mount' in said and "another user's" not in said
+    finally:
+        subprocess.run(['umount', inner], check=True)
+
+
 def test_it_says_so_when_others_are_waited_for(share):
     one = holding(share, share.mnt / 'one')
     unmount = unmounting(share, '--timeout', '60s')

@@ -56,6 +56,17 @@ TEST(TopTest, TheFirstPageHasNoRates) {
   EXPECT_NE(page.find("requests/s -, read -"), std::string::npos) << page;
 }
 
+TEST(TopTest, DaysAreCountedWhereTheyAreMany) {
+  for (const auto& [left, told] : {std::pair(777'000.0, "deleted in 9 days"),
+                                   std::pair(172'800.0, "deleted in 2 days"),
+                                   std::pair(172'799.0, "deleted in 47:59:59")}) {
+    json now = Answer(100, 1, 1);
+    now["Keys"][0]["DeletionDate"] = 100 + left;
+    const std::string page = TopPage("/mnt", now, json(), Name, 100);
+    EXPECT_NE(page.find(told), std::string::npos) << page;
+  }
+}
+
 TEST(TopTest, NamesOfFilesCannotSteerTheTerminal) {
   EXPECT_EQ(TopPage("/mnt", Answer(1, 1, 1), json(), Name, 100).find('\x1b'),
             std::string::npos);

@@ -57,7 +57,12 @@ Status KeepLinked(const std::string& path, const std::string& kept) {
 Status KeepCopied(const std::string& path, const std::string& half,
                   const std::string& kept) {
   const UniqueFd from(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!from.valid()) return Status::FromErrno(errno, path);
+  struct stat st;
+  if (!from.valid() || ::fstat(from.get(), &st) != 0)
+    return Status::FromErrno(errno, path);
+  // The copy is given to whom the store belongs, who may have put a link there.
+  if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+    return {Error::kCorrupt, path + " is not a regular file with one name."};
   KF_ASSIGN_OR_RETURN(const UniqueFd to, CreateAnew(AT_FDCWD, half));
   Status status = GiveToOwnerOfParent(half, to.get());
   if (status.ok()) status = CopyContents(from.get(), to.get());

@@ -77,7 +77,8 @@ Status Fill(int source, const struct stat& st, int copy,
   KF_ASSIGN_OR_RETURN(const ContentHash hash,
                       Write(source, st, copy, options, of_source));
   // First, as a change of the attributes would tell what could not be written as its
-  // own failure.
+  // own failure. They reach the disk before the name does where a journal orders the
+  // two.
   KF_RETURN_IF_ERROR(PassCache(copy));
   KF_RETURN_IF_ERROR(
       GiveAttributes(source, st, copy, options.keeping, 0, options.lost));

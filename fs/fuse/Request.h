@@ -140,7 +140,9 @@ auto AtPlace(Request& r, const InodeRef& inode, Action&& action) {
   for (;;) {
     const Place place = r.inodes().PlaceOf(inode);
     auto result = action(place);
-    if (result.ok() || StatusOf(result).error() != Error::kCorrupt) return result;
+    const Status status = StatusOf(result);
+    if (status.error() != Error::kCorrupt && status.sys_errno() != ESTALE)
+      return result;
     const Place now = r.inodes().PlaceOf(inode);
     if (now.folder == place.folder && now.name == place.name) return result;
   }

@@ -186,7 +186,9 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
   // bindings are its own.
   KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
                       ReadFolderDescriptor(vault_keys_, folder.fd()));
-  if (descriptor.id != folder.id() || !HasBinding(descriptor.bindings, expected))
+  if (descriptor.id != folder.id())
+    return Status(Error::kCorrupt, std::string(kFolderMoved));
+  if (!HasBinding(descriptor.bindings, expected))
     return NotBound(place, folder.fd(), kFolderMoved);
   descriptor.key_id = key_id;
   KF_RETURN_IF_ERROR(WriteFolderDescriptor(vault_keys_, folder.fd(), descriptor));

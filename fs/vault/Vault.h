@@ -101,11 +101,6 @@ class Vault {
   Status SetFolderKey(const Place& place, Folder& folder, const std::string& key,
                       const Caller& caller, const std::string& path);
 
-  static constexpr std::string_view kFileMoved =
-      "the file was moved here in the backing store";
-  static constexpr std::string_view kFolderMoved =
-      "the folder was moved here in the backing store";
-
   struct NewlyMade {
     std::shared_ptr<Handle> handle;
     UniqueFd fd;  // O_PATH
@@ -208,6 +203,11 @@ class Vault {
   Status StatFs(struct statvfs* out);
 
  private:
+  static constexpr std::string_view kFileMoved =
+      "the file was moved here in the backing store";
+  static constexpr std::string_view kFolderMoved =
+      "the folder was moved here in the backing store";
+
   Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys,
         std::unique_ptr<Checkpoints> checkpoints);
 

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "fs/vault/Vault.h"
 
@@ -10,11 +11,16 @@ namespace keyfold {
 // it is no damage if that name leads to another or to none, as a rename may have been
 // faster than who looked it up.
 Status Vault::NotBound(const Place& place, int fd, std::string_view damage) {
-  struct stat at {
-  }, of{};
-  const Status found = place.folder ? Find(place, &at).status() : OkStatus();
-  const bool known = place.folder && ::fstatat(fd, "", &of, AT_EMPTY_PATH) == 0;
-  if (known && (found.ok() ? at.st_ino != of.st_ino : found.sys_errno() == ENOENT))
+  if (!place.folder) return {Error::kCorrupt, std::string(damage)};
+  KF_ASSIGN_OR_RETURN(const std::string backing, place.folder->BackingName(place.name));
+  struct stat at;
+  struct stat of;
+  if (::fstatat(fd, "", &of, AT_EMPTY_PATH) != 0)
+    return Status::FromErrno(errno, "stat");
+  const bool found =
+      ::fstatat(place.folder->fd(), backing.c_str(), &at, AT_SYMLINK_NOFOLLOW) == 0;
+  if (!found && errno != ENOENT) return Status::FromErrno(errno, "stat");
+  if (!found || at.st_dev != of.st_dev || at.st_ino != of.st_ino)
     return Status::FromErrno(ESTALE, "name");
   return {Error::kCorrupt, std::string(damage)};
 }

@@ -30,6 +30,7 @@ class Endpoint {
 
  private:
   Status Authenticate(const HttpRequest& request, Caller* caller);
+  bool IsRoot(const Caller& caller) const;
   Reply Call(const Caller& caller, const Target& target, const HttpRequest& request);
 
   Kms& kms_;

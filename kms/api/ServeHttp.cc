@@ -46,6 +46,7 @@ std::optional<Reply> Refusal(const Parser::value_type& request, HttpKind kind) {
                       page ? "Only GET and POST are answered."
                            : "Only POST requests to / are answered.",
                       404);
+  if (request.count(Field::host) > 1) return Malformed("There is more than one Host.");
   const bool plain = request.count(Field::transfer_encoding) == 0 &&
                      request.count(Field::content_encoding) == 0 &&
                      request.count(Field::range) == 0 &&

@@ -40,7 +40,9 @@ SubordinateIds SubordinateIds::Read(const std::string& path) {
     const auto owner = OwnerNamed(line.substr(0, one));
     const auto first = Number(std::string_view(line).substr(one + 1, two - one - 1));
     const auto count = Number(std::string_view(line).substr(two + 1));
-    if (owner && first && count) ids.ranges_.push_back({*first, *count, *owner});
+    // Root's are those of whole containers, of many users.
+    if (owner && *owner != 0 && first && count)
+      ids.ranges_.push_back({*first, *count, *owner});
   }
   return ids;
 }

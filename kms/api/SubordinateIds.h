@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,8 @@ namespace keyfold {
 class SubordinateIds {
  public:
   SubordinateIds() = default;
-  // Read knows no ids where there is no such file; lines that say nothing are passed
-  // over.
+  // Read knows no ids where there is no such file; lines that say nothing, and those of
+  // root, are passed over.
   static SubordinateIds Read(const std::string& path = "/etc/subuid");
   // OwnerOf is `uid` itself if it is nobody's subordinate.
   uid_t OwnerOf(uid_t uid) const;

@@ -105,11 +105,14 @@ Status AuditLog::Impl::OpenFile(const std::string& directory) {
   int fd = openat(folder, kAuditFile, flags);
   if (fd < 0 && errno == ENOENT) {
     fd = openat(folder, kAuditFile, flags | O_CREAT | O_EXCL, 0600);
-    if (fd >= 0 && (fchmod(fd, 0600) != 0 || !GiveToOwnerOf(folder, fd).ok() ||
-                    fsync(folder) != 0)) {
-      const int failed = errno;
-      close(fd);
-      return Status::FromErrno(failed, "creating the audit log");
+    if (fd >= 0) {
+      Status made = GiveToOwnerOf(folder, fd);
+      if (made.ok() && (fchmod(fd, 0600) != 0 || fsync(folder) != 0))
+        made = Status::FromErrno(errno, "creating the audit log");
+      if (!made.ok()) {
+        close(fd);
+        return made;
+      }
     }
   }
   const std::string path = directory + "/" + kAuditFile;

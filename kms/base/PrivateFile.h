@@ -13,8 +13,9 @@ namespace keyfold {
 // one, belongs to the caller or root, and is out of reach of group and others.
 Status CheckPrivateFile(int fd, const std::string& path);
 
-// GiveToOwnerOf gives the new file or folder `fd` to whom `folder` belongs: root looks
-// after users' stores, which are theirs to mount afterwards.
+// GiveToOwnerOf gives the file or folder `fd`, which root has just made, to whom
+// `folder` belongs: root looks after users' stores, which are theirs to mount
+// afterwards. What others make stays theirs.
 Status GiveToOwnerOf(int folder, int fd);
 // GiveToOwnerOfParent gives it to whom the folder of `path`, its name, belongs.
 Status GiveToOwnerOfParent(const std::string& path, int fd);

@@ -307,10 +307,11 @@ Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
                                   transaction.next().sequence, macs);
   // Before the commit, as nothing may fail between what is on disk and what is known.
   auto next = std::make_shared<const State>(transaction.TakeNext());
+  AuditSeal kept = seal;
   KF_RETURN_IF_ERROR(store_->Commit(rows));
   macs_ = std::move(macs);
   std::lock_guard lock(mutex_);
-  sealed_ = seal;
+  sealed_ = std::move(kept);
   state_ = std::move(next);
   return OkStatus();
 }

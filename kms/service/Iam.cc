@@ -48,16 +48,6 @@ Status AddConditions(Invocation& call) {
   return OkStatus();
 }
 
-}  // namespace
-
-Answer GetIam(Invocation& call) {
-  KF_RETURN_IF_ERROR(
-      call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
-  return json{{"Document", call.state->iam_text}};
-}
-
-namespace {
-
 // ChangesBy are those that the document makes, each of which the caller has the right
 // to.
 Answer ChangesBy(Invocation& call) {
@@ -80,6 +70,12 @@ Answer ChangesBy(Invocation& call) {
 }
 
 }  // namespace
+
+Answer GetIam(Invocation& call) {
+  KF_RETURN_IF_ERROR(
+      call.AuthorizeOnAccount("iam:GetAccountAuthorizationDetails", "*"));
+  return json{{"Document", call.state->iam_text}};
+}
 
 Status PrepareIam(Invocation& call) {
   const Parameters& p = call.parameters;

@@ -54,11 +54,11 @@ struct Invocation {
   policy::Principal principal;
   Parameters parameters;
   std::shared_ptr<const State> state;
-  KeyRef key;                               // of operations on one key
-  std::optional<RsaPrivateKey> import_key;  // made before the state is locked
-  std::optional<policy::Iam> iam;           // read before the state is locked
-  std::optional<Transaction> change;        // to be committed when the call succeeds
-  std::vector<std::string> resources;       // ARNs of the keys concerned
+  KeyRef key = {};                               // of operations on one key
+  std::optional<RsaPrivateKey> import_key = {};  // made before the state is locked
+  std::optional<policy::Iam> iam = {};           // read before the state is locked
+  std::optional<Transaction> change = {};   // to be committed when the call succeeds
+  std::vector<std::string> resources = {};  // ARNs of the keys concerned
   // What the record of a call that ended well tells besides: its additionalEventData.
   nlohmann::json event_data = {};
   // What was done with other keys than `key`, as grants name it, and their ids.

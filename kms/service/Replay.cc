@@ -443,8 +443,7 @@ std::vector<const json*> Successful(const std::vector<json>& records) {
     const auto sequence = SequenceIn(record, kKeyStoreSequence);
     // A number is given again only if who had it before did not come to be.
     const auto none = failed ? failed : sequence;
-    if (none)
-      std::erase_if(changes, [&](const auto& one) { return one.first == *none; });
+    if (none && !changes.empty() && changes.back().first == *none) changes.pop_back();
     if (!failed && sequence) changes.emplace_back(*sequence, &record);
   }
   std::vector<const json*> out;

@@ -266,8 +266,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
     auto principal = identity_.Resolve(caller, *state->iam);
     Invocation call{*known,     account(),    root_keys_, *audit_, *log_keeper_,
                     *activity_, *catalog_,    identity_,  counts_, files_,
-                    caller,     clock_.Now(), {},         {},      state,
-                    nullptr,    {},           {},         {},      {}};
+                    caller,     clock_.Now(), {},         {},      state};
     call.quotas = quotas_;
     call.principal = principal.ok() ? *principal : UnresolvedPrincipal(caller.uid);
     if (parameters.ok())
@@ -359,8 +358,14 @@ Result<json> Service::RunWrite(const DispatchEntry& entry, Invocation& call) {
   Result<json> answer = json();
   {
     std::lock_guard lock(write_mutex_);
+    const uint64_t iam = call.state->iam->number();
     call.state = catalog_->state();
     call.now = clock_.Now();
+    // Nobody keeps a group or a role by what was begun before it was taken away.
+    if (call.state->iam->number() != iam) {
+      KF_ASSIGN_OR_RETURN(call.principal,
+                          identity_.Resolve(call.caller, *call.state->iam));
+    }
     answer = Run(entry, call);
     if (!answer.ok()) return answer;
     json record = recorder_->CallRecord(call, &*answer, OkStatus());

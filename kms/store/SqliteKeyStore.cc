@@ -384,7 +384,7 @@ class SqliteKeyStore : public KeyStore {
 
   Status TryCommit(const std::vector<Change>& changes) {
     KF_RETURN_IF_ERROR(Execute(db_.get(), "BEGIN IMMEDIATE"));
-    Status status = ApplyAll(changes);
+    Status status = OrNoMemory([&] { return ApplyAll(changes); });
     if (status.ok()) status = Execute(db_.get(), "COMMIT");
     if (!status.ok() && sqlite3_get_autocommit(db_.get()) == 0)
       // A rollback that fails leaves the journal for the next open; SQLite

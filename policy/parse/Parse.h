@@ -41,9 +41,9 @@ Result<AlertRules> ParseAlertRules(std::string_view text, std::string_view sourc
 // ParsePrincipal reads one principal, in short form or as an ARN or account id,
 // into an ARN of `account` or "*". kMalformedPolicyDocument, without a place.
 Result<std::string> ParsePrincipal(std::string_view text, const std::string& account);
-// PrincipalPattern reads a value that a condition compares with a principal's ARN. The
-// short forms above become ARNs, of which NAME may have wildcards; any other text
-// stays as it is.
+// PrincipalPattern reads a value that a condition compares with a principal's ARN.
+// Short forms of users, groups, roles, the account and Keyfold become ARNs, of which
+// NAME may have wildcards; any other text stays as it is.
 std::string PrincipalPattern(std::string_view text, const std::string& account);
 // ValidName tells whether a user, group, role or policy may have this name: 1 to
 // 128 bytes without *, ? or /.

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 
 import pytest
 
@@ -126,7 +127,17 @@ class Desk:
             home = self.home(user)
             self.shells[user] = Shell(who, dict(self.environment, HOME=str(home)), home)
         code, shown = self.shells[user].run(self.mine(command), given)
+        if 'keyfold mount ' in command:
+            self.settle()
         return code, self.theirs(shown)
+
+    def settle(self, seconds=10):
+        """Waits for the records that a new store's mount makes by itself, lest they come
+        between those a page shows."""
+        end = time.monotonic() + seconds
+        for log in self.places['/srv/keyfold'].rglob('audit/audit.log'):
+            while b'"SealStore"' not in log.read_bytes() and time.monotonic() < end:
+                time.sleep(0.1)
 
     def do(self, section):
         """Runs a section of a page; nobody looks at what its commands show."""
@@ -191,6 +202,7 @@ def mounted_share(disk=None):
         with lone_share('documents', disk) as share:
             os.chmod(share.mnt, 0o1777)
             desk = Desk(share.folder, share.keyfold, share.store.parent, share.store)
+            desk.settle()
             try:
                 yield desk
             finally:

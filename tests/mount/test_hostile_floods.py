@@ -35,16 +35,22 @@ def share():
 FLOOD = r'''
 import http.client, json, os, socket, sys, threading, time
 path, socket_path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def connected():
+    connection = http.client.HTTPConnection('localhost', timeout=60)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(socket_path)
+    return connection
 def call(operation, parameters, connection=None):
-    if connection is None:
-        connection = http.client.HTTPConnection('localhost', timeout=30)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(socket_path)
+    connection = connection or connected()
     connection.request('POST', '/', json.dumps(parameters),
                        {'X-Amz-Target': 'TrentService.' + operation,
                         'Content-Type': 'application/x-amz-json-1.1'})
     response = connection.getresponse()
     return json.loads(response.read()), connection
+def post(target, body):
+    connection = connected()
+    connection.request('POST', '/', body, {'X-Amz-Target': target})
+    connection.getresponse().read()
 def forever(action):
     def run():
         while True:
@@ -95,37 +101,18 @@ def refused(connection=None):
         _, connection = call('Encrypt', {'KeyId': 'alias/cfo', 'Plaintext': 'aGk=',
                                          'EncryptionContext': context}, connection)
 for _ in range(8): refused()
-TARGET = 'KeyfoldAudit.LookupEvents'
-def look():
-    connection = http.client.HTTPConnection('localhost', timeout=30)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(socket_path)
-    connection.request('POST', '/', '{}', {'X-Amz-Target': TARGET})
-    connection.getresponse().read()
-for _ in range(5): forever(look)
+for _ in range(5): forever(lambda: post('KeyfoldAudit.LookupEvents', '{}'))
 ''',
     # Documents that take long to read, of somebody who may not apply any.
     'documents': r'''
 body = json.dumps({'Document': 'groups: [' + 'a,' * 199000 + 'a]'})
-def apply():
-    connection = http.client.HTTPConnection('localhost', timeout=60)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(socket_path)
-    connection.request('POST', '/', body, {'X-Amz-Target': 'KeyfoldIam.ApplyIam'})
-    connection.getresponse().read()
-for _ in range(7): forever(apply)
+for _ in range(7): forever(lambda: post('KeyfoldIam.ApplyIam', body))
 ''',
     # Bodies of as many values as there is room for.
     'values': r'''
 one = '{"":' * 29 + '{}' + '}' * 29
 body = '{"a":[' + ','.join([one] * 6500) + ']}'
-def send():
-    connection = http.client.HTTPConnection('localhost', timeout=30)
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(socket_path)
-    connection.request('POST', '/', body, {'X-Amz-Target': 'TrentService.ListKeys'})
-    connection.getresponse().read()
-for _ in range(7): forever(send)
+for _ in range(7): forever(lambda: post('TrentService.ListKeys', body))
 ''',
     # Writes that the daemon stages and syncs.
     'writes': r'''

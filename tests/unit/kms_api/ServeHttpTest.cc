@@ -108,6 +108,7 @@ TEST(ServeHttpTest, NothingIsReadBehindWhatWasRefused) {
         "POST / HTTP/1.1\r\nContent-Length: +4\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n",
         "POST / HTTP/1.1\r\nContent-Length : 4\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 4\r\n\r\n",
         "POST / HTTP/1.1\nContent-Length: 4\n\n",
         "POST / HTTP/2.0\r\nContent-Length: 4\r\n\r\n", "\r\n\r\nnonsense\r\n\r\n"}) {
     bool called = false;

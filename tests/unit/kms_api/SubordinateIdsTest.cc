@@ -15,7 +15,8 @@ TEST(SubordinateIdsTest, AreTheirOwners) {
   const int fd = ::mkstemp(path);
   ASSERT_GE(fd, 0);
   ::close(fd);
-  std::ofstream(path) << "root:100000:65536\n"
+  std::ofstream(path) << "nobody:100000:65536\n"
+                         "root:500000:65536\n"
                          "# a remark\n"
                          "no-such-user-here:300000:65536\n"
                          "60001:400000:10\n"
@@ -23,8 +24,9 @@ TEST(SubordinateIdsTest, AreTheirOwners) {
                          "60003:4294967290:65536\n";
   const SubordinateIds ids = SubordinateIds::Read(path);
   ::unlink(path);
-  EXPECT_EQ(ids.OwnerOf(100000), 0u);
-  EXPECT_EQ(ids.OwnerOf(165535), 0u);
+  EXPECT_EQ(ids.OwnerOf(100000), 65534u);
+  EXPECT_EQ(ids.OwnerOf(165535), 65534u);
+  EXPECT_EQ(ids.OwnerOf(500000), 500000u);
   EXPECT_EQ(ids.OwnerOf(165536), 165536u);
   EXPECT_EQ(ids.OwnerOf(99999), 99999u);
   EXPECT_EQ(ids.OwnerOf(300000), 300000u);

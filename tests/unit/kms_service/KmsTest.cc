@@ -1,4 +1,7 @@
 // Do keys behave as AWS KMS says, for whom policies let, and for nobody else?
+#include <atomic>
+#include <thread>
+
 #include "KmsFixture.h"
 #include "kms/service/Dispatch.h"
 
@@ -644,6 +647,37 @@ TEST_F(KmsTest, RandomBytesAndDryRuns) {
   EXPECT_EQ(Try(kAccounts, "Encrypt",
                 {{"KeyId", key}, {"Plaintext", "aGk="}, {"DryRun", true}}),
             kDenied);
+}
+
+// Who administers by a group, and sends a long document while the group is taken away.
+TEST_F(KmsTest, AGroupThatIsTakenAwayDoesNotApplyWhatWasBegunBefore) {
+  constexpr uid_t kMember = 60005;
+  const auto document = [](const char* groups, int roles) {
+    std::string text = std::string(kIam) + "  \"uid:60005\": {groups: [" + groups +
+                       "]}\ngroups: {admins: {policies: [AdministratorAccess]}}\n";
+    if (roles > 0) text += "roles:\n";
+    for (int i = 0; i < roles; ++i)
+      text += "  r" + std::to_string(i) + ": {policies: [FilesFullAccess]}\n";
+    return json{{"Document", text}};
+  };
+  for (int times = 0; times < 20; ++times) {
+    Must(kRootUid, "iam", "ApplyIam", document("admins", 0));
+    std::atomic<bool> ended{false};
+    std::string outcome;
+    std::thread member([&] {
+      outcome = Try(kMember, "ApplyIam", document("admins", 6000), "iam");
+      ended = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    Must(kRootUid, "iam", "ApplyIam", document("", 0));
+    const bool was_first = ended;
+    member.join();
+    if (was_first) continue;  // too late to tell
+    EXPECT_EQ(outcome, kDenied);
+    EXPECT_EQ(Try(kMember, "ApplyIam", document("admins", 0), "iam"), kDenied);
+    return;
+  }
+  GTEST_SKIP() << "the long document was never the later one";
 }
 
 }  // namespace

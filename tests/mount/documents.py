@@ -98,7 +98,7 @@ VARIABLE = (
     (r'[A-Z][a-z]{2} [ \d]\d \d\d:\d\d', 'TIME'),
     (r'\b([0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b', 'HASH'),
     (r'\b\d+ (records|digests)\b', r'N \1'),
-    (r'\b(up to|record|Records 1 to|in|uid":) \d+', r'\1 N'),
+    (r'\b(up to|record|line|Records 1 to|in|uid":) \d+', r'\1 N'),
 )
 
 

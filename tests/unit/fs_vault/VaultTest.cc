@@ -86,6 +86,18 @@ class VaultTest : public testing::Test, public PageCache {
   Status Rename(const Place& from, const Place& to) {
     return vault_->Rename(from, to, 0, [](Vault::Moved&) {});
   }
+  // A thread that gives the object at `a` the other name and back, and then sets
+  // `done`.
+  std::thread RenameToAndFro(const Place& a, const Place& b, int rounds,
+                             std::atomic<bool>* done) {
+    return std::thread([this, a, b, rounds, done] {
+      for (int round = 0; round < rounds; ++round) {
+        EXPECT_TRUE(Rename(a, b).ok());
+        EXPECT_TRUE(Rename(b, a).ok());
+      }
+      *done = true;
+    });
+  }
   std::vector<std::string> List(const Folder& folder) {
     std::vector<std::string> names;
     DIR* dir =
@@ -575,13 +587,7 @@ TEST_F(VaultTest, NoRenameBesideAnOpenIsDamage) {
   struct stat st;
   const UniqueFd file = vault_->Find(a, &st).value();
   std::atomic<bool> done{false};
-  std::thread renames([&] {
-    for (int round = 0; round < 2000; ++round) {
-      EXPECT_TRUE(Rename(a, b).ok());
-      EXPECT_TRUE(Rename(b, a).ok());
-    }
-    done = true;
-  });
+  std::thread renames = RenameToAndFro(a, b, 2000, &done);
   int opened = 0, overtaken = 0;
   while (!done) {
     const auto handle = vault_->OpenFile(a, file.get(), {}, KeyUse::kRead, "/a");
@@ -602,13 +608,7 @@ TEST_F(VaultTest, AFolderKeepsItsNameWhenItsKeyIsSetWhileItIsRenamed) {
   const Place a{root_, "a"}, b{root_, "b"};
   const auto folder = MakeFolder(a);
   std::atomic<bool> done{false};
-  std::thread renames([&] {
-    for (int round = 0; round < 1000; ++round) {
-      EXPECT_TRUE(Rename(a, b).ok());
-      EXPECT_TRUE(Rename(b, a).ok());
-    }
-    done = true;
-  });
+  std::thread renames = RenameToAndFro(a, b, 1000, &done);
   int set = 0;
   while (!done) {
     const Status status = vault_->SetFolderKey(

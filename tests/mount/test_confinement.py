@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from share import Failed, as_user, await_end_of, children, lone_share, new_share
+from share import SANITIZED, Failed, as_user, await_end_of, children, lone_share, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to look into daemons')
 
@@ -36,12 +36,6 @@ KEPT = {
 def share():
     with new_share('confinement') as made:
         yield made
-
-
-def sanitized(share):
-    """Whether the program is built with a sanitizer, which has no filter."""
-    return b'__asan_init' in pathlib.Path(share.keyfold).read_bytes() or \
-        b'__tsan_init' in pathlib.Path(share.keyfold).read_bytes()
 
 
 def status_of(pid, task=None):
@@ -82,7 +76,7 @@ def test_every_thread_is_under_the_filter(share, which):
     pid = share.processes()[which]
     for status in statuses(pid):
         assert status['NoNewPrivs'] == '1'
-        if not sanitized(share):
+        if not SANITIZED:
             assert status['Seccomp'] == '2', status['Name']
 
 
@@ -122,7 +116,7 @@ def test_a_users_daemon_is_confined_too(share):
             for status in statuses(process):
                 assert capabilities(status['CapPrm']) == set()
                 assert status['NoNewPrivs'] == '1'
-                if not sanitized(share):
+                if not SANITIZED:
                     assert status['Seccomp'] == '2'
         # Unmounting needs fusermount3, which the daemon itself can no longer run.
         os.kill(pid, signal.SIGTERM)

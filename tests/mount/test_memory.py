@@ -8,13 +8,12 @@ import subprocess
 
 import pytest
 
-from share import KEYFOLD, as_user, new_share
+from share import SANITIZED, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
-with open(KEYFOLD, 'rb') as f:
-    if b'__tsan_init' in (program := f.read()) or b'__asan_init' in program:
-        pytest.skip('a sanitizer keeps what is freed', allow_module_level=True)
+if SANITIZED:
+    pytest.skip('a sanitizer keeps what is freed', allow_module_level=True)
 
 WARM_UP, ROUNDS = 2, 4
 CALLS = int(os.environ.get('KEYFOLD_TEST_MEMORY_CALLS', 2000))  # of each user, a round

@@ -166,6 +166,19 @@ TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
   EXPECT_EQ(log_->Append("text", AuditRoom::kOrdinary).error(), Error::kInternal);
 }
 
+TEST_F(AuditLogTest, WhatWasRefusedIsFoundAlone) {
+  Fill(2);
+  ASSERT_TRUE(log_->Append({{"eventName", "Decrypt"}, {"errorCode", "NotFoundException"}},
+                           AuditRoom::kOrdinary)
+                  .ok());
+  Fill(1);
+  AuditFilter filter;
+  filter.refused = true;
+  const auto found = log_->Read(filter)->records;
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0]["errorCode"], "NotFoundException");
+}
+
 TEST_F(AuditLogTest, ReadFilters) {
   Fill(3);
   clock_.Advance(std::chrono::hours(1));

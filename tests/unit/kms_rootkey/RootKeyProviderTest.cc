@@ -64,27 +64,27 @@ TEST_F(RootKeyProviderTest, PassphraseRoundTrip) {
 }
 
 TEST_F(RootKeyProviderTest, DefaultCostIsUsed) {
-  auto made = CreateRootKey("passphrase", Says("x"));
+  auto made = CreateRootKey("passphrase", Says("any passphrase"));
   ASSERT_TRUE(made.ok());
   EXPECT_EQ(made->description["scrypt"], (json{{"log2_n", 17}, {"r", 8}, {"p", 1}}));
-  ExpectSame(*made, UnsealRootKey(made->description, "", Says("x")));
+  ExpectSame(*made, UnsealRootKey(made->description, "", Says("any passphrase")));
 }
 
 TEST_F(RootKeyProviderTest, EveryKeyIsNew) {
-  auto a = CreateRootKey("passphrase", Says("x"), kCheap);
-  auto b = CreateRootKey("passphrase", Says("x"), kCheap);
+  auto a = CreateRootKey("passphrase", Says("any passphrase"), kCheap);
+  auto b = CreateRootKey("passphrase", Says("any passphrase"), kCheap);
   ASSERT_TRUE(a.ok() && b.ok());
   EXPECT_FALSE(ConstantTimeEqual(a->key.bytes(), b->key.bytes()));
   EXPECT_NE(a->description["salt"], b->description["salt"]);
 }
 
 TEST_F(RootKeyProviderTest, PassphraseFileLosesOneNewlineOnly) {
-  const std::string path = File("p", "secret\n");
+  const std::string path = File("p", "a secret\n");
   auto made = CreateRootKey("passphrase-file:" + path, nullptr, kCheap);
   ASSERT_TRUE(made.ok()) << made.status().ToString();
   ExpectSame(*made, UnsealRootKey(made->description, "", nullptr));
-  ExpectSame(*made, UnsealRootKey(made->description, "passphrase", Says("secret")));
-  File("p", "secret\n\n");
+  ExpectSame(*made, UnsealRootKey(made->description, "passphrase", Says("a secret")));
+  File("p", "a secret\n\n");
   EXPECT_EQ(UnsealRootKey(made->description, "", nullptr).status().error(),
             Error::kWrongCredential);
   std::filesystem::remove(path);
@@ -97,13 +97,15 @@ TEST_F(RootKeyProviderTest, UnfitPassphraseFilesAreRefused) {
   };
   EXPECT_EQ(error(File("empty", "")).error(), Error::kUsage);
   EXPECT_EQ(error(File("newline", "\n")).error(), Error::kUsage);
+  EXPECT_EQ(error(File("short", "7 bytes\n")).error(), Error::kUsage);
+  EXPECT_TRUE(error(File("enough", "8 bytes.\n")).ok());
   EXPECT_EQ(error(File("large", std::string(4097, 'x'))).error(), Error::kUsage);
   EXPECT_TRUE(error(File("full", std::string(4096, 'x'))).ok());
   EXPECT_EQ(error(folder_).error(), Error::kUsage);
   ASSERT_EQ(mkfifo((folder_ + "/fifo").c_str(), 0600), 0);
   EXPECT_EQ(error(folder_ + "/fifo").error(), Error::kUsage);
   for (mode_t mode : {0640, 0604, 0620, 0610}) {
-    const Status status = error(File("open", "secret", mode));
+    const Status status = error(File("open", "a secret", mode));
     EXPECT_EQ(status.error(), Error::kUsage);
     EXPECT_NE(status.message().find("chmod 600"), std::string::npos);
   }
@@ -130,7 +132,7 @@ TEST_F(RootKeyProviderTest, KeyFileIsMadeAndUsed) {
                 .status()
                 .error(),
             Error::kWrongCredential);
-  EXPECT_EQ(UnsealRootKey(made->description, "passphrase", Says("x")).status().error(),
+  EXPECT_EQ(UnsealRootKey(made->description, "passphrase", Says("any passphrase")).status().error(),
             Error::kUsage);
 }
 
@@ -153,7 +155,7 @@ TEST_F(RootKeyProviderTest, ExistingKeyFileIsUsedIfItFits) {
 TEST_F(RootKeyProviderTest, UnknownSpecIsUsage) {
   for (const char* spec : {"", "tpm3", "passphrase:", "file",
                            "file:", "passphrase-file:", "pkcs11:token=x"})
-    EXPECT_EQ(CreateRootKey(spec, Says("x"), kCheap).status().error(), Error::kUsage)
+    EXPECT_EQ(CreateRootKey(spec, Says("any passphrase"), kCheap).status().error(), Error::kUsage)
         << spec;
 }
 
@@ -163,22 +165,22 @@ TEST_F(RootKeyProviderTest, CostIsBounded) {
         ScryptParameters{17, 0, 1}, ScryptParameters{17, 33, 1},
         ScryptParameters{17, 8, 0}, ScryptParameters{17, 8, 17},
         ScryptParameters{22, 32, 1}}) {
-    EXPECT_EQ(CreateRootKey("passphrase", Says("x"), cost).status().error(),
+    EXPECT_EQ(CreateRootKey("passphrase", Says("any passphrase"), cost).status().error(),
               Error::kUsage);
-    auto made = CreateRootKey("passphrase", Says("x"), kCheap);
+    auto made = CreateRootKey("passphrase", Says("any passphrase"), kCheap);
     ASSERT_TRUE(made.ok());
     made->description["scrypt"] = {
         {"log2_n", cost.log2_n}, {"r", cost.r}, {"p", cost.p}};
-    EXPECT_EQ(UnsealRootKey(made->description, "", Says("x")).status().error(),
+    EXPECT_EQ(UnsealRootKey(made->description, "", Says("any passphrase")).status().error(),
               Error::kCorrupt);
   }
 }
 
 TEST_F(RootKeyProviderTest, AlteredDescriptionIsRefused) {
-  auto made = CreateRootKey("passphrase", Says("x"), kCheap);
+  auto made = CreateRootKey("passphrase", Says("any passphrase"), kCheap);
   ASSERT_TRUE(made.ok());
   const auto error = [](const json& description) {
-    return UnsealRootKey(description, "", Says("x")).status().error();
+    return UnsealRootKey(description, "", Says("any passphrase")).status().error();
   };
   for (const auto& item : made->description.items()) {
     for (const json& value :

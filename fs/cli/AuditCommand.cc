@@ -159,6 +159,7 @@ Result<json> AuditRequest(const AuditWords& words) {
   }
   if (!words.user.empty()) request["User"] = words.user;
   if (!words.key.empty()) request["KeyId"] = words.key;
+  if (words.refused) request["Refused"] = true;
   if (words.limit > 0) request["MaxResults"] = words.limit;
   return request;
 }
@@ -195,6 +196,7 @@ void AddAudit(CLI::App& app, Run* run) {
   audit->add_option("--user", words->user,
                     "Only what this user did: NAME, user:NAME or an ARN");
   audit->add_option("--key", words->key, "Only what concerns this key");
+  audit->add_flag("--refused", words->refused, "Only what was refused or failed");
   audit
       ->add_option("--limit", words->limit,
                    "The last so many records; 100000 if not given")

@@ -13,7 +13,7 @@ struct AuditWords {
   std::string format = "text";
   std::string since, user, key;
   int limit = 0;
-  bool follow = false;
+  bool refused = false, follow = false;
   std::vector<std::string> copies;  // verify --copy
   std::string public_key;
   std::string archive;  // release

@@ -143,6 +143,16 @@ std::vector<Candidate> FromSchema(const Position& at, const std::string& option)
   return out;
 }
 
+// Actions are those of the KMS: "kms:Decrypt".
+std::vector<Candidate> Actions() {
+  std::vector<Candidate> out;
+  for (const Operation& operation : Operations())
+    if (operation.service == "kms")
+      out.push_back(
+          {"kms:" + std::string(operation.name), std::string(operation.help)});
+  return out;
+}
+
 std::vector<Candidate> ValuesOf(const Position& at, const CLI::Option& option,
                                 const std::vector<std::string>& words) {
   const std::string name = option.get_name(), type = option.get_type_name();
@@ -154,6 +164,7 @@ std::vector<Candidate> ValuesOf(const Position& at, const CLI::Option& option,
     return name == "--access-key-id" ? std::vector<Candidate>() : Keys(words);
   if (name == "--user" || name == "--user-name") return Users("");
   if (type == "PRINCIPAL" || name.ends_with("-principal")) return Principals();
+  if (type == "ACTION") return Actions();
   if (type == "MOUNTPOINT") return Mountpoints();
   if (type == "SPEC") return RootKeys();
   return {};

@@ -214,7 +214,9 @@ void AddIam(CLI::App& app, Run* run) {
   CLI::App* simulate =
       Verb(iam, "simulate", "Explains who may do what, and why", words, run, Simulate);
   simulate->add_option("--user", words->user, "Unix name or ARN; else you");
-  simulate->add_option("--action", words->action, "Such as kms:Decrypt")->required();
+  simulate->add_option("--action", words->action, "Such as kms:Decrypt")
+      ->required()
+      ->type_name("ACTION");
   simulate->add_option("--key", words->key, "Key id, ARN or alias");
   simulate->add_option("--context", words->context,
                        "Encryption context: KEY=VALUE,...");

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,6 +18,8 @@
 #include <optional>
 #include <vector>
 
+#include "kms/base/LocalUser.h"
+
 namespace keyfold {
 namespace {
 
@@ -29,24 +30,16 @@ constexpr int kCannotBecome = 126, kCannotRun = 127;
 
 // Whom the program runs as, looked up before the fork.
 struct Identity {
-  uid_t uid;
-  gid_t gid;
+  LocalUser user;
   std::vector<gid_t> groups;
-  std::string name, home;
 };
 
-std::optional<Identity> LookUp(const std::string& user) {
-  std::vector<char> buffer(16384);
-  passwd entry, *found = nullptr;
-  if (getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
-      found == nullptr)
-    return std::nullopt;
-  Identity who{entry.pw_uid, entry.pw_gid, std::vector<gid_t>(256), user, entry.pw_dir};
-  int count = static_cast<int>(who.groups.size());
-  if (getgrouplist(user.c_str(), entry.pw_gid, who.groups.data(), &count) < 0)
-    return std::nullopt;
-  who.groups.resize(static_cast<size_t>(count));
-  return who;
+std::optional<Identity> LookUp(const std::string& name) {
+  auto user = FindLocalUser(name);
+  if (!user) return std::nullopt;
+  auto groups = GroupsOf(*user);
+  if (!groups) return std::nullopt;
+  return Identity{*std::move(user), *std::move(groups)};
 }
 
 // What is made before the fork; behind it only system calls are safe, since other
@@ -68,9 +61,10 @@ struct Prepared {
       dup2(prepared.null, 2) < 0 || close_range(3, ~0U, 0) != 0 || chdir("/") != 0)
     _exit(kCannotBecome);
   umask(022);
-  if (prepared.change_user && (setgroups(who.groups.size(), who.groups.data()) != 0 ||
-                               setresgid(who.gid, who.gid, who.gid) != 0 ||
-                               setresuid(who.uid, who.uid, who.uid) != 0))
+  if (prepared.change_user &&
+      (setgroups(who.groups.size(), who.groups.data()) != 0 ||
+       setresgid(who.user.gid, who.user.gid, who.user.gid) != 0 ||
+       setresuid(who.user.uid, who.user.uid, who.user.uid) != 0))
     _exit(kCannotBecome);
   execve(prepared.arguments[0], prepared.arguments.data(), prepared.variables.data());
   _exit(kCannotRun);
@@ -166,11 +160,11 @@ Status RunAlertCommand(const policy::AlertAction& action, const std::string& ale
   if (!who) return {Error::kUsage, "There is no user " + action.user + "."};
   Prepared prepared;
   prepared.change_user = geteuid() == 0;
-  if (!prepared.change_user && who->uid != geteuid())
+  if (!prepared.change_user && who->user.uid != geteuid())
     return {Error::kUsage, "Only a daemon of root's can run programs as another user."};
   prepared.environment = {
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-      "HOME=" + who->home, "USER=" + who->name, "LOGNAME=" + who->name,
+      "HOME=" + who->user.home, "USER=" + who->user.name, "LOGNAME=" + who->user.name,
       "KEYFOLD_ALERT=" + alert};
   for (std::string& one : prepared.environment)
     prepared.variables.push_back(one.data());

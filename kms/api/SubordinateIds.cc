@@ -1,11 +1,11 @@
 #include "kms/api/SubordinateIds.h"
 
-#include <pwd.h>
-
 #include <charconv>
 #include <fstream>
 #include <optional>
 #include <string_view>
+
+#include "kms/base/LocalUser.h"
 
 namespace keyfold {
 namespace {
@@ -20,12 +20,7 @@ std::optional<uid_t> Number(std::string_view text) {
 
 // OwnerNamed reads a login name or a uid.
 std::optional<uid_t> OwnerNamed(const std::string& name) {
-  std::vector<char> room(1 << 14);
-  struct passwd entry {};
-  struct passwd* found = nullptr;
-  if (::getpwnam_r(name.c_str(), &entry, room.data(), room.size(), &found) == 0 &&
-      found != nullptr)
-    return entry.pw_uid;
+  if (const auto user = FindLocalUser(name)) return user->uid;
   return Number(name);
 }
 

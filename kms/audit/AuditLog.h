@@ -54,6 +54,7 @@ struct AuditFilter {
   std::string user;              // userIdentity.userName or .arn
   std::string key;               // key id or ARN among resources
   std::string event;             // eventName
+  bool refused = false;          // only what has an errorCode
   uint64_t after_sequence = 0;   // only records with a greater sequence
   uint64_t before_sequence = 0;  // 0: all; else only those with a smaller one
   size_t limit = 0;              // 0: no limit; else the last `limit` records

@@ -113,6 +113,7 @@ bool Selects(const AuditFilter& filter, const ParsedRecord& record) {
     return false;
   if (!filter.since.empty() && Member(record.value, "eventTime") < filter.since)
     return false;
+  if (filter.refused && Member(record.value, "errorCode").empty()) return false;
   if (!filter.event.empty() && Member(record.value, "eventName") != filter.event)
     return false;
   if (!filter.user.empty()) {

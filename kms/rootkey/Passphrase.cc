@@ -10,6 +10,8 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxPassphraseSize = 4096;
+// A new one has as many bytes at least: NIST SP 800-63B, 5.1.1.1.
+constexpr size_t kLeastPassphraseSize = 8;
 constexpr size_t kSealedSize = kGcmNonceSize + kKeySize + kGcmTagSize;
 constexpr uint64_t kMaxScryptMemory = uint64_t{1} << 30;
 // Names in the description and the AAD: never change.
@@ -58,6 +60,11 @@ Result<SecretBytes> GetPassphrase(const Source& source, const PassphrasePrompt& 
   if (!passphrase.ok()) return passphrase;
   if (passphrase->empty())
     return Status(Error::kUsage, "The passphrase is empty. Give one that is not.");
+  if (asked == Asked::kNewPassphrase && passphrase->size() < kLeastPassphraseSize)
+    return Status(
+        Error::kUsage,
+        "The passphrase has less than 8 characters: whoever has a copy of the "
+        "store could try them all. Take five random words or more.");
   if (passphrase->size() > kMaxPassphraseSize)
     return Status(Error::kUsage,
                   "The passphrase is longer than 4096 bytes. Give a shorter one.");

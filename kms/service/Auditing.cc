@@ -69,6 +69,7 @@ Answer LookupEvents(Invocation& call) {
   AuditFilter filter;
   filter.since = p.String("Since");
   filter.user = UserOf(p.String("User"), call.account);
+  filter.refused = p.Boolean("Refused");
   filter.after_sequence = static_cast<uint64_t>(p.Integer("AfterSequence").value_or(0));
   filter.before_sequence =
       static_cast<uint64_t>(p.Integer("BeforeSequence").value_or(0));

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "kms/base/LocalUser.h"
+
 namespace keyfold {
 namespace {
 
@@ -81,24 +83,14 @@ std::optional<std::vector<gid_t>> GroupsOf(pid_t pid) {
 }
 
 // UserNamed asks the machine for a user and its groups.
-std::optional<Caller> UserNamed(const std::string& user) {
-  std::vector<char> buffer(16384);
-  passwd entry;
-  passwd* found = nullptr;
-  if (getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
-      found == nullptr)
-    return std::nullopt;
-  constexpr int kMostGroups = 1024;
-  int count = kMostGroups;
-  std::vector<gid_t> groups(kMostGroups);
-  // Without all groups a denial to one of them would fall away.
-  if (getgrouplist(user.c_str(), found->pw_gid, groups.data(), &count) < 0 || count < 0)
-    return std::nullopt;
-  groups.resize(static_cast<size_t>(count));
+std::optional<Caller> UserNamed(const std::string& name) {
+  const auto user = FindLocalUser(name);
+  auto groups = user ? GroupsOf(*user) : std::nullopt;
+  if (!groups) return std::nullopt;
   Caller caller;
-  caller.uid = found->pw_uid;
-  caller.gid = found->pw_gid;
-  caller.groups = std::move(groups);
+  caller.uid = user->uid;
+  caller.gid = user->gid;
+  caller.groups = *std::move(groups);
   return caller;
 }
 

@@ -538,6 +538,7 @@ std::vector<Operation> KeyfoldOperations() {
        {{"Since", Kind::kString, false, "ISO 8601, inclusive"},
         user,
         {"KeyId", Kind::kString, false, "Key id, ARN or alias"},
+        {"Refused", Kind::kBoolean, false, "Only what was refused or failed"},
         {"AfterSequence", Kind::kInteger, false, "Only records behind this one"},
         {"BeforeSequence", Kind::kInteger, false, "Only records before this one"},
         {"MaxResults",

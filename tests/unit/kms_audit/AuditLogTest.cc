@@ -168,9 +168,10 @@ TEST_F(AuditLogTest, LargestRecordFitsAndLargerIsRefused) {
 
 TEST_F(AuditLogTest, WhatWasRefusedIsFoundAlone) {
   Fill(2);
-  ASSERT_TRUE(log_->Append({{"eventName", "Decrypt"}, {"errorCode", "NotFoundException"}},
-                           AuditRoom::kOrdinary)
-                  .ok());
+  ASSERT_TRUE(
+      log_->Append({{"eventName", "Decrypt"}, {"errorCode", "NotFoundException"}},
+                   AuditRoom::kOrdinary)
+          .ok());
   Fill(1);
   AuditFilter filter;
   filter.refused = true;

@@ -132,7 +132,9 @@ TEST_F(RootKeyProviderTest, KeyFileIsMadeAndUsed) {
                 .status()
                 .error(),
             Error::kWrongCredential);
-  EXPECT_EQ(UnsealRootKey(made->description, "passphrase", Says("any passphrase")).status().error(),
+  EXPECT_EQ(UnsealRootKey(made->description, "passphrase", Says("any passphrase"))
+                .status()
+                .error(),
             Error::kUsage);
 }
 
@@ -155,7 +157,8 @@ TEST_F(RootKeyProviderTest, ExistingKeyFileIsUsedIfItFits) {
 TEST_F(RootKeyProviderTest, UnknownSpecIsUsage) {
   for (const char* spec : {"", "tpm3", "passphrase:", "file",
                            "file:", "passphrase-file:", "pkcs11:token=x"})
-    EXPECT_EQ(CreateRootKey(spec, Says("any passphrase"), kCheap).status().error(), Error::kUsage)
+    EXPECT_EQ(CreateRootKey(spec, Says("any passphrase"), kCheap).status().error(),
+              Error::kUsage)
         << spec;
 }
 
@@ -165,14 +168,16 @@ TEST_F(RootKeyProviderTest, CostIsBounded) {
         ScryptParameters{17, 0, 1}, ScryptParameters{17, 33, 1},
         ScryptParameters{17, 8, 0}, ScryptParameters{17, 8, 17},
         ScryptParameters{22, 32, 1}}) {
-    EXPECT_EQ(CreateRootKey("passphrase", Says("any passphrase"), cost).status().error(),
-              Error::kUsage);
+    EXPECT_EQ(
+        CreateRootKey("passphrase", Says("any passphrase"), cost).status().error(),
+        Error::kUsage);
     auto made = CreateRootKey("passphrase", Says("any passphrase"), kCheap);
     ASSERT_TRUE(made.ok());
     made->description["scrypt"] = {
         {"log2_n", cost.log2_n}, {"r", cost.r}, {"p", cost.p}};
-    EXPECT_EQ(UnsealRootKey(made->description, "", Says("any passphrase")).status().error(),
-              Error::kCorrupt);
+    EXPECT_EQ(
+        UnsealRootKey(made->description, "", Says("any passphrase")).status().error(),
+        Error::kCorrupt);
   }
 }
 

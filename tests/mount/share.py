@@ -178,6 +178,23 @@ class Share:
             found['commands'] = child
         return found
 
+    def socket(self):
+        """Where the KMS of the mount listens."""
+        return os.getxattr(self.mnt, 'user.keyfold.socket').decode()
+
+    def fsck(self, *options):
+        """The exit code and findings of a check of the store, which is not mounted."""
+        done = subprocess.run([self.keyfold, 'fsck', self.store, '--output', 'json', *options],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert lines and lines[-1]['summary']['complete'], done.stderr
+        return done.returncode, lines[:-1]
+
+    def is_clean(self):
+        """Expects no damage in the store. What a call that was cut off left does no harm."""
+        code, found = self.fsck()
+        assert code == 0, found
+
     def kill(self):
         """Ends the daemon as a power cut ends it, but for the disk."""
         processes = self.processes()

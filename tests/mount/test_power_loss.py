@@ -3,10 +3,11 @@ there, and is all else old or new?
 
 The store lies on an ext4 or xfs of its own, on a disk that records what it is given
 (recorded_disk.py). From the record disks are made as a power failure could have left
-them; the filesystem replays its journal, and the store is mounted.
+them; the filesystem replays its journal, and the store is checked and mounted.
 
 KEYFOLD_TEST_SEED repeats a run as far as moments can be repeated; KEYFOLD_TEST_STEPS
 sets how many such disks are tried."""
+import contextlib
 import os
 import pathlib
 import random
@@ -15,6 +16,7 @@ import time
 
 import pytest
 
+import crash_names
 from crash_model import Folder
 from recorded_disk import FILESYSTEMS, Replay, known_to_kernel, mount_disk, recorded_disk
 from share import Share
@@ -23,8 +25,16 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a
 
 STEPS = int(os.environ.get('KEYFOLD_TEST_STEPS', 25))
 SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
-WRITER = pathlib.Path(__file__).parent / 'crash_writer.py'
+HERE = pathlib.Path(__file__).parent
 FOLDERS = ('one', 'two')
+
+
+@pytest.fixture(params=FILESYSTEMS)
+def filesystem(request):
+    if not known_to_kernel(request.param):
+        pytest.skip(f'this kernel cannot mount {request.param}: it is not in /proc/filesystems')
+    print(f'KEYFOLD_TEST_SEED={SEED} KEYFOLD_TEST_STEPS={STEPS}')
+    return request.param
 
 
 def write_and_sync(path, text):
@@ -34,78 +44,123 @@ def write_and_sync(path, text):
         os.fsync(f.fileno())
 
 
-def change(share, log, rng):
-    """Changes the files of each folder for some seconds; returns for each the seed of its
-    writer and (position in the log, line) of what it told."""
-    seeds = {folder: rng.randrange(1 << 30) for folder in FOLDERS}
-    told = {folder: share.folder / f'{folder}.told' for folder in FOLDERS}
-    running = []
-    for folder, seed in seeds.items():
-        with open(told[folder], 'w') as out:
-            running.append(subprocess.Popen(
-                ['/usr/bin/python3', WRITER, share.mnt / folder, str(seed), log], stdout=out))
-    time.sleep(8)  # what waits is stored after five seconds
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait()
-    lines = {folder: [line.split(' ', 1) for line in path.read_text().splitlines()]
-             for folder, path in told.items()}
-    return {folder: (seeds[folder], [(int(position), line) for position, line in lines[folder]])
-            for folder in FOLDERS}
+class Writer:
+    """A process that changes something, and what it told: (position in the log, line)."""
+
+    def __init__(self, share, log, script, *words):
+        self.told = share.folder / f'{pathlib.Path(str(words[0])).name}-{script}.told'
+        with open(self.told, 'w') as out:
+            self.process = subprocess.Popen(
+                ['/usr/bin/python3', HERE / script, *map(str, words), log], stdout=out)
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait()
+        lines = [line.split(' ', 1) for line in self.told.read_text().splitlines()]
+        self.lines = [(int(position), line) for position, line in lines]
+
+    def followed_by(self, model, kept, reached):
+        """The model, if all up to `kept` was flushed and nothing is there of what came
+        after `reached`."""
+        for position, line in self.lines:
+            if line == 'ok':
+                model.line('ok' if position <= kept else 'not known')
+            elif position <= reached:
+                model.line(line)
+            else:
+                break
+        return model
 
 
-def folder_at(seed, files, lines, kept, reached):
-    """What a folder may hold if all up to `kept` was flushed and nothing is there of what
-    came after `reached`."""
-    folder = Folder(seed, files, at_once=False)
-    for position, line in lines:
-        if line == 'ok':
-            folder.line('ok' if position <= kept else 'not known')
-        elif position <= reached:
-            folder.line(line)
-        else:
-            break
-    return folder
+class Work:
+    """Changes files and names for some seconds."""
+
+    def __init__(self, share, rng):
+        self.share, self.rng, self.files = share, rng, {}
+        for folder in FOLDERS:
+            (share.mnt / folder).mkdir()
+            self.files[folder] = {name: rng.randbytes(rng.randrange(500_000)) for name in 'abcd'}
+            for name, text in self.files[folder].items():
+                write_and_sync(share.mnt / folder / name, text)
+        (share.mnt / 'names').mkdir()
+        os.sync()
+
+    def go_on(self, log):
+        mnt = self.share.mnt
+        self.seeds = {folder: self.rng.randrange(1 << 30) for folder in FOLDERS}
+        self.folders = {folder: Writer(self.share, log, 'crash_writer.py', mnt / folder, seed)
+                        for folder, seed in self.seeds.items()}
+        self.names = Writer(self.share, log, 'crash_names.py', 'change', mnt / 'names',
+                            self.rng.randrange(1 << 30))
+        time.sleep(8)  # what waits is stored after five seconds
+        for writer in (*self.folders.values(), self.names):
+            writer.end()
+
+    def check(self, kept, reached):
+        where = f'at {kept} to {reached}'
+        for folder, writer in self.folders.items():
+            model = writer.followed_by(Folder(self.seeds[folder], self.files[folder],
+                                              at_once=False), kept, reached)
+            for file in 'abcd':
+                wrong = model.wrong(file, (self.share.mnt / folder / file).read_bytes())
+                assert wrong is None, f'{where}: {folder}/{wrong}'
+        wrong = self.names_at(kept, reached).wrong(crash_names.show(self.share.mnt / 'names'))
+        assert wrong is None, f'{where}: names: {wrong}'
+
+    def names_at(self, kept, reached):
+        return self.names.followed_by(crash_names.Names(at_once=False), kept, reached)
+
+    def is_clean(self, kept, reached):
+        """Nothing is damaged but what was never synced."""
+        lost = {f'/names/{path}' for path in self.names_at(kept, reached).never_synced()}
+        damage = [f for f in self.share.fsck()[1] if f['gravity'] == 'damage' and
+                  not (f['kind'] == 'header' and (f['path'] in lost or f['path'].endswith('.new')))]
+        assert damage == [], f'at {kept} to {reached}'
 
 
-@pytest.mark.parametrize('filesystem', FILESYSTEMS)
+@contextlib.contextmanager
+def crashed_disk(replay, rng, filesystem, disk):
+    """A disk of that moment, mounted. Yields up to where the log may be in it."""
+    image = disk.parent / 'crashed'
+    reached = replay.crashed(image, rng)
+    mount_disk(filesystem, image, disk)
+    try:
+        yield reached
+    finally:
+        subprocess.run(['umount', disk], check=True)
+
+
+@contextlib.contextmanager
+def mounted(share):
+    share.mount()
+    try:
+        yield
+    finally:
+        share.unmount()
+
+
 def test_what_was_synced_is_there_after_a_power_failure(tmp_path, filesystem):
-    if not known_to_kernel(filesystem):
-        pytest.skip(f'this kernel cannot mount {filesystem}: it is not in /proc/filesystems')
-    print(f'KEYFOLD_TEST_SEED={SEED} KEYFOLD_TEST_STEPS={STEPS}')
     rng = random.Random(SEED)
     with recorded_disk(tmp_path, filesystem) as (disk, log):
         share = Share(tmp_path, disk)
-        files = {}
         try:
-            for folder in FOLDERS:
-                (share.mnt / folder).mkdir()
-                files[folder] = {name: rng.randbytes(rng.randrange(500_000)) for name in 'abcd'}
-                for name, text in files[folder].items():
-                    write_and_sync(share.mnt / folder / name, text)
+            work = Work(share, rng)
             start = os.stat(log).st_size
-            told = change(share, log, rng)
+            work.go_on(log)
             end = os.stat(log).st_size
         finally:
             share.unmount()
     replay = Replay(tmp_path / 'before', log)
-    share.store = disk / 'store'
     for position in sorted(rng.randrange(start, end) for _ in range(STEPS)):
         replay.go_on(position)
         if replay.flushed < start:
             continue
-        reached = replay.crashed(tmp_path / 'crashed', rng)
-        mount_disk(filesystem, tmp_path / 'crashed', disk)
-        try:
-            share.mount()
-            try:
-                for name, (seed, lines) in told.items():
-                    folder = folder_at(seed, files[name], lines, replay.flushed, reached)
-                    for file in 'abcd':
-                        wrong = folder.wrong(file, (share.mnt / name / file).read_bytes())
-                        assert wrong is None, f'at {replay.flushed} to {reached}: {name}/{wrong}'
-            finally:
-                share.unmount()
-        finally:
-            subprocess.run(['umount', disk], check=True)
+        with crashed_disk(replay, rng, filesystem, disk) as reached:
+            # A mount and a check each find the store as the power left it.
+            first_checked = rng.randrange(2)
+            if first_checked:
+                work.is_clean(replay.flushed, reached)
+            with mounted(share):
+                work.check(replay.flushed, reached)
+            if not first_checked:
+                work.is_clean(replay.flushed, reached)

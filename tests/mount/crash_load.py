@@ -1,4 +1,4 @@
-"""Users who change files and names of a share while its daemon is killed; and is
+"""Users who change files, names and keys of a share while its daemon is killed; and is
 what may be there then what is there?"""
 import json
 import pathlib
@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+from crash_kms import Keys
 from crash_model import Folder
 from crash_names import Names
 from share import as_user
@@ -48,7 +49,7 @@ class Load:
         self.writers.mkdir()
         for script in HERE.glob('crash_*.py'):
             shutil.copy(script, self.writers)
-        self.files, self.folders, self.names = {}, {}, {}
+        self.files, self.folders, self.names, self.keys = {}, {}, {}, None
         for user in USERS:
             self.prepare(user)
 
@@ -90,6 +91,9 @@ class Load:
                 self.share.python(user, 'import os, sys; os.mkdir(sys.argv[1])', self.named(user))
                 self.names[user] = follow(Names(), user, 'crash_names.py', 'change',
                                           self.named(user), seed)
+            self.run = f'run{self.count}-{seed}'
+            self.keys = follow(Keys(), KEEPER, 'crash_kms.py', 'change', self.share.socket(),
+                               self.run, f'arn:aws:iam::000000000000:user/{KEEPER}')
             for follower in followers:
                 assert follower.begun.wait(30), follower.process.args
             # What waits is stored after five seconds.
@@ -118,6 +122,8 @@ class Load:
                 self.output(user, 'crash_names.py', 'show', self.named(user))))
             # Whatever a step that was cut off has left, no folder is kept by it.
             subprocess.run([*as_user(user), 'rm', '-r', self.named(user)], check=True, cwd='/')
+        self.expect('keys', self.keys.wrong(
+            self.output(KEEPER, 'crash_kms.py', 'show', self.share.socket(), self.run)))
         self.share.run(KEEPER, 'audit', 'verify')
 
     def expect(self, what, wrong):

@@ -1,12 +1,13 @@
 """When the power fails under the filesystem under the store, is what fsync returned for
-there, and is all else old or new?
+there, and what the KMS answered, and is all else old or new?
 
 The store lies on an ext4 or xfs of its own, on a disk that records what it is given
 (recorded_disk.py). From the record disks are made as a power failure could have left
 them; the filesystem replays its journal, and the store is checked and mounted.
 
 KEYFOLD_TEST_SEED repeats a run as far as moments can be repeated; KEYFOLD_TEST_STEPS
-sets how many such disks are tried."""
+sets how many such disks are tried. With KEYFOLD_TEST_EVERY=1 there is one for each moment
+at which the disk was told to keep what it has: some hours."""
 import contextlib
 import os
 import pathlib
@@ -16,6 +17,7 @@ import time
 
 import pytest
 
+import crash_kms
 import crash_names
 from crash_model import Folder
 from recorded_disk import FILESYSTEMS, Replay, known_to_kernel, mount_disk, recorded_disk
@@ -25,8 +27,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a
 
 STEPS = int(os.environ.get('KEYFOLD_TEST_STEPS', 25))
 SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
+EVERY = os.environ.get('KEYFOLD_TEST_EVERY') == '1'
 HERE = pathlib.Path(__file__).parent
 FOLDERS = ('one', 'two')
+ROOT_USER = 'arn:aws:iam::000000000000:root'
 
 
 @pytest.fixture(params=FILESYSTEMS)
@@ -73,10 +77,11 @@ class Writer:
 
 
 class Work:
-    """Changes files and names for some seconds."""
+    """Changes files, names and keys for some seconds."""
 
     def __init__(self, share, rng):
         self.share, self.rng, self.files = share, rng, {}
+        self.run = f'run{rng.randrange(10**6)}'
         for folder in FOLDERS:
             (share.mnt / folder).mkdir()
             self.files[folder] = {name: rng.randbytes(rng.randrange(500_000)) for name in 'abcd'}
@@ -92,8 +97,10 @@ class Work:
                         for folder, seed in self.seeds.items()}
         self.names = Writer(self.share, log, 'crash_names.py', 'change', mnt / 'names',
                             self.rng.randrange(1 << 30))
+        self.keys = Writer(self.share, log, 'crash_kms.py', 'change', self.share.socket(),
+                           self.run, ROOT_USER)
         time.sleep(8)  # what waits is stored after five seconds
-        for writer in (*self.folders.values(), self.names):
+        for writer in (*self.folders.values(), self.names, self.keys):
             writer.end()
 
     def check(self, kept, reached):
@@ -106,6 +113,10 @@ class Work:
                 assert wrong is None, f'{where}: {folder}/{wrong}'
         wrong = self.names_at(kept, reached).wrong(crash_names.show(self.share.mnt / 'names'))
         assert wrong is None, f'{where}: names: {wrong}'
+        keys = self.keys.followed_by(crash_kms.Keys(), kept, reached)
+        wrong = keys.wrong(crash_kms.show(self.share.socket(), self.run))
+        assert wrong is None, f'{where}: keys: {wrong}'
+        self.share.run(None, 'audit', 'verify')
 
     def names_at(self, kept, reached):
         return self.names.followed_by(crash_names.Names(at_once=False), kept, reached)
@@ -116,6 +127,16 @@ class Work:
         damage = [f for f in self.share.fsck()[1] if f['gravity'] == 'damage' and
                   not (f['kind'] == 'header' and (f['path'] in lost or f['path'].endswith('.new')))]
         assert damage == [], f'at {kept} to {reached}'
+
+
+def moments(replay, rng, start, end, steps):
+    """Where in the log the power fails: half of them by what is written, and half by
+    how often the disk is told to keep it."""
+    flushes = replay.flushes(start, end)
+    if EVERY:
+        return flushes
+    return sorted([*(rng.randrange(start, end) for _ in range(steps - steps // 2)),
+                   *rng.choices(flushes, k=steps // 2)])
 
 
 @contextlib.contextmanager
@@ -151,7 +172,7 @@ def test_what_was_synced_is_there_after_a_power_failure(tmp_path, filesystem):
         finally:
             share.unmount()
     replay = Replay(tmp_path / 'before', log)
-    for position in sorted(rng.randrange(start, end) for _ in range(STEPS)):
+    for position in moments(replay, rng, start, end, STEPS):
         replay.go_on(position)
         if replay.flushed < start:
             continue

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -130,6 +131,15 @@ def small_disk(folder, mib, reserved):
         yield disk
     finally:
         subprocess.run(['umount', disk], check=True)
+
+
+def extents(path):
+    """(physical start, length) of a file's extents on its disk, in bytes."""
+    out = subprocess.run(['filefrag', '-v', '-b4096', path], check=True, text=True,
+                         stdout=subprocess.PIPE).stdout
+    return [(int(m[1]) * 4096, int(m[2]) * 4096)
+            for m in re.finditer(r'^\s*\d+:\s*\d+\.\.\s*\d+:\s*(\d+)\.\.\s*\d+:\s*(\d+):', out,
+                                 re.MULTILINE)]
 
 
 class Share:

@@ -9,6 +9,7 @@ KEYFOLD_TEST_SEED repeats a run as far as moments can be repeated; KEYFOLD_TEST_
 sets how many such disks are tried. With KEYFOLD_TEST_EVERY=1 there is one for each moment
 at which the disk was told to keep what it has: some hours."""
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -185,3 +186,63 @@ def test_what_was_synced_is_there_after_a_power_failure(tmp_path, filesystem):
                 work.check(replay.flushed, reached)
             if not first_checked:
                 work.is_clean(replay.flushed, reached)
+
+
+REKEYED = {'one': 3 << 20, 'two': 100_000, 'three': 2 << 20, 'four': 1 << 20}
+
+
+def rekey(share, *options):
+    """The command; what it notes lies on the disk of the store, so that it too is of the
+    moment at which the power fails."""
+    return subprocess.Popen([share.keyfold, 'rekey', share.mnt / 'files', '--reencrypt', *options],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            env=dict(share.environment(),
+                                     XDG_STATE_HOME=str(share.store.parent / 'state')))
+
+
+def data_keys(share):
+    shown = {name: json.loads(share.run(None, 'file', 'show', share.mnt / 'files' / name,
+                                        '--output', 'json')) for name in REKEYED}
+    return {name: (file['DataKeyId'], file['Reencrypting']) for name, file in shown.items()}
+
+
+def test_files_that_get_new_data_keys_outlive_a_power_failure(tmp_path, filesystem):
+    rng = random.Random(SEED)
+    files = {name: rng.randbytes(size) for name, size in REKEYED.items()}
+    with recorded_disk(tmp_path, filesystem) as (disk, log):
+        share = Share(tmp_path, disk)
+        try:
+            (disk / 'state').mkdir()
+            (share.mnt / 'files').mkdir()
+            for name, text in files.items():
+                write_and_sync(share.mnt / 'files' / name, text)
+            before = data_keys(share)
+            start = os.stat(log).st_size
+            running = rekey(share, '--rate-limit', '2M')
+            assert running.communicate(timeout=60) and running.returncode == 0
+            end = os.stat(log).st_size
+            assert all(data_keys(share)[name][0] != before[name][0] for name in files)
+        finally:
+            share.unmount()
+    replay, found = Replay(tmp_path / 'before', log), set()
+    for position in moments(replay, rng, start, end, STEPS // 2):
+        replay.go_on(position)
+        if replay.flushed < start:
+            continue
+        with crashed_disk(replay, rng, filesystem, disk):
+            share.is_clean()
+            with mounted(share):
+                for name, text in files.items():
+                    assert (share.mnt / 'files' / name).read_bytes() == text, name
+                keys = data_keys(share)
+                found |= {(keys[name][0] != before[name][0], keys[name][1]) for name in files}
+                # The same command does what is left.
+                running = rekey(share)
+                said = running.communicate(timeout=60)[1]
+                assert running.returncode == 0, said
+                for name, (key, unfinished) in data_keys(share).items():
+                    assert key != before[name][0] and not unfinished, name
+                    assert (share.mnt / 'files' / name).read_bytes() == files[name], name
+            share.is_clean()
+    # Some were not begun, some half done, some done.
+    assert len(found) == 3, found

@@ -148,6 +148,17 @@ class Replay:
                 return
             yield offset, self.log.read(size)
 
+    def flushes(self, start, end):
+        """The positions behind each flush between those."""
+        found = []
+        self.log.seek(0)
+        while header := self.log.read(RECORD.size):
+            offset, size = RECORD.unpack(header)
+            self.log.seek(size, os.SEEK_CUR)
+            if offset == FLUSH and start <= self.log.tell() <= end:
+                found.append(self.log.tell())
+        return found
+
     def go_on(self, position):
         """Goes on to the last flush before `position` of the log."""
         with open(self.image, 'r+b') as image:

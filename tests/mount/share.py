@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -136,6 +137,15 @@ def small_disk(folder, mib, reserved):
         subprocess.run(['umount', disk], check=True)
 
 
+def extents(path):
+    """(physical start, length) of a file's extents on its disk, in bytes."""
+    out = subprocess.run(['filefrag', '-v', '-b4096', path], check=True, text=True,
+                         stdout=subprocess.PIPE).stdout
+    return [(int(m[1]) * 4096, int(m[2]) * 4096)
+            for m in re.finditer(r'^\s*\d+:\s*\d+\.\.\s*\d+:\s*(\d+)\.\.\s*\d+:\s*(\d+):', out,
+                                 re.MULTILINE)]
+
+
 class Share:
     """One store and its mount. `folder` is a scratch folder on the backing disk."""
 
@@ -181,6 +191,23 @@ class Share:
         for child in children(found['keys']):
             found['commands'] = child
         return found
+
+    def socket(self):
+        """Where the KMS of the mount listens."""
+        return os.getxattr(self.mnt, 'user.keyfold.socket').decode()
+
+    def fsck(self, *options):
+        """The exit code and findings of a check of the store, which is not mounted."""
+        done = subprocess.run([self.keyfold, 'fsck', self.store, '--output', 'json', *options],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        assert lines and lines[-1]['summary']['complete'], done.stderr
+        return done.returncode, lines[:-1]
+
+    def is_clean(self):
+        """Expects no damage in the store. What a call that was cut off left does no harm."""
+        code, found = self.fsck()
+        assert code == 0, found
 
     def kill(self):
         """Ends the daemon as a power cut ends it, but for the disk."""

@@ -5,13 +5,12 @@ tell a person what to do, and does the mount live on?
 The store lies on a small ext4 of its own, in a file mounted through a loop device."""
 import errno
 import os
-import re
 import subprocess
 
 import pytest
 
 from likeext4 import forget_caches
-from share import SANITIZED, Share, small_disk
+from share import SANITIZED, Share, extents, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a loop device')
 
@@ -66,15 +65,6 @@ def error_of(action):
     except OSError as e:
         return errno.errorcode[e.errno]
     return 'ok'
-
-
-def extents(path):
-    """(physical start, length) of a file's extents on its disk, in bytes."""
-    out = subprocess.run(['filefrag', '-v', '-b4096', path], check=True, text=True,
-                         stdout=subprocess.PIPE).stdout
-    return [(int(m[1]) * 4096, int(m[2]) * 4096)
-            for m in re.finditer(r'^\s*\d+:\s*\d+\.\.\s*\d+:\s*(\d+)\.\.\s*\d+:\s*(\d+):', out,
-                                 re.MULTILINE)]
 
 
 def test_what_the_disk_lost_is_an_error_and_the_rest_is_there(share, tmp_path):

@@ -19,7 +19,8 @@ import time
 
 import pytest
 
-from share import KEYFOLD, lone_share
+from likeext4 import forget_caches
+from share import KEYFOLD, await_end_of, extents, lone_share, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to own the files')
 
@@ -417,29 +418,100 @@ def test_what_is_not_damaged_of_a_file_can_be_read(damaged):
             os.pread(f.fileno(), 4096, 8192)
 
 
+def kill(mnt):
+    """Ends the daemon as a power cut ends it, but for the disk."""
+    daemon = json.loads(subprocess.run([KEYFOLD, 'status', mnt, '--output', 'json'], check=True,
+                                       stdout=subprocess.PIPE, text=True).stdout)[0]['Pid']
+    os.kill(daemon, signal.SIGKILL)
+    subprocess.run(['umount', '-l', mnt], check=True)
+    await_end_of(daemon)
+
+
+@contextlib.contextmanager
+def killed(damaged):
+    """A mount of which the daemon is killed in the end."""
+    result = damaged.run('mount', damaged.store, damaged.mnt)
+    assert result.returncode == 0, result.stderr
+    try:
+        yield damaged.mnt
+    finally:
+        kill(damaged.mnt)
+
+
 def test_a_file_killed_while_it_was_written(damaged):
-    with damaged.mounted() as mnt:
-        daemon = json.loads(subprocess.run([KEYFOLD, 'status', mnt, '--output', 'json'], check=True,
-                                           stdout=subprocess.PIPE, text=True).stdout)[0]['Pid']
+    with killed(damaged) as mnt:
         fd = os.open(mnt / 'dir/one', os.O_RDWR)
         for at in range(0, 12000, 100):
             os.pwrite(fd, b'new', at)
         os.fsync(fd)
         os.pwrite(fd, b'later' * 10000, 12000)
-        os.kill(daemon, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            os.close(fd)
-        subprocess.run(['umount', '-l', mnt], check=True)
-        for _ in range(100):
-            if not os.path.exists(f'/proc/{daemon}'):
-                break
-            time.sleep(0.05)
-        before = state_of(damaged['dir/one'])
-        code, findings, _ = damaged.fsck()
-        assert code == 0 and {f['gravity'] for f in findings} <= {'note'}
-        assert state_of(damaged['dir/one']) == before  # looked at, not opened
-        damaged.run('mount', damaged.store, damaged.mnt)
+    with contextlib.suppress(OSError):
+        os.close(fd)
+    before = state_of(damaged['dir/one'])
+    code, findings, _ = damaged.fsck()
+    assert code == 0 and {f['gravity'] for f in findings} <= {'note'}
+    assert state_of(damaged['dir/one']) == before  # looked at, not opened
+    with damaged.mounted() as mnt:
         assert (mnt / 'dir/one').read_bytes()[:3] == b'new'
+
+
+# What the disk may lose of what was not synced: how, and where the file ends then.
+LOST = {
+    'a block': (lambda path: flip(path, 4096 + 5 * 4096), 5 * 4096),
+    'the end': (lambda path: os.truncate(path, 4096 + 4 * 4096), 4 * 4096),
+}
+
+
+@pytest.mark.parametrize('lost', LOST)
+def test_an_end_that_was_never_synced(damaged, lost):
+    lose, end = LOST[lost]
+    with killed(damaged) as mnt, open(mnt / 'dir/one', 'r+b', buffering=0) as f:
+        os.fsync(f.fileno())
+        f.seek(12000)
+        f.write(b'later' * 8000)
+    assert damaged.fsck()[:2] == (0, [])
+    lose(damaged['dir/one'])
+    expected = [('unsynced-end', 'dir/one', end, 52000)]
+    for options in ([], ['--repair']):
+        code, findings, summary = damaged.fsck(*options)
+        assert code == 0 and brief(findings) == expected
+        assert {f['gravity'] for f in findings} == {'note'} and summary['notes'] == 1
+    with damaged.mounted() as mnt:
+        assert (mnt / 'dir/one').read_bytes() == (CONTENTS['dir/one'] + b'later' * 8000)[:end]
+    assert damaged.fsck()[:2] == (0, [])
+
+
+@pytest.mark.parametrize('lost', ['part', 'all'])
+def test_what_the_disk_cannot_read(tmp_path, lost):
+    """A disk that lost its end, and with it some of the file that lies last."""
+    with small_disk(tmp_path, 64, reserved=0) as disk, lone_share('fsck', disk) as share:
+        backing = {}
+        for name in 'abcdef':
+            (share.mnt / name).write_bytes(os.urandom(7 << 20))
+            backing[name] = share.backing(share.mnt / name)
+        share.unmount()
+        os.sync()
+        if lost == 'part':
+            start, length = max(max(extents(path)) for path in backing.values())
+            cut = start + length // 2
+        else:
+            cut = max(extents(path)[0][0] for path in backing.values())
+        gone = {name for name, path in backing.items()
+                if any(start + length > cut for start, length in extents(path))}
+        headless = {name for name, path in backing.items() if extents(path)[0][0] >= cut}
+        assert 0 < len(gone) < len(backing) and bool(headless) == (lost == 'all')
+        with open(tmp_path / 'image', 'r+b') as image:
+            image.truncate(cut)
+        for options in ([], ['--repair']):
+            forget_caches()
+            code, findings = share.fsck(*options)
+            assert code == 4 and {f['kind'] for f in findings} == {'unreadable'}, findings
+            assert {f['path'] for f in findings} == {f'/{name}' for name in gone}
+            assert all('Input/output error' in f['why'] for f in findings)
+            # Of a file of which the header cannot be read nothing else can be told.
+            assert {f['path'] for f in findings if 'begin' not in f} == \
+                {f'/{name}' for name in headless}
+            assert not (share.store / 'quarantine').exists()
 
 
 def test_another_filesystem_in_the_tree(damaged):
@@ -547,43 +619,69 @@ def test_files_whose_key_cannot_be_used(damaged):
     assert brief(damaged.fsck()[1]) == [('blocks', 'dir/one', 0, 4096)]
 
 
+PLANTED = {f'planted-{i}' for i in range(200)}
+
+
+def plant(damaged):
+    """More findings than fit a pipe."""
+    for name in PLANTED:
+        (damaged.store / 'tree' / name).touch()
+
+
+class HeldUp:
+    """An fsck that cannot print any more until somebody reads on."""
+
+    def __init__(self, damaged, *options):
+        self.out, into = os.pipe()
+        fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
+        self.process = subprocess.Popen(
+            [KEYFOLD, 'fsck', damaged.store, '--output', 'json', '--root-key',
+             damaged.corpus.key, *options], stdout=into, stderr=subprocess.PIPE)
+        os.close(into)
+        self.text = b''
+        waiting = bytearray(4)
+        for _ in range(300):
+            fcntl.ioctl(self.out, termios.FIONREAD, waiting)
+            if int.from_bytes(waiting, sys.byteorder) > 3000:
+                break
+            time.sleep(0.1)
+        time.sleep(0.2)
+
+    def read_some(self):
+        self.text += os.read(self.out, 1000)
+
+    def end(self, signal_number):
+        """Its exit code, and the lines it printed; half a line counts for nothing."""
+        self.process.send_signal(signal_number)
+        time.sleep(1)
+        with open(self.out, 'rb') as f:
+            self.text += f.read()
+        code = self.process.wait()
+        self.process.stderr.close()
+        whole = self.text[:self.text.rfind(b'\n') + 1].decode()
+        return code, [json.loads(line) for line in whole.splitlines()]
+
+
 def cut_off(damaged):
     """Runs fsck until it cannot print any more, and interrupts it there. Returns its
     findings."""
-    out, into = os.pipe()
-    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 4096)
-    process = subprocess.Popen([KEYFOLD, 'fsck', damaged.store, '--output', 'json', '--root-key',
-                                damaged.corpus.key], stdout=into, stderr=subprocess.PIPE)
-    os.close(into)
-    # It waits for somebody to read on.
-    waiting = bytearray(4)
-    for _ in range(300):
-        fcntl.ioctl(out, termios.FIONREAD, waiting)
-        if int.from_bytes(waiting, sys.byteorder) > 3000:
-            break
-        time.sleep(0.1)
-    time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    time.sleep(1)
-    with open(out) as f:
-        lines = [json.loads(line) for line in f]
-    assert process.wait() == 32 | 4, process.stderr.read()
-    process.stderr.close()
-    assert not lines[-1]['summary']['complete']
+    code, lines = HeldUp(damaged).end(signal.SIGINT)
+    assert code == 32 | 4 and not lines[-1]['summary']['complete']
     return lines[:-1]
 
 
+def planted_in(findings):
+    return {pathlib.Path(f['backing']).name for f in findings}
+
+
 def test_going_on_where_it_was_cut_off(damaged):
-    planted = {f'planted-{i}' for i in range(200)}
-    for name in planted:
-        (damaged.store / 'tree' / name).touch()
+    plant(damaged)
     first = cut_off(damaged)
-    assert 0 < len(first) < len(planted)
+    assert 0 < len(first) < len(PLANTED)
     state = (damaged.store / 'fsck.state').read_bytes()
     code, rest, summary = damaged.fsck('--resume')
-    found = [pathlib.Path(f['backing']).name for f in first + rest]
-    assert sorted(found) == sorted(planted)  # each once
-    assert code == 4 and summary['complete'] and summary['damaged'] == len(planted)
+    assert len(first + rest) == len(PLANTED) and planted_in(first + rest) == PLANTED  # each once
+    assert code == 4 and summary['complete'] and summary['damaged'] == len(PLANTED)
     assert summary['files'] == len(CONTENTS) and summary['folders'] == 4
     # What is over is over, whoever puts the state back.
     (damaged.store / 'fsck.state').write_bytes(state)
@@ -591,9 +689,34 @@ def test_going_on_where_it_was_cut_off(damaged):
     assert result.returncode == 8 and 'Begin one without --resume' in result.stderr
 
 
+def test_going_on_where_it_was_killed(damaged):
+    plant(damaged)
+    # Killed before it saved how far it was, it has to begin anew.
+    HeldUp(damaged).end(signal.SIGKILL)
+    result = damaged.run('fsck', damaged.store, '--resume')
+    assert result.returncode == 8 and 'Begin one without --resume' in result.stderr
+    # It saves that once a minute, which passes for a process that is stopped, too.
+    running, state = HeldUp(damaged), damaged.store / 'fsck.state'
+    running.process.send_signal(signal.SIGSTOP)
+    time.sleep(61)
+    running.process.send_signal(signal.SIGCONT)
+    while not state.exists():
+        running.read_some()
+        time.sleep(0.3)
+    code, first = running.end(signal.SIGKILL)
+    assert code == -signal.SIGKILL and 0 < len(first) < len(PLANTED)
+    # And killed again: the state of before goes on to count.
+    saved = state.read_bytes()
+    code, second = HeldUp(damaged, '--resume').end(signal.SIGKILL)
+    assert code == -signal.SIGKILL and state.read_bytes() == saved
+    code, rest, summary = damaged.fsck('--resume')
+    assert code == 4 and summary['complete'] and len(rest) < len(PLANTED)
+    assert planted_in(first + rest) == PLANTED and planted_in(second) <= planted_in(rest)
+    assert summary['files'] == len(CONTENTS) and summary['folders'] == 4
+
+
 def test_a_made_up_state_hides_nothing(damaged):
-    for i in range(200):
-        (damaged.store / 'tree' / f'planted-{i}').touch()
+    plant(damaged)
     cut_off(damaged)
     path = damaged.store / 'fsck.state'
     state = json.loads(path.read_text())
@@ -619,7 +742,8 @@ def test_what_people_see(damaged):
     result = damaged.run('fsck', damaged.store, '--progress', errors='surrogateescape')
     assert '/big: bytes 8192 to 12287: these bytes do not authenticate [blocks]' in result.stdout
     assert 'Damage left: 3.' in result.stdout and '\x1b' not in result.stdout
-    assert re.search(r'^\d+ files, .* of .*, .*/s', result.stderr, re.M), result.stderr
+    assert re.search(r'^\d+ files, .* of .*, .*/s, \d+:\d\d left', result.stderr, re.M), \
+        result.stderr
 
 
 @pytest.mark.parametrize('words', [[], ['STORE', '--no-such-option'], ['STORE', '--jobs', '0']])

@@ -1,9 +1,9 @@
-"""By which ways may bytes reach a user whose right has ended?
+"""By which ways may bytes reach a user whose right has ended, or come from one?
 
 ways.c tries each way the kernel has to come to an open file's bytes; here it is given
 the file by name, over a socket, through exec, set-uid programs and /proc. After a
 revocation and the promised second no way may give a byte, whether written before it
-or after."""
+or after. ways_in.c tries each way to bring bytes in, of which none may reach the file."""
 import ctypes
 import json
 import os
@@ -31,8 +31,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 @pytest.fixture(scope='module')
 def share():
     with new_share('hostile') as made:
-        source = os.path.join(os.path.dirname(__file__), 'ways.c')
-        subprocess.run(['gcc', '-O1', '-o', made.folder / 'ways', source], check=True)
+        for program in ('ways', 'ways_in'):
+            source = os.path.join(os.path.dirname(__file__), program + '.c')
+            subprocess.run(['gcc', '-O1', '-o', made.folder / program, source], check=True)
         yield made
 
 
@@ -88,9 +89,9 @@ class Ways:
         self.process.wait()
 
 
-def grant(share, alias, user='kfaccounts'):
+def grant(share, alias, *more, user='kfaccounts'):
     return share.kms('kfcfo', 'create-grant', '--key-id', alias, '--grantee-principal',
-                     f'user:{user}', '--operations', 'Decrypt')['GrantId']
+                     f'user:{user}', '--operations', 'Decrypt', *more)['GrantId']
 
 
 def revoke(share, alias, how, granted):
@@ -142,6 +143,68 @@ def test_no_way_leads_to_a_byte_after_a_revocation(share, secret, how):
         assert set(ways.all('pipes').values()) <= {'old'}
     finally:
         ways.close()
+
+
+BLOCK, BLOCKS = 4096, 16
+
+
+def fill(share, path, word):
+    """The whole file, of 16 blocks, by who has the right."""
+    share.python('kfcfo', 'import sys; f = open(sys.argv[1], "r+");'
+                          'f.write(sys.argv[2] * int(sys.argv[3])); f.close()',
+                 path, word, BLOCKS * BLOCK // 4)
+
+
+def blocks_of(share, path):
+    """What each block holds: a word, zeros as '', or '?'."""
+    text = bytes.fromhex(share.python('kfcfo', 'import sys; f = open(sys.argv[1], "rb");'
+                                               'print(f.read().hex())', path))
+    assert len(text) % BLOCK == 0
+    blocks = [text[at:at + BLOCK] for at in range(0, len(text), BLOCK)]
+    return ['' if not any(block) else block[:4].decode() if block == block[:4] * (BLOCK // 4)
+            else '?' for block in blocks]
+
+
+def is_refused(outcomes):
+    """Nothing was taken that could be lost silently: fsync may have nothing to do."""
+    check_nothing({way: outcome for way, outcome in outcomes.items() if way != 'fsync'})
+
+
+@pytest.mark.parametrize('how', ['grant', 'policy', 'disable'])
+def test_no_way_leads_a_byte_in_after_a_revocation(share, secret, how):
+    path, alias = secret
+    scratch = share.mnt / (path.parent.name + '-scratch')
+    granted = grant(share, alias, 'GenerateDataKey')
+    fill(share, path, 'OLD!')
+    ways = Ways(share, path, scratch, program=share.folder / 'ways_in')
+    try:
+        # While the right is there they lead in, so that what follows tells something.
+        before = ways.all('HIS!')
+        blocks = dict(zip(before, blocks_of(share, path)))
+        assert before['truncate'] == 'ok' and 'truncate' not in blocks
+        assert (blocks.pop('punch'), blocks.pop('zero'), blocks.pop('pwrite_part')) == ('', '', '?')
+        assert {way for way, block in blocks.items() if block == 'HIS!'} == \
+            {way for way in blocks if before[way] == 'ok'}, (before, blocks)
+        assert sum(block == 'HIS!' for block in blocks.values()) >= 8, before
+        fill(share, path, 'OLD!')
+        revoke(share, alias, how, granted)
+        time.sleep(PROMISED)
+        after = ways.all('BAD!')
+        is_refused(after)
+        if how == 'disable':
+            share.kms('kfcfo', 'enable-key', '--key-id', alias)
+            share.kms('kfcfo', 'revoke-grant', '--key-id', alias, '--grant-id', granted)
+        assert blocks_of(share, path) == ['OLD!'] * BLOCKS, after
+        fill(share, path, 'NEW!')
+        after = ways.all('BAD!')
+        is_refused(after)
+        assert blocks_of(share, path) == ['NEW!'] * BLOCKS, after
+    finally:
+        ways.close()
+    # Nor is it on its way: what the kernel still held is gone with the mount.
+    share.unmount()
+    share.mount()
+    assert blocks_of(share, path) == ['NEW!'] * BLOCKS
 
 
 @pytest.mark.parametrize('how', ['grant', 'policy', 'disable'])

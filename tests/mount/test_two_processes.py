@@ -7,12 +7,17 @@ import fcntl
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
-from share import await_end_of, lone_share
+from crash_load import Load
+from share import await_end_of, lone_share, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to look into daemons')
+
+STEPS = int(os.environ.get('KEYFOLD_TEST_STEPS', 3))
+SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
 
 
 @pytest.fixture
@@ -115,3 +120,24 @@ def test_a_store_that_does_not_open_leaves_no_process(share):
     assert found.stdout == ''
     assert not is_locked(share.store)
     share.mount()
+
+
+@pytest.mark.parametrize('which', ['files', 'keys'])
+def test_nothing_is_lost_when_one_of_them_is_killed_under_load(which):
+    print(f'KEYFOLD_TEST_SEED={SEED} KEYFOLD_TEST_STEPS={STEPS}')
+    with new_share('one-killed') as share:
+        load = Load(share, SEED)
+
+        def kill():
+            processes = share.processes()
+            os.kill(processes[which], signal.SIGKILL)
+            await_end_of(*processes.values())
+            # Who served files unmounts when the keys are gone, and not when it is.
+            assert os.path.ismount(share.mnt) == (which == 'files')
+            if which == 'files':
+                subprocess.run(['umount', '-l', share.mnt], check=True)
+        for _ in range(STEPS):
+            load.during(kill)
+            share.is_clean()
+            share.mount()
+            load.check()

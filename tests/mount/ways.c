@@ -5,29 +5,23 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ring.h"
+
 enum { kSize = 16384 };
-static int file, path_only, scratch, ring = -1, ring_errno;
+static int file, path_only, scratch;
 static int kept[2], pinned[2];
 static char *map, *locked, *private_map;
 static char buffer[kSize];
-
-static struct {
-  struct io_uring_params params;
-  char* rings;
-  struct io_uring_sqe* entries;
-} uring;
 
 static void Tell(const char* way, ssize_t got, int error) {
   if (got < 0) {
@@ -39,54 +33,13 @@ static void Tell(const char* way, ssize_t got, int error) {
   printf("%s %s\n", way, is_new ? "new" : is_old ? "old" : got == 0 ? "empty" : "other");
 }
 
-static void PrepareRing(void) {
-  ring = (int)syscall(SYS_io_uring_setup, 4, &uring.params);
-  ring_errno = errno;
-  if (ring < 0) return;
-  const size_t size = uring.params.sq_off.array + uring.params.sq_entries * 4;
-  const size_t other = uring.params.cq_off.cqes +
-                       uring.params.cq_entries * sizeof(struct io_uring_cqe);
-  uring.rings = mmap(NULL, size > other ? size : other, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
-  uring.entries = mmap(NULL, uring.params.sq_entries * sizeof(struct io_uring_sqe),
-                       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring,
-                       IORING_OFF_SQES);
-  struct iovec area = {buffer, kSize};
-  if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &file, 1) != 0 ||
-      syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &area, 1) != 0) {
-    ring_errno = errno;
-    ring = -1;
-  }
-}
-
-// The file and the buffer are registered: the kernel holds both.
 static void ReadByRing(void) {
-  if (ring < 0) {
-    printf("io_uring unavailable:%s\n", strerrorname_np(ring_errno));
+  if (ring.fd < 0) {
+    printf("io_uring unavailable:%s\n", strerrorname_np(ring.error));
     return;
   }
-  unsigned* tail = (unsigned*)(uring.rings + uring.params.sq_off.tail);
-  const unsigned mask = *(unsigned*)(uring.rings + uring.params.sq_off.ring_mask);
-  unsigned* array = (unsigned*)(uring.rings + uring.params.sq_off.array);
-  unsigned* head = (unsigned*)(uring.rings + uring.params.cq_off.head);
-  const unsigned done_mask = *(unsigned*)(uring.rings + uring.params.cq_off.ring_mask);
-  struct io_uring_cqe* done =
-      (struct io_uring_cqe*)(uring.rings + uring.params.cq_off.cqes);
-  struct io_uring_sqe* entry = &uring.entries[*tail & mask];
-  memset(entry, 0, sizeof *entry);
-  entry->opcode = IORING_OP_READ_FIXED;
-  entry->flags = IOSQE_FIXED_FILE;
-  entry->addr = (unsigned long)buffer;
-  entry->len = kSize;
-  array[*tail & mask] = *tail & mask;
-  __atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-  if (syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0) {
-    Tell("io_uring", -1, errno);
-    return;
-  }
-  const int result = done[*head & done_mask].res;
-  __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
-  Tell("io_uring", result, -result);
+  const ssize_t got = ByRing(IORING_OP_READ_FIXED, buffer, kSize, 0);
+  Tell("io_uring", got, errno);
 }
 
 // Touches memory in a child, as it may be SIGBUS; the kernel may refuse as well.
@@ -193,7 +146,7 @@ int main(int argc, char** argv) {
       splice(file, &at, kept[1], NULL, 4096, 0) < 0 ||
       vmsplice(pinned[1], &page, 1, 0) < 0)
     return perror("splice"), 1;
-  PrepareRing();
+  PrepareRing(file, buffer, kSize);
   char* line = NULL;
   size_t size = 0;
   puts("ready");

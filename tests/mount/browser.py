@@ -12,7 +12,10 @@ from share import as_user
 
 CLIENTS = pathlib.Path(__file__).resolve().parents[1] / 'clients'
 CHROMIUM = shutil.which('chromium')
-MISSING = CHROMIUM is None or not (CLIENTS / 'node_modules/playwright-core').is_dir()
+PACKAGES = ('playwright-core', 'axe-core')
+# What the tests of pages can't run without; empty if all is there.
+MISSING = ', '.join(([] if CHROMIUM else ['chromium is missing']) + [
+    f'npm could not install {one}' for one in PACKAGES if not (CLIENTS / 'node_modules' / one).is_dir()])
 
 
 class Mistake(AssertionError):
@@ -69,12 +72,13 @@ class Browser:
 @contextlib.contextmanager
 def open_browser(user):
     """A browser that runs as the user, with a home that lasts as long as it."""
+    assert not MISSING, MISSING
     home = pathlib.Path(tempfile.mkdtemp(prefix='keyfold-browser-', dir='/var/tmp'))
     programs = home / 'clients'
     programs.mkdir()
     # Users may not be able to reach the source folder.
     shutil.copy(CLIENTS / 'browser.mjs', programs)
-    for module in ('playwright-core', 'axe-core'):
+    for module in PACKAGES:
         shutil.copytree(CLIENTS / 'node_modules' / module, programs / 'node_modules' / module)
     subprocess.run(['chown', '-R', f'{user}:', home], check=True)
     environment = {'PATH': os.environ['PATH'], 'HOME': str(home), 'XDG_RUNTIME_DIR': str(home),

@@ -22,9 +22,9 @@ page.on('console', (message) => {
     problems.push(message.text());
 });
 
-const named = ({ role, name, within, exact = true }) => {
+const named = ({ role, name, text, within, exact = true }) => {
   const where = within ? page.getByRole(within.role, { name: within.name, exact: true }) : page;
-  return where.getByRole(role, { name, exact }).first();
+  return (text ? where.getByText(text, { exact }) : where.getByRole(role, { name, exact })).first();
 };
 const labelled = ({ label, exact = true }) => page.getByLabel(label, { exact }).first();
 
@@ -52,7 +52,8 @@ const DO = {
   text: ({ selector = 'body' }) => page.locator(selector).first().innerText(),
   focused: () => page.evaluate(() => {
     const it = document.activeElement;
-    return `${it.tagName.toLowerCase()} ${it.getAttribute('aria-label') ?? it.innerText ?? ''}`.trim();
+    const name = it.getAttribute('aria-label') ?? it.labels?.[0]?.innerText ?? it.innerText ?? '';
+    return `${it.tagName.toLowerCase()} ${name.split('\n')[0]}`.trim();
   }),
   eval: ({ code }) => page.evaluate(code),
   shot: ({ path }) => page.screenshot({ path }).then(() => null),

@@ -48,12 +48,17 @@ class Browser:
         self.click(role='button', name=name, within={'role': 'dialog', 'name': dialog})
         self.wait_closed(dialog)
 
-    def wait_closed(self, dialog):
+    def until(self, holds):
+        """Waits until `holds()` is true of the page, and gives what it gave."""
         for _ in range(600):
-            if self.count(role='dialog', name=dialog) == 0:
-                return
+            value = holds()
+            if value:
+                return value
             self.eval(code='new Promise((done) => setTimeout(done, 50))')
-        raise Mistake(f'the dialog {dialog} stays open: {self.text()}')
+        raise Mistake('that is never so: ' + self.text())
+
+    def wait_closed(self, dialog):
+        self.until(lambda: self.count(role='dialog', name=dialog) == 0)
 
     def go(self, *parts):
         """Another page of the console, and what it shows when it is loaded."""
@@ -62,11 +67,15 @@ class Browser:
         return self.settled()
 
     def settled(self):
-        for _ in range(600):
-            if self.eval(code='document.querySelectorAll("[aria-busy=true]").length') == 0:
-                return self.text()
-            self.eval(code='new Promise((done) => setTimeout(done, 50))')
-        raise Mistake('the page does not end loading: ' + self.text())
+        """What the page shows when it is loaded."""
+        self.until(lambda: self.eval(code='document.querySelectorAll("[aria-busy=true]").length') == 0)
+        return self.text()
+
+    def table(self, name):
+        """The rows of a table, as lists of cells."""
+        selector = f'[aria-label="{name}, table"] tbody tr'
+        return self.eval(code=f'[...document.querySelectorAll({json.dumps(selector)})].map('
+                              '(row) => [...row.cells].map((cell) => cell.innerText.trim()))')
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import { date, size } from './texts.js';
 
 const join = (folder, name) => `${folder === '/' ? '' : folder}/${name}`;
 
-function Way({ path }) {
+export function Way({ path }) {
   const parts = path.split('/').filter(Boolean);
   return (
     <nav aria-label="Way" class="way">
@@ -16,17 +16,15 @@ function Way({ path }) {
   );
 }
 
-const keyCell = (of) => (of.KeyId ? <a class="tag" href={link('keys', of.KeyId)}>{of.Key}</a> : '–');
+export const keyCell = (of) => (of.KeyId ? <a class="tag" href={link('keys', of.KeyId)}>{of.Key}</a> : '–');
 
-function SetKey({ path, current, done }) {
+// SetKey says in `children` what becomes of what is there.
+export function SetKey({ path, current, done, children }) {
   const aliases = useLoad(() => listAliases(), []).value ?? [];
   return (
     <Ask button="Set key" title={`Set the key of ${path}`} submit="Set key" done={done}
       act={({ key }) => call('console.SetKey', { Path: path, KeyId: key })}>
-      <p>
-        Files made here from now on are under the key. What is here already stays under its
-        key: <code>keyfold rekey</code> changes that.
-      </p>
+      <p>{children}</p>
       <Field label="Key" name="key" defaultValue={current} required list="aliases" hint="Alias or id" />
       <datalist id="aliases">{aliases.map((one) => <option value={one.AliasName} />)}</datalist>
     </Ask>
@@ -35,11 +33,11 @@ function SetKey({ path, current, done }) {
 
 function row(folder, entry) {
   const path = join(folder, entry.Name);
-  const name = entry.Kind === 'folder' ? <a href={link('files', path)}>{entry.Name}/</a> : entry.Name;
+  const name = { folder: <a href={link('files', path)}>{entry.Name}/</a>, file: <a href={link('file', path)}>{entry.Name}</a> };
   return {
     key: entry.Name,
     cells: [
-      name, keyCell(entry), entry.Owner, <code>{entry.Mode}</code>,
+      name[entry.Kind] ?? entry.Name, keyCell(entry), entry.Owner, <code>{entry.Mode}</code>,
       entry.Kind === 'file' ? size(entry.Size) : entry.Kind, date(entry.Modified),
       entry.KeyId && <a href={link('who', path)} aria-label={`Who may open ${entry.Name}`}>who may open</a>,
     ],
@@ -56,7 +54,10 @@ export function Files({ path = '/' }) {
           <>
             <Section title="This folder" actions={
               <>
-                <SetKey path={path} current={value.Key} done={folder.again} />
+                <SetKey path={path} current={value.Key} done={folder.again}>
+                  Files made here from now on are under the key. What is here already stays under its
+                  key: <code>keyfold rekey</code> changes that.
+                </SetKey>
                 {path !== '/' && <a class="button" href={link('who', path)}>Who may open it</a>}
               </>}>
               <Facts of={[['Key', keyCell(value)], ['Owner', `${value.Owner}, group ${value.Group}`],

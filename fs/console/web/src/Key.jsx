@@ -6,7 +6,7 @@ import { LastEvents } from './Events.jsx';
 import { Grants } from './Grants.jsx';
 import { Policy } from './Policy.jsx';
 import {
-  Act, Ask, Facts, Field, go, link, Loaded, Page, Section, State, Table, useLoad,
+  Act, Ask, Facts, Field, link, Loaded, Page, Section, State, Table, useLoad,
 } from './parts.jsx';
 import { aliasName, date, daysUntil } from './texts.js';
 
@@ -183,7 +183,7 @@ export function Key({ id }) {
             {own && <Tags id={value.KeyId} />}
             {own && value.Origin === 'AWS_KMS' && value.KeyUsage === 'ENCRYPT_DECRYPT' && <Rotation id={value.KeyId} />}
             <Folders id={value.KeyId} />
-            <Section title="Last events" actions={<button type="button" onClick={() => go('audit', value.KeyId)}>All events</button>}>
+            <Section title="Last events" actions={<a class="button" href={link('audit', value.KeyId)}>All events</a>}>
               <LastEvents of={value.KeyId} />
             </Section>
           </>

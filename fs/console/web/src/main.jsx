@@ -9,6 +9,7 @@ import { Files } from './Files.jsx';
 import { ImportMaterial } from './ImportMaterial.jsx';
 import { Key } from './Key.jsx';
 import { Keys } from './Keys.jsx';
+import { OneFile } from './OneFile.jsx';
 import { link, Page, Refusal } from './parts.jsx';
 import { Who } from './Who.jsx';
 import { WhoAmI } from './WhoAmI.jsx';
@@ -26,6 +27,7 @@ const PAGES = {
   'new-key': (_, me) => <CreateKey me={me} />,
   'import': ([id]) => <ImportMaterial id={id} />,
   'files': ([path]) => <Files path={path} />,
+  'file': ([path]) => <OneFile path={path} />,
   'who': ([path], me) => <Who path={path} me={me} />,
   'audit': ([id]) => <Audit keyId={id} />,
   'alerts': () => <Alerts />,

@@ -1,5 +1,7 @@
 """What the tests of the web console's pages have in common: ways through them by clicks."""
+import json
 import os
+import re
 
 import pytest
 
@@ -57,3 +59,23 @@ def create_key(browser, alias, description, origin=None):
     browser.press_button('Create key')
     browser.find(role='heading', name='Import key material' if origin else alias)
     return browser.settled()
+
+
+def plain(value):
+    """JSON without lists of one."""
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return plain(value[0]) if len(value) == 1 else [plain(one) for one in value]
+    return value
+
+
+def statements(policy):
+    """A policy's statements by their Sid, with short principals, however that is written."""
+    text = re.sub(r'arn:aws:iam::\d+:(?:(root)|(\w+)/)', lambda of: 'account' if of[1] else f'{of[2]}:', policy)
+    return {one['Sid']: plain(one) for one in json.loads(text)['Statement']}
+
+
+def policy_of(share, alias):
+    return statements(share.kms('kfcfo', 'get-key-policy', '--key-id', f'alias/{alias}',
+                                '--policy-name', 'default')['Policy'])

@@ -28,9 +28,11 @@ function Raised({ names }) {
   );
 }
 
+// Resource is a key, or one of its grants: "ARN grant ID".
 function Resource({ of, names }) {
-  const id = keyIdOf(of);
-  return id ? <KeyTag id={id} names={names} /> : of;
+  const [arn, ...grant] = of.split(' ');
+  const id = keyIdOf(arn);
+  return id ? <><KeyTag id={id} names={names} /> {grant.join(' ')}</> : of;
 }
 
 function Compliance({ names }) {

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { listAliases } from './aliases.js';
 import { call } from './api.js';
-import { Check, Field, Form, go, Page, People, Section, usePeople, useLoad } from './parts.jsx';
+import { Check, Field, Form, go, Page, People, Refusal, Section, usePeople, useLoad } from './parts.jsx';
 import { PolicySummary, pretty } from './Policy.jsx';
 
 const STEPS = ['Alias and description', 'Material', 'Administrators', 'Users', 'Review'];
@@ -36,22 +36,22 @@ function NameStep({ of, set }) {
   );
 }
 
-function MaterialStep({ of, set }) {
+function MaterialStep({ of, choose }) {
   return (
     <>
       <fieldset>
         <legend>Where its material comes from</legend>
-        <Choice name="origin" value="AWS_KMS" of={of.origin} set={(origin) => set({ origin })}
+        <Choice name="origin" value="AWS_KMS" of={of.origin} set={(origin) => choose({ origin })}
           label="The KMS makes it" hint="Recommended. Nobody ever sees it." />
-        <Choice name="origin" value="EXTERNAL" of={of.origin} set={(origin) => set({ origin })}
+        <Choice name="origin" value="EXTERNAL" of={of.origin} set={(origin) => choose({ origin })}
           label="I import it" hint="You keep a copy, and may let it expire." />
       </fieldset>
       <fieldset>
         <legend>What the key is for</legend>
-        <Choice name="spec" value="SYMMETRIC_DEFAULT" of={of.spec} set={(spec) => set({ spec })}
+        <Choice name="spec" value="SYMMETRIC_DEFAULT" of={of.spec} set={(spec) => choose({ spec })}
           label="Folders, files, encryption" hint="AES-256" />
         {SPECS.map((one) => (
-          <Choice name="spec" value={one} of={of.spec} set={(spec) => set({ spec })}
+          <Choice name="spec" value={one} of={of.spec} set={(spec) => choose({ spec })}
             label={`Message authentication, ${one.replace('_', '-')}`} hint="For no folders" />
         ))}
       </fieldset>
@@ -59,7 +59,8 @@ function MaterialStep({ of, set }) {
   );
 }
 
-// Picker is a list of principals, to which those there are may be added.
+// Picker is a list of principals, to which those there are may be added. The form goes
+// nowhere while one is typed and not added.
 function Picker({ label, of, set }) {
   const [text, setText] = useState('');
   const people = usePeople();
@@ -74,6 +75,7 @@ function Picker({ label, of, set }) {
     <>
       <div class="row">
         <Field label={label} value={text} list="people" onInput={(e) => setText(e.target.value)}
+          pattern="\s*" title="Add this one, or clear the field."
           onKeyDown={(e) => { if (e.key === 'Enter' && text.trim()) { e.preventDefault(); add(); } }}
           hint="user:NAME, group:NAME or role:NAME" />
         <button type="button" onClick={add}>Add</button>
@@ -91,22 +93,22 @@ function Picker({ label, of, set }) {
   );
 }
 
-function AdministratorsStep({ of, set }) {
+function AdministratorsStep({ of, choose }) {
   return (
     <>
       <p>They change the key: its policy, state, aliases, deletion. They don't use it by that.</p>
-      <Picker label="Administrator" of={of.administrators} set={(administrators) => set({ administrators })} />
+      <Picker label="Administrator" of={of.administrators} set={(administrators) => choose({ administrators })} />
       <Check label="Administrators may schedule its deletion" checked={of.deletion}
-        onChange={(e) => set({ deletion: e.target.checked })} />
+        onChange={(e) => choose({ deletion: e.target.checked })} />
     </>
   );
 }
 
-function UsersStep({ of, set }) {
+function UsersStep({ of, choose }) {
   return (
     <>
       <p>They open the files under it, and encrypt with it.</p>
-      <Picker label="User" of={of.users} set={(users) => set({ users })} />
+      <Picker label="User" of={of.users} set={(users) => choose({ users })} />
     </>
   );
 }
@@ -115,11 +117,13 @@ const usage = (of) => (of.spec === 'SYMMETRIC_DEFAULT' ? 'ENCRYPT_DECRYPT' : 'GE
 
 function ReviewStep({ of, set }) {
   const composed = useLoad(async () => {
+    if (of.policy) return true; // it may have been changed by hand
     const { Policy } = await call('console.ComposePolicy', {
       Administrators: of.administrators, Users: of.users, AllowDeletion: of.deletion,
       Origin: of.origin, KeyUsage: usage(of),
     });
     set({ policy: pretty(Policy) });
+    return true;
   }, []);
   let summary = null;
   try {
@@ -131,9 +135,10 @@ function ReviewStep({ of, set }) {
     <>
       <p>Key <strong>{of.alias}</strong>: {of.origin === 'EXTERNAL' ? 'imported material' : 'material of the KMS'}.</p>
       {summary}
+      <Refusal failure={composed.failure} />
       <Field label="Key policy" hint="AWS JSON; you may change it here">
-        {(field) => <textarea rows={16} spellcheck={false} value={of.policy} aria-busy={!of.policy && !composed.failure}
-          onInput={(e) => set({ policy: e.target.value })} {...field} />}
+        {(field) => <textarea rows={16} spellcheck={false} value={of.policy}
+          aria-busy={!composed.value && !composed.failure} onInput={(e) => set({ policy: e.target.value })} {...field} />}
       </Field>
     </>
   );
@@ -148,6 +153,7 @@ async function checkName(of) {
 }
 
 async function create(of) {
+  if (!of.policy) throw new Error('There is no key policy yet.');
   await checkName(of); // a key cannot be unmade at once
   const { KeyMetadata } = await call('kms.CreateKey', {
     Description: of.description, Origin: of.origin, KeySpec: of.spec, KeyUsage: usage(of), Policy: of.policy,
@@ -169,6 +175,7 @@ export function CreateKey({ me }) {
     administrators: [`user:${me.UserName}`], users: [`user:${me.UserName}`],
   });
   const set = (changed) => setOf((known) => ({ ...known, ...changed }));
+  const choose = (changed) => set({ ...changed, policy: '' }); // the former was of other choices
   const section = useRef();
   const moved = useRef(false);
   useEffect(() => {
@@ -188,7 +195,7 @@ export function CreateKey({ me }) {
         <Section title={`${at + 1}. ${STEPS[at]}`}>
           <Form key={at} submit={last ? 'Create key' : 'Next'} act={() => (last ? create(of) : next())}
             extra={at > 0 && <button type="button" onClick={() => setAt(at - 1)}>Back</button>}>
-            <Body of={of} set={set} />
+            <Body of={of} set={set} choose={choose} />
           </Form>
         </Section>
       </div>

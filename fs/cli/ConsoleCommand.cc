@@ -8,6 +8,7 @@
 #include "fs/cli/BrowserLauncher.h"
 #include "fs/cli/Commands.h"
 #include "fs/cli/Completion.h"
+#include "fs/cli/ConsoleAccount.h"
 #include "fs/cli/ConsoleFolders.h"
 #include "fs/cli/ExitCode.h"
 #include "fs/cli/KeyPolicy.h"
@@ -89,6 +90,7 @@ Result<ConsoleBackend> BackendOf(const TargetOptions& target) {
           return connection->Call(service, operation, request);
         });
   }
+  AddAccountOperations(&backend);
   backend.own["ComposePolicy"] = ComposePolicy;
   backend.own["ListPrincipals"] = OneAtATime(ListPrincipals);
   return backend;

@@ -38,7 +38,7 @@ def pages(share):
     ids = [describe(share, alias)['KeyId'] for alias in ('reports', 'own')]
     return [('keys',), ('keys', ids[0]), ('new-key',), ('import', ids[1]), ('files',), ('files', '%2Freports'),
             ('file', '%2Freports%2Fpayslip.pdf'), ('who', '%2Freports%2Fpayslip.pdf'), ('audit',), ('alerts',),
-            ('me',), ('nowhere',)]
+            ('account',), ('me',), ('nowhere',)]
 
 
 def faults(browser):

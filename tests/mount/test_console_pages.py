@@ -293,3 +293,40 @@ def test_alerts_show_findings_and_rules(share, cfo):
     cfo.click(text='Built-in rules')
     cfo.wait(text='- name: ManyRefusals')
     follow(cfo, 'alias/watched', 'watched')
+
+
+IAM_WITH_ROLES = """
+users:
+  kfcfo: {groups: [finance], tags: {department: finance}}
+  kfaccounts: {policies: [FilesFullAccess, OfficeHours]}
+  kfsysadmin: {groups: [administrators]}
+groups:
+  finance: {policies: [FilesFullAccess, ConsoleReadOnlyAccess]}
+  administrators: {policies: [SystemAdministrator]}
+roles:
+  auditor: {policies: [ConsoleReadOnlyAccess], trust: [user:kfsysadmin, group:finance]}
+policies:
+  OfficeHours:
+    Statement: [{Sid: Closed, Effect: Deny, Action: 'kms:Decrypt', Resource: '*'}]
+"""
+
+
+def test_the_account_is_shown_to_who_may_read_it(share, cfo):
+    share.apply_iam(IAM_WITH_ROLES)
+    with signed_in(share, 'kfsysadmin') as sysadmin:
+        for browser in (cfo, sysadmin):
+            page = open_page(browser, 'Account')
+            assert 'keyfold iam apply' in page
+            assert browser.table('Users') == [
+                ['kfaccounts', '–', 'FilesFullAccess, OfficeHours', ''],
+                ['kfcfo', 'finance', '–', 'department=finance'], ['kfsysadmin', 'administrators', '–', '']]
+            assert browser.table('Groups') == [
+                ['administrators', 'kfsysadmin', 'SystemAdministrator'],
+                ['finance', 'kfcfo', 'FilesFullAccess, ConsoleReadOnlyAccess']]
+            assert browser.table('Roles') == [['auditor', 'user:kfsysadmin, group:finance', 'ConsoleReadOnlyAccess']]
+            browser.click(text='OfficeHours', exact=True, within={'role': 'region', 'name': 'Policies'})
+            browser.wait(text='"Sid": "Closed"')
+            assert browser.count(role='button') == browser.count(role='textbox') == 0
+    with signed_in(share, 'kfaccounts') as accounts:
+        assert 'kfcfo' not in open_page(accounts, 'Account')
+        accounts.wait(text='not authorized to perform: iam:GetAccountAuthorizationDetails')

@@ -1,6 +1,7 @@
 // The console: which page the address asks for.
 import { render } from 'preact';
 import { useEffect, useErrorBoundary, useState } from 'preact/hooks';
+import { Account } from './Account.jsx';
 import { Alerts } from './Alerts.jsx';
 import { beginSession, call } from './api.js';
 import { Audit } from './Audit.jsx';
@@ -19,6 +20,7 @@ const MENU = [
   ['files', 'Files'],
   ['audit', 'Audit'],
   ['alerts', 'Alerts'],
+  ['account', 'Account'],
   ['me', 'Who am I'],
 ];
 
@@ -31,6 +33,7 @@ const PAGES = {
   'who': ([path], me) => <Who path={path} me={me} />,
   'audit': ([id]) => <Audit keyId={id} />,
   'alerts': () => <Alerts />,
+  'account': () => <Account />,
   'me': () => <WhoAmI />,
 };
 

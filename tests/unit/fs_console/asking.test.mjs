@@ -1,15 +1,16 @@
 // Does a page end asking for what is refused, and still find what is its user's?
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Asking } from '../../../fs/console/web/src/asking.js';
+import { Asking, Unasked } from '../../../fs/console/web/src/asking.js';
 
 const MINUTE = 60_000;
 const ids = Array.from({ length: 30 }, (_, i) => `key${i}`);
+const alone = () => ({ times: [], turn: Promise.resolve() }); // no other page
 const nobodyKnows = async () => new Set();
 
 // A page whose user may see the keys that `mine` tells; `asked` is what it asked about.
 function page(mine, most = 3) {
-  const asking = new Asking(most);
+  const asking = new Asking(most, alone());
   const asked = [];
   const look = (id) => asking.ask(id, async () => {
     asked.push(id);
@@ -100,8 +101,40 @@ test('a refusal is not believed for ever, and a look by hand counts at once', as
 });
 
 test('what fails otherwise is no refusal', async () => {
-  const asking = new Asking(1);
+  const asking = new Asking(1, alone());
   await assert.rejects(asking.ask('key0', async () => { throw new Error('gone'); }), /gone/);
   assert.equal(asking.refusal('key0'), undefined);
   assert.equal(asking.wait('key1'), 0);
+});
+
+const refuse = async () => { throw Object.assign(new Error('no'), { type: 'AccessDeniedException' }); };
+
+test('of questions put at once no more than the most are refused', async () => {
+  const asking = new Asking(2, alone());
+  const ends = await Promise.allSettled(ids.map((id) => asking.once(id, refuse)));
+  const unasked = ends.filter(({ reason }) => reason instanceof Unasked);
+  assert.equal(unasked.length, ids.length - 2);
+  assert.equal(unasked[0].reason.cause, undefined);
+  // What was refused is not asked again, and says what it said.
+  await assert.rejects(asking.once('key0', async () => 'yes'), (failure) => failure instanceof Unasked &&
+    failure.cause.message === 'no' && failure.message === 'no');
+  // By hand it is; and is then known to be answered.
+  assert.equal(await asking.ask('key0', async () => 'yes'), 'yes');
+  assert.equal(await asking.once('key0', async () => 'yes'), 'yes');
+});
+
+test('no number of pages gets an alert', async (t) => {
+  const time = clock(t);
+  const shared = alone();
+  let refused = 0;
+  const visit = () => Promise.allSettled(Array.from({ length: 8 }, () => new Asking(3, shared))
+    .flatMap((asking) => ids.map((id) => asking.once(id, () => { ++refused; return refuse(); }))));
+  await visit();
+  assert.equal(refused, 6);
+  time.tick(MINUTE / 2);
+  await visit();
+  assert.equal(refused, 6);
+  time.tick(MINUTE / 2);
+  await visit();
+  assert.equal(refused, 12);
 });

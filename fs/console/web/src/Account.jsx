@@ -1,6 +1,9 @@
 // The account's users, groups, roles and policies, to read.
 import { call } from './api.js';
-import { Loaded, Page, Section, Table, useLoad } from './parts.jsx';
+import { Asking } from './asking.js';
+import { Loaded, Page, Section, Table, useAsked } from './parts.jsx';
+
+const looks = new Asking(1);
 
 const names = (of) => of.join(', ') || '–';
 const tags = (of) => Object.entries(of).map(([name, value]) => <span class="tag">{name}={value}</span>);
@@ -51,7 +54,7 @@ function Policies({ of }) {
 }
 
 export function Account() {
-  const account = useLoad(() => call('console.DescribeAccount'), []);
+  const account = useAsked(looks, 'account', () => call('console.DescribeAccount'));
   return (
     <Page title="Account">
       <p>To read only. Changes are made with <code>keyfold iam apply FILE</code>, by who has the right to each of them.</p>

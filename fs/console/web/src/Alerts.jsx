@@ -1,12 +1,15 @@
 // Alerts that were raised, keys and grants as the rules judge them, and the rules.
 import { call } from './api.js';
+import { Asking } from './asking.js';
 import { KeyTag, keysOf, useNames, userOf } from './Events.jsx';
-import { Loaded, Page, Section, Table, useLoad } from './parts.jsx';
+import { Loaded, Page, Section, Table, useAsked, useLoad } from './parts.jsx';
 import { keyIdOf, time } from './texts.js';
 
 const MOST = 5000; // records that are looked through
 const SOURCE = 'alerts.keyfold';
 const NOT_RAISED = 'DeliverAlert'; // what is on record of an alert that could not be told
+
+const looks = new Asking(1); // one right is asked for
 
 const loadAlerts = () => call('audit.LookupEvents', { MaxResults: MOST })
   .then((answer) => answer.Events.filter((one) => one.eventSource === SOURCE).reverse());
@@ -36,7 +39,7 @@ function Resource({ of, names }) {
 }
 
 function Compliance({ names }) {
-  const found = useLoad(() => call('audit.DescribeCompliance').then((answer) => answer.Findings), []);
+  const found = useAsked(looks, 'compliance', () => call('audit.DescribeCompliance').then((answer) => answer.Findings));
   return (
     <Section title="Compliance">
       <Loaded of={found}>
@@ -56,7 +59,7 @@ function Compliance({ names }) {
 }
 
 function Rules() {
-  const rules = useLoad(() => call('audit.GetAlertRules'), []);
+  const rules = useAsked(looks, 'rules', () => call('audit.GetAlertRules'));
   return (
     <Section title="Rules">
       <Loaded of={rules}>

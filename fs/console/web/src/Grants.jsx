@@ -1,6 +1,7 @@
 // A key's grants.
 import { all, call } from './api.js';
-import { Act, Ask, Check, Field, Loaded, People, Section, Table, useLoad, usePeople } from './parts.jsx';
+import { partLooks } from './looks.js';
+import { Act, Ask, Check, Field, Loaded, People, Section, Table, useAsked, usePeople } from './parts.jsx';
 import { date, principal } from './texts.js';
 
 const OPERATIONS = ['Decrypt', 'Encrypt', 'GenerateDataKey', 'GenerateDataKeyWithoutPlaintext',
@@ -39,7 +40,7 @@ function CreateGrant({ id, again }) {
 }
 
 export function Grants({ id }) {
-  const grants = useLoad(() => all('kms.ListGrants', 'Grants', { KeyId: id }), [id]);
+  const grants = useAsked(partLooks, `ListGrants ${id}`, () => all('kms.ListGrants', 'Grants', { KeyId: id }));
   return (
     <Section title="Grants" actions={<CreateGrant id={id} again={grants.again} />}>
       <Loaded of={grants}>

@@ -1,7 +1,8 @@
 // Importing key material that was wrapped with the openssl program.
 import { useState } from 'preact/hooks';
 import { bytesOf, call } from './api.js';
-import { Check, Copyable, Field, Form, go, Loaded, Page, Section, useLoad } from './parts.jsx';
+import { looks } from './looks.js';
+import { Check, Copyable, Field, Form, go, Loaded, Page, Section, useAsked } from './parts.jsx';
 
 const HASHES = { RSAES_OAEP_SHA_256: 'sha256', RSAES_OAEP_SHA_1: 'sha1' };
 const SIZES = { HMAC_224: 28, HMAC_384: 48, HMAC_512: 64 };
@@ -94,7 +95,7 @@ function Upload({ id, of }) {
 }
 
 export function ImportMaterial({ id }) {
-  const key = useLoad(() => call('kms.DescribeKey', { KeyId: id }).then((a) => a.KeyMetadata), [id]);
+  const key = useAsked(looks, id, () => call('kms.DescribeKey', { KeyId: id }).then((a) => a.KeyMetadata));
   const [of, set] = useState();
   return (
     <Page title="Import key material">

@@ -4,9 +4,10 @@ import { listAliases } from './aliases.js';
 import { all, call } from './api.js';
 import { LastEvents } from './Events.jsx';
 import { Grants } from './Grants.jsx';
+import { looks, partLooks, tagLooks } from './looks.js';
 import { Policy } from './Policy.jsx';
 import {
-  Act, Ask, Facts, Field, link, Loaded, Page, Section, State, Table, useLoad,
+  Act, Ask, Facts, Field, link, Loaded, Page, Section, State, Table, useAsked, useLoad,
 } from './parts.jsx';
 import { aliasName, date, daysUntil } from './texts.js';
 
@@ -60,7 +61,7 @@ function Aliases({ of: key, again }) {
 }
 
 function Tags({ id }) {
-  const tags = useLoad(() => all('kms.ListResourceTags', 'Tags', { KeyId: id }), [id]);
+  const tags = useAsked(tagLooks, id, () => all('kms.ListResourceTags', 'Tags', { KeyId: id }));
   return (
     <Section title="Tags" actions={
       <Ask button="Add tag" title="Add or change a tag" submit="Save" done={tags.again}
@@ -79,12 +80,20 @@ function Tags({ id }) {
   );
 }
 
+// PastRotations are loaded anew with the status that they go with.
+function PastRotations({ id, status }) {
+  const rotations = useAsked(partLooks, `ListKeyRotations ${id}`,
+    () => all('kms.ListKeyRotations', 'Rotations', { KeyId: id }), [status]);
+  return (
+    <Loaded of={rotations}>
+      {(value) => <Table name="Past rotations" head={['Rotated', 'How']} empty="Not rotated yet."
+        rows={value.map((one, i) => ({ key: i, cells: [date(one.RotationDate), one.RotationType === 'ON_DEMAND' ? 'by hand' : 'by itself'] }))} />}
+    </Loaded>
+  );
+}
+
 function Rotation({ id }) {
-  const load = async () => {
-    const status = await call('kms.GetKeyRotationStatus', { KeyId: id });
-    return { ...status, past: await all('kms.ListKeyRotations', 'Rotations', { KeyId: id }).catch(() => []) };
-  };
-  const rotation = useLoad(load, [id]);
+  const rotation = useAsked(partLooks, `GetKeyRotationStatus ${id}`, () => call('kms.GetKeyRotationStatus', { KeyId: id }));
   const on = rotation.value?.KeyRotationEnabled;
   return (
     <Section title="Rotation" actions={rotation.value && (
@@ -106,8 +115,7 @@ function Rotation({ id }) {
               ['By itself', on ? `every ${value.RotationPeriodInDays} days` : 'no'],
               on && ['Next', date(value.NextRotationDate)],
             ]} />
-            <Table name="Past rotations" head={['Rotated', 'How']} empty="Not rotated yet."
-              rows={value.past.map((one, i) => ({ key: i, cells: [date(one.RotationDate), one.RotationType === 'ON_DEMAND' ? 'by hand' : 'by itself'] }))} />
+            <PastRotations id={id} status={value} />
           </>
         )}
       </Loaded>
@@ -167,7 +175,7 @@ function General({ of: key, again }) {
 }
 
 export function Key({ id }) {
-  const key = useLoad(() => loadKey(id), [id]);
+  const key = useAsked(looks, id, () => loadKey(id));
   const value = key.value;
   const own = value?.KeyManager === 'CUSTOMER';
   const title = value ? value.aliases.map(aliasName).join(', ') || value.KeyId : 'Key';

@@ -4,14 +4,13 @@ import { byAlias, listAliases, namesOf } from './aliases.js';
 import { all, call } from './api.js';
 import { Asking } from './asking.js';
 import { keysOf } from './Events.jsx';
-import { Field, link, Loaded, Page, State, Table, useLoad } from './parts.jsx';
+import { looks, tagLooks } from './looks.js';
+import { Field, link, Loaded, Page, State, Table, useAsked } from './parts.jsx';
 import { aliasName, date, daysUntil, holds } from './texts.js';
 
 const MOST = 1000; // keys whose details are looked up: each look is on record
 
-// What was refused stays in mind from one visit of the page to the next.
-const looks = new Asking(3);
-const tagLooks = new Asking(2);
+const lists = new Asking(1);
 
 async function loadKeys() {
   const keys = await all('kms.ListKeys', 'Keys');
@@ -82,7 +81,7 @@ function row(key, look) {
 }
 
 export function Keys({ me }) {
-  const loaded = useLoad(loadKeys, []);
+  const loaded = useAsked(lists, 'keys', loadKeys);
   const [details, look] = useDetails(loaded.value, me);
   const [sought, setSought] = useState('');
   return (

@@ -1,7 +1,8 @@
 // A key's policy: administrators and users apart, and its text.
 import { call } from './api.js';
+import { partLooks } from './looks.js';
 import { readPolicy, principalsOf, withoutPrincipal, withPrincipal } from './policy.js';
-import { Act, Ask, Facts, Field, Loaded, People, Section, useLoad, usePeople } from './parts.jsx';
+import { Act, Ask, Facts, Field, Loaded, People, Section, useAsked, usePeople } from './parts.jsx';
 import { list } from './texts.js';
 
 const Names = ({ of, none }) => of.length === 0 ? none
@@ -61,7 +62,8 @@ function Principals({ of: text, kind, put, again }) {
 
 export function Policy({ id }) {
   const put = (text) => call('kms.PutKeyPolicy', { KeyId: id, PolicyName: 'default', Policy: text });
-  const loaded = useLoad(() => call('kms.GetKeyPolicy', { KeyId: id, PolicyName: 'default' }).then((a) => a.Policy), [id]);
+  const loaded = useAsked(partLooks, `GetKeyPolicy ${id}`,
+    () => call('kms.GetKeyPolicy', { KeyId: id, PolicyName: 'default' }).then((a) => a.Policy));
   return (
     <Section title="Key policy" actions={loaded.value !== undefined && (
       <Ask button="Edit policy" title="Edit the key policy" submit="Save" done={loaded.again}

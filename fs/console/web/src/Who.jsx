@@ -2,6 +2,7 @@
 import { useState } from 'preact/hooks';
 import { all, call, inTurn } from './api.js';
 import { Asking } from './asking.js';
+import { partLooks } from './looks.js';
 import { Facts, Field, Form, link, Loaded, Page, Section, Table, useLoad, usePeople, People } from './parts.jsx';
 import { readPolicy } from './policy.js';
 import { principal } from './texts.js';
@@ -18,9 +19,12 @@ const users = (names) => names.filter((one) => one.startsWith('user:')).map((one
 
 // The people whom the key's policy and its grants name.
 async function named(object) {
-  const policy = await call('kms.GetKeyPolicy', { KeyId: object.KeyId }).catch(() => null);
+  const { KeyId } = object;
+  const policy = await partLooks.once(`GetKeyPolicy ${KeyId}`, () => call('kms.GetKeyPolicy', { KeyId }))
+    .catch(() => null);
   const { administrators, users: theirs } = policy ? readPolicy(policy.Policy) : { administrators: [], users: [] };
-  const grants = await all('kms.ListGrants', 'Grants', { KeyId: object.KeyId }).catch(() => []);
+  const grants = await partLooks.once(`ListGrants ${KeyId}`, () => all('kms.ListGrants', 'Grants', { KeyId }))
+    .catch(() => []);
   return users([...administrators, ...theirs, ...grants.map((one) => principal(one.GranteePrincipal))]);
 }
 
@@ -34,9 +38,7 @@ const answer = (user, asked) => asked.then((told) => ({ user, ...told }),
   (failure) => ({ user, Decision: 'unknown', Reason: failure.message }));
 
 const asking = new Asking(2);
-// A question that was refused on another page of this kind is not asked again.
-const askOnce = (id, object, user) => (asking.refusal(id) ? Promise.reject(asking.refusal(id))
-  : asking.ask(id, () => ask(object, user)));
+const askOnce = (id, object, user) => asking.once(id, () => ask(object, user));
 
 async function askAll(object, me) {
   const found = [await answer(me, askOnce(object.KeyId, object, me))];

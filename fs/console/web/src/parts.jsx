@@ -2,24 +2,34 @@
 import { createContext } from 'preact';
 import { useContext, useEffect, useId, useRef, useState } from 'preact/hooks';
 import { call, Refused } from './api.js';
+import { Asking, Unasked } from './asking.js';
 import { stateName } from './texts.js';
 
 // Where one may go: addresses behind the "#".
 export const link = (...parts) => '#/' + parts.map(encodeURIComponent).join('/');
 export const go = (...parts) => { location.hash = link(...parts); };
 
-// useLoad gives {value, failure, again} of what `load` promises, anew when `inputs` change.
+// useLoad gives {value, failure, again} of what `load` promises, anew when `inputs` change;
+// `load` is told how often it was asked for again.
 export function useLoad(load, inputs) {
   const [state, setState] = useState({});
   const [round, setRound] = useState(0);
   useEffect(() => {
     let wanted = true;
-    load().then((value) => wanted && setState({ value }),
+    load(round).then((value) => wanted && setState({ value }),
       (failure) => wanted && setState({ failure }));
     return () => { wanted = false; };
   }, [...inputs, round]);
   return { ...state, again: () => setRound((n) => n + 1) };
 }
+
+// useAsked is useLoad of what may not be this user's to see: the page's own question is put
+// by `asking`, under `id`, and the user's in any case.
+export const useAsked = (asking, id, question, inputs = []) =>
+  useLoad((round) => (round === 0 ? asking.once(id, question) : asking.ask(id, question)), [id, ...inputs]);
+
+const ONLY_READERS = 'Only those who may read the policies are told which statement.';
+const reasons = new Asking(1);
 
 // Why asks the KMS which statement refused, by its own words of what was refused.
 function useReason(failure) {
@@ -30,9 +40,8 @@ function useReason(failure) {
     if (!found) return;
     const request = { Action: found[1] };
     if (/:(key|alias)\//.test(found[2])) request.KeyId = found[2];
-    call('iam.Simulate', request).then(
-      (answer) => setReason(answer.Reason ?? 'Only those who may read the policies are told which statement.'),
-      () => setReason('Only those who may read the policies are told which statement.'));
+    reasons.once(found[0], () => call('iam.Simulate', request)).then(
+      (answer) => setReason(answer.Reason ?? ONLY_READERS), () => setReason(ONLY_READERS));
   }, [failure]);
   return reason;
 }
@@ -51,8 +60,21 @@ export function Refusal({ failure }) {
   );
 }
 
+function NotAsked({ of, again }) {
+  return (
+    <>
+      <Refusal failure={of.cause} />
+      <p class="quiet">
+        {of.cause ? 'That was so not long ago, and was not asked again: each refusal is on record.' : of.message}{' '}
+        <button type="button" onClick={again}>{of.cause ? 'Ask again' : 'Ask'}</button>
+      </p>
+    </>
+  );
+}
+
 // Loaded shows what came of useLoad: a refusal, a wait, or what `children` make of it.
 export function Loaded({ of, children }) {
+  if (of.failure instanceof Unasked) return <NotAsked of={of.failure} again={of.again} />;
   if (of.failure) return <Refusal failure={of.failure} />;
   if (of.value === undefined) return <p class="quiet" aria-busy="true">Loading…</p>;
   return children(of.value);

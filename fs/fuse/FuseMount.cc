@@ -330,6 +330,7 @@ Status FuseMount::Run() {
   impl.vault.SetSettler({});
   impl.settler.Stop();
   impl.vault.SettleAll();
+  impl.vault.WipeAll();
   fuse_remove_signal_handlers(impl.session);
   return result < 0 ? Status::FromErrno(-result, "serve requests") : OkStatus();
 }

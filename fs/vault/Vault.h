@@ -197,6 +197,9 @@ class Vault {
   // will be written any more. They wait for the disk.
   void FlushAll();
   void SettleAll();
+  // WipeAll forgets the data keys of files that are still open, when no handle reaches
+  // them any more: a mount may end before them.
+  void WipeAll();
   // Checkpoint makes all that was written until now survive power loss, if there is
   // anything. Called from one thread, as SettleAll is.
   Status Checkpoint();

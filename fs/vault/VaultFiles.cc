@@ -358,6 +358,10 @@ void Vault::SettleAll() {
   if (settled.ok()) (void)checkpoints_->CloseAll();
 }
 
+void Vault::WipeAll() {
+  for (const auto& file : files_.All()) file->Wipe();
+}
+
 Status Vault::SyncTree() {
   // Syncing takes a descriptor that is open for reading.
   KF_ASSIGN_OR_RETURN(const UniqueFd tree,

@@ -26,9 +26,9 @@ static void PrepareRing(int file, char* buffer, size_t bytes) {
       ring.params.cq_off.cqes + ring.params.cq_entries * sizeof(struct io_uring_cqe);
   ring.rings = mmap(NULL, size > other ? size : other, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQ_RING);
-  ring.entries = mmap(NULL, ring.params.sq_entries * sizeof(struct io_uring_sqe),
-                      PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd,
-                      IORING_OFF_SQES);
+  ring.entries =
+      mmap(NULL, ring.params.sq_entries * sizeof(struct io_uring_sqe),
+           PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
   struct iovec area = {buffer, bytes};
   if (syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_FILES, &file, 1) != 0 ||
       syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &area, 1) != 0) {

@@ -1,10 +1,9 @@
 """What are the daemon's processes confined to, and where are its secrets?
 
-One process serves the files, the other has the keys. The daemons are real, mounted by root and by an ordinary user; everything is read from
-/proc. The memory scans read /proc/PID/mem as root, as a core dump or swap would hold it."""
+One process serves the files, the other has the keys. The daemons are real, mounted by
+root and by an ordinary user; everything is read from /proc."""
 import base64
 import contextlib
-import hmac
 import json
 import os
 import pathlib
@@ -16,7 +15,9 @@ import time
 
 import pytest
 
+from process_memory import kept_from_swap_and_dumps, mappings, scan
 from share import SANITIZED, Failed, as_user, await_end_of, children, lone_share, new_share
+from store_keys import derived, root_key
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to look into daemons')
 
@@ -78,6 +79,15 @@ def test_every_thread_is_under_the_filter(share, which):
         assert status['NoNewPrivs'] == '1'
         if not SANITIZED:
             assert status['Seccomp'] == '2', status['Name']
+
+
+def test_what_they_make_is_for_themselves_alone(share):
+    processes = share.processes()
+    assert {which: {status['Umask'] for status in statuses(pid)}
+            for which, pid in processes.items()} == {
+        'keys': {'0077'}, 'unmount': {'0077'}, 'commands': {'0077'},
+        # Those of its threads that serve make files as their callers ask, umask and all.
+        'files': {'0000', '0077'}}
 
 
 def test_who_serves_files_has_nothing_of_the_keys_open(share):
@@ -149,9 +159,12 @@ def test_descriptors_are_closed_on_exec(share):
         f.flush()
         for process in share.processes().values():
             for fd in os.listdir(f'/proc/{process}/fd'):
-                info = pathlib.Path(f'/proc/{process}/fdinfo/{fd}').read_text()
+                try:
+                    info = pathlib.Path(f'/proc/{process}/fdinfo/{fd}').read_text()
+                    target = os.readlink(f'/proc/{process}/fd/{fd}')
+                except FileNotFoundError:
+                    continue  # it was of a call that has ended
                 flags = int(re.search(r'flags:\s+(\d+)', info).group(1), 8)
-                target = os.readlink(f'/proc/{process}/fd/{fd}')
                 assert flags & os.O_CLOEXEC or target == '/dev/null', (fd, target)
 
 
@@ -212,41 +225,6 @@ def test_the_filter_can_be_left_out(share):
     share.mount()
 
 
-def mappings(pid):
-    """(start, end, name, flags) of each mapping."""
-    found = []
-    for line in pathlib.Path(f'/proc/{pid}/smaps').read_text().splitlines():
-        head = re.match(r'([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+\s*(.*)', line)
-        if head:
-            place = [int(head.group(1), 16), int(head.group(2), 16), head.group(3)]
-        elif line.startswith('VmFlags:'):
-            found.append((*place, set(line.split()[1:])))
-    return found
-
-
-def scan(pid, needles):
-    """Where the needles are in the process's memory: needle -> [(name, flags)]."""
-    found = {needle: [] for needle in needles}
-    with open(f'/proc/{pid}/mem', 'rb', buffering=0) as memory:
-        for start, end, name, flags in mappings(pid):
-            if 'rd' not in flags or name in ('[vvar]', '[vsyscall]', '[vvar_vclock]'):
-                continue
-            memory.seek(start)
-            data = b''
-            while len(data) < end - start:
-                try:
-                    part = memory.read(end - start - len(data))
-                except OSError:
-                    break
-                if not part:
-                    break
-                data += part
-            for needle in needles:
-                if needle in data:
-                    found[needle].append((name, flags))
-    return found
-
-
 MARKER = 'the quarterly figures nobody may see '
 SECRET_PASSPHRASE = 'an unusual passphrase for this test alone'
 
@@ -284,34 +262,6 @@ def use_everything(share):
 def drop_caches(share):
     subprocess.run(['sync', '-f', share.mnt], check=True)
     pathlib.Path('/proc/sys/vm/drop_caches').write_text('3')
-
-
-def kept_from_swap_and_dumps(flags):
-    return {'lo', 'dd'} <= flags
-
-
-def hkdf(key, salt, info):
-    return hmac.digest(hmac.digest(salt or b'\0' * 32, key, 'sha256'), info + b'\1', 'sha256')
-
-
-def root_key(share):
-    """The store's root key, opened as kms/rootkey/KeyFile.cc does: AES-256-GCM, of which
-    this needs the counter mode only."""
-    config = json.loads((share.store / 'keyfold.json').read_text())
-    sealed = next(value for value in config.values() if isinstance(value, dict) and 'sealed' in value)
-    wrapping = hkdf((share.folder / 'root.key').read_bytes(), base64.b64decode(sealed['salt']),
-                    b'keyfold root key file v1')
-    blob = base64.b64decode(sealed['sealed'])
-    return subprocess.run(['openssl', 'enc', '-d', '-aes-256-ctr', '-K', wrapping.hex(),
-                           '-iv', blob[:12].hex() + '00000002'], input=blob[12:44],
-                          capture_output=True, check=True).stdout
-
-
-def derived(root):
-    """What hangs on the root key (kms/service/Material.cc)."""
-    return {f'root {label}': hkdf(root, b'', f'keyfold root {label} v1'.encode())
-            for label in ('material', 'rows', 'audit', 'tokens', 'sessions', 'session secrets',
-                          'backup')}
 
 
 def test_secrets_are_only_in_locked_memory_of_who_has_the_keys(share):

@@ -1,6 +1,5 @@
-"""The filesystems that are measured: each in a folder of its own on the same disk, as
-it comes, but for key derivation, which is kept short where it can be: it is no part
-of any workload."""
+"""The filesystems that are measured: each on a new disk, as it comes, but for key
+derivation, which is kept short where it can be: it is no part of any workload."""
 import json
 import os
 import pathlib
@@ -8,34 +7,43 @@ import pwd
 import subprocess
 import time
 
+from disk import is_mounted, patiently
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('KEYFOLD_BUILD', ROOT / 'build/release'))
 MARK = 'Keyfold benchmark'
 
 
-def drop_caches():
-    os.sync()
-    pathlib.Path('/proc/sys/vm/drop_caches').write_text('3\n')
-
-
 class Filesystem:
-    """A folder to work in. Subclasses mount something on it."""
+    """A folder to work in, for as long as `with` lasts. Subclasses mount something on it.
+    What it stores lies on `disk`, secrets and logs in the folder `work`."""
     serves_users = True  # others than the one who mounted may use it
 
     @staticmethod
     def available():
         return True
 
-    def __init__(self, work):
-        self.work = work
-        self.folder = work / 'mnt'
-        self.folder.mkdir(parents=True)
+    def __init__(self, work, disk):
+        self.work, self.disk = work, disk
+        self.folder, self.store = disk.folder / 'mnt', disk.folder / 'store'
         self.daemon = None
-        self.create()
-        self.mount()
+
+    def __enter__(self):
+        self.work.mkdir()
+        self.folder.mkdir()
+        try:
+            self.create()
+            self.mount()
+        except BaseException:
+            self.unmount()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.unmount()
 
     def create(self):
-        pass
+        """Makes the store."""
 
     def command(self):
         """What mounts and stays in the foreground; None if nothing needs to."""
@@ -45,7 +53,8 @@ class Filesystem:
         if command is None:
             return
         environment = dict(os.environ, CRYFS_FRONTEND='noninteractive',
-                           CRYFS_NO_UPDATE_CHECK='true')
+                           CRYFS_NO_UPDATE_CHECK='true',
+                           CRYFS_LOCAL_STATE_DIR=str(self.work / 'state'))
         with open(self.work / 'log', 'ab') as log, open(self.work / 'secret', 'rb') as secret:
             self.daemon = subprocess.Popen([str(part) for part in command], stdin=secret,
                                            stdout=log, stderr=log, env=environment)
@@ -63,22 +72,18 @@ class Filesystem:
         if self.daemon is None:
             return
         os.sync()
-        for attempt in range(50):
-            done = subprocess.run(['fusermount3', '-u', self.folder], check=False,
-                                  stderr=subprocess.DEVNULL if attempt < 49 else None)
-            if done.returncode == 0:
-                break
-            time.sleep(0.1)
+        if is_mounted(self.folder):
+            patiently('fusermount3', '-u', self.folder)
+        else:
+            self.daemon.terminate()
         self.daemon.wait(timeout=120)
         self.daemon = None
 
     def cool(self):
-        """Empties every cache: the daemon's own by mounting anew, and the kernel's of
-        mount and backing store."""
-        if self.daemon is not None:
-            self.unmount()
-            self.mount()
-        drop_caches()
+        """Empties every cache, the daemon's own and the kernel's, by mounting anew."""
+        self.unmount()
+        self.disk.cool()
+        self.mount()
         os.stat(self.folder)
 
     def secret(self):
@@ -105,11 +110,11 @@ class Ext4(Filesystem):
 
 class Passthrough(Filesystem):
     def create(self):
-        (self.work / 'source').mkdir()
+        self.store.mkdir()
         self.secret()
 
     def command(self):
-        return [BUILD / 'tests/bench/passthrough', self.work / 'source', self.folder]
+        return [BUILD / 'tests/bench/passthrough', self.store, self.folder]
 
 
 class PassthroughLl(Passthrough):
@@ -122,18 +127,18 @@ class PassthroughLl(Passthrough):
 
     def command(self):
         return [self.program, '-f', '-o',
-                f'allow_other,default_permissions,source={self.work}/source', self.folder]
+                f'allow_other,default_permissions,source={self.store}', self.folder]
 
 
 class Keyfold(Filesystem):
     def create(self):
         self.keyfold = BUILD / 'keyfold'
         self.secret()
-        self.run(self.keyfold, 'init', self.work / 'store', '--root-key',
+        self.run(self.keyfold, 'init', self.store, '--root-key',
                  f'file:{self.work}/root.key')
 
     def command(self):
-        return [self.keyfold, 'mount', '--foreground', self.work / 'store', self.folder]
+        return [self.keyfold, 'mount', '--foreground', self.store, self.folder]
 
     def folder_of(self, user):
         path = super().folder_of(user)
@@ -160,51 +165,48 @@ class Gocryptfs(Filesystem):
     serves_users = False
 
     def create(self):
-        (self.work / 'cipher').mkdir()
-        self.run('gocryptfs', '-q', '-init', '-scryptn', '10', '-passfile', self.secret(),
-                 self.work / 'cipher')
+        self.store.mkdir()
+        self.run('gocryptfs', '-q', '-init', '-scryptn', '10', '-passfile', self.secret(), self.store)
 
     def command(self):
-        return ['gocryptfs', '-q', '-fg', '-passfile', self.work / 'secret',
-                self.work / 'cipher', self.folder]
+        return ['gocryptfs', '-q', '-fg', '-passfile', self.work / 'secret', self.store, self.folder]
 
 
 class Securefs(Filesystem):
     serves_users = False
 
     def create(self):
-        (self.work / 'cipher').mkdir()
-        self.run('securefs', 'create', '--keyfile', self.secret(), self.work / 'cipher',
+        self.store.mkdir()
+        self.run('securefs', 'create', '--keyfile', self.secret(), self.store,
                  stderr=subprocess.STDOUT)
 
     def command(self):
-        return ['securefs', 'mount', '--keyfile', self.work / 'secret', self.work / 'cipher',
-                self.folder]
+        return ['securefs', 'mount', '--keyfile', self.work / 'secret', self.store, self.folder]
 
 
 class Encfs(Filesystem):
     serves_users = False
 
     def create(self):
-        (self.work / 'cipher').mkdir()
+        self.store.mkdir()
         self.secret()
 
     def command(self):
-        return ['encfs', '-f', '--standard', '--stdinpass', self.work / 'cipher', self.folder]
+        return ['encfs', '-f', '--standard', '--stdinpass', self.store, self.folder]
 
 
 class Cryfs(Filesystem):
     serves_users = False
 
     def create(self):
-        (self.work / 'cipher').mkdir()
+        self.store.mkdir()
         self.secret()
 
     def mount(self, seconds=180):  # its key derivation takes seconds of a core
         super().mount(seconds)
 
     def command(self):
-        return ['cryfs', '-f', self.work / 'cipher', self.folder]
+        return ['cryfs', '-f', self.store, self.folder]
 
 
 KINDS = {'ext4': Ext4, 'passthrough': Passthrough, 'passthrough_ll': PassthroughLl, 'keyfold': Keyfold,

@@ -13,15 +13,16 @@ class Results:
 
     def __init__(self, workloads, filesystems):
         self.workloads, self.filesystems = workloads, filesystems
-        self.values = {}
+        self.circumstances = []  # lines that say when, on what and how
+        self.values = {}         # {(workload's name, filesystem): {round: value}}
 
-    def add(self, filesystem, values):
+    def add(self, filesystem, number, values):
         for name, value in values.items():
-            self.values.setdefault((name, filesystem), []).append(value)
+            self.values.setdefault((name, filesystem), {})[number] = value
 
     def median(self, workload, filesystem):
         values = self.values.get((workload.name, filesystem))
-        return statistics.median(values) if values else None
+        return statistics.median(values.values()) if values else None
 
     def times_as_good(self, workload, one, other):
         """How many times as good `one` is as `other`; None if either was not measured."""
@@ -65,13 +66,22 @@ def table(results):
 
 
 def write_csv(results, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, 'w', newline='', encoding='utf-8') as file:
+        file.writelines(f'# {line}\n' for line in results.circumstances)
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['workload', 'unit', 'filesystem', 'round', 'value'])
         for (name, filesystem), values in results.values.items():
             unit = next(w.unit for w in results.workloads if w.name == name)
-            for index, value in enumerate(values):
-                writer.writerow([name, unit, filesystem, index + 1, f'{value:.6g}'])
+            for number_of_round, value in sorted(values.items()):
+                writer.writerow([name, unit, filesystem, number_of_round, f'{value:.6g}'])
+
+
+def circumstances(args, inputs, disk):
+    """Lines that say when, on what and how."""
+    return [machine(),
+            f'each on {disk}; file of {args.size} MiB, {inputs.files} small files, '
+            f'{args.users} users, medians of {args.rounds} rounds']
 
 
 def machine():
@@ -115,10 +125,10 @@ def legend(results):
 def axis(height):
     for tick in range(6):
         x = LEFT + SCALE * tick / 4
-        yield f'<line class="grid" x1="{x:.0f}" y1="{TOP - 4}" x2="{x:.0f}" y2="{height - 58}"/>'
-        yield (f'<text class="small" x="{x:.0f}" y="{height - 44}" text-anchor="middle">'
+        yield f'<line class="grid" x1="{x:.0f}" y1="{TOP - 4}" x2="{x:.0f}" y2="{height - 72}"/>'
+        yield (f'<text class="small" x="{x:.0f}" y="{height - 58}" text-anchor="middle">'
                f'{tick * 25} %</text>')
-    yield (f'<text x="{LEFT + SCALE * 0.625:.0f}" y="{height - 27}" text-anchor="middle">'
+    yield (f'<text x="{LEFT + SCALE * 0.625:.0f}" y="{height - 41}" text-anchor="middle">'
            'speed as a share of plain ext4 (longer is faster)</text>')
 
 
@@ -134,17 +144,17 @@ def bars(results, workload, y):
         y += BAR
 
 
-def chart(results, caption):
+def chart(results):
     # A workload without a time or rate of its own has no share of ext4's.
     drawn = [w for w in results.workloads if w.unit != 'x']
     group = BAR * len(results.filesystems)
-    height = TOP + (group + GAP) * len(drawn) + 58
+    height = TOP + (group + GAP) * len(drawn) + 72
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
              f'width="{WIDTH}" height="{height}" role="img">',
              '<title>Speed of Keyfold and other filesystems as a share of ext4</title>',
              f'<style>{STYLE}</style>',
              f'<rect class="page" width="{WIDTH}" height="{height}"/>',
-             '<text class="title" x="16" y="30">How fast: Keyfold beside others on the same disk'
+             '<text class="title" x="16" y="30">How fast: Keyfold beside others, each on a new ext4'
              '</text>', *legend(results), *axis(height)]
     y = TOP
     for workload in drawn:
@@ -152,5 +162,7 @@ def chart(results, caption):
                      f'{html.escape(workload.name)}</text>')
         parts += bars(results, workload, y)
         y += group + GAP
-    parts.append(f'<text class="small" x="16" y="{height - 8}">{html.escape(caption)}</text>')
+    for above, line in enumerate(reversed(results.circumstances)):
+        parts.append(f'<text class="small" x="16" y="{height - 8 - 14 * above}">'
+                     f'{html.escape(line)}</text>')
     return '\n'.join(parts + ['</svg>', ''])

@@ -13,15 +13,15 @@ import tempfile
 
 import pytest
 
-from likeext4 import DIFFERENCES
+from likeext4 import DIFFERENCES, FAULTS
 from share import KEYFOLD, run_alone
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        different = DIFFERENCES.get(getattr(item, 'originalname', None))
-        if different and item.name.endswith('[keyfold]'):
-            item.add_marker(pytest.mark.xfail(reason=different, strict=True))
+        fault = FAULTS.get(getattr(item, 'originalname', None))
+        if fault and item.name.endswith('[keyfold]'):
+            item.add_marker(pytest.mark.xfail(reason=fault, strict=True))
     if os.geteuid() != 0:
         needs_root = pytest.mark.skip(reason='needs root to act as several users')
         for item in items:
@@ -74,6 +74,22 @@ def folder(request):
     """A fresh folder: on the backing filesystem, and in another run on the mount."""
     where = 'scratch' if request.param == 'plain' else 'mounted'
     yield from fresh_folder(request.getfixturevalue(where), request)
+
+
+@pytest.fixture
+def here(request):
+    """here(what is found on ext4) is what a test that likeext4.py lists is to find where it
+    runs."""
+    listed = DIFFERENCES[request.node.originalname]
+    asked = []
+
+    def to_be_found(on_ext4):
+        assert listed.on_mount != on_ext4, 'that is no difference'
+        asked.append(on_ext4)
+        return listed.on_mount if request.node.callspec.params['folder'] == 'keyfold' else on_ext4
+
+    yield to_be_found
+    assert asked
 
 
 @pytest.fixture

@@ -122,14 +122,14 @@ def make_certificate(certificate, key, name, *more):
 
 
 @contextlib.contextmanager
-def small_disk(folder, mib, reserved):
-    """A mounted ext4 of `mib` MiB, `reserved` percent of it kept for root, in a file
-    below `folder`; needs root and a loop device."""
+def small_disk(folder, mib, reserved=0, make=None):
+    """A mounted ext4 of `mib` MiB, `reserved` percent of it kept for root, or what the
+    command `make` makes, in a file below `folder`; needs root and a loop device."""
     image, disk = folder / 'image', folder / 'disk'
     disk.mkdir()
     with open(image, 'wb') as f:
         f.truncate(mib << 20)
-    subprocess.run(['mkfs.ext4', '-q', '-m', str(reserved), image], check=True)
+    subprocess.run([*(make or ['mkfs.ext4', '-q', '-m', str(reserved)]), image], check=True)
     subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
     try:
         yield disk
@@ -280,6 +280,37 @@ class Share:
             if found.lstat().st_ino == inode:
                 return found
         raise AssertionError(f'{path} has no backing object')
+
+
+class LoggedShare(Share):
+    """A Share whose daemon stays in the foreground and logs to a file."""
+    prefix = ()
+
+    def mount(self, *options):
+        self.log = self.folder / 'log'
+        with open(self.log, 'ab') as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, self.keyfold, 'mount', '-f', self.store, self.mnt, *options],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for _ in range(1000):
+            if os.path.ismount(self.mnt):
+                return
+            if self.process.poll() is not None:
+                break
+            try:
+                self.process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                pass
+        raise AssertionError(self.log.read_text())
+
+    def end(self):
+        """Unmounts even if the store is beyond help."""
+        subprocess.run(['umount', '-l', self.mnt], check=False)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 ATTEMPT = r'''

@@ -9,41 +9,10 @@ import subprocess
 
 import pytest
 
-from likeext4 import forget_caches
-from share import SANITIZED, Share, extents, small_disk
+from likeext4 import forget_caches, outcome
+from share import SANITIZED, LoggedShare, extents, small_disk
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to mount a loop device')
-
-
-class LoggedShare(Share):
-    """A Share whose daemon stays in the foreground and logs to a file."""
-    prefix = ()
-
-    def mount(self, *options):
-        self.log = self.folder / 'log'
-        with open(self.log, 'ab') as log:
-            self.process = subprocess.Popen(
-                [*self.prefix, self.keyfold, 'mount', '-f', self.store, self.mnt, *options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        for _ in range(1000):
-            if os.path.ismount(self.mnt):
-                return
-            if self.process.poll() is not None:
-                break
-            try:
-                self.process.wait(0.02)
-            except subprocess.TimeoutExpired:
-                pass
-        raise AssertionError(self.log.read_text())
-
-    def end(self):
-        """Unmounts even if the store is beyond help."""
-        subprocess.run(['umount', '-l', self.mnt], check=False)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 @pytest.fixture
@@ -57,14 +26,6 @@ def share(disk, tmp_path):
     made = LoggedShare(tmp_path, disk)
     yield made
     made.end()
-
-
-def error_of(action):
-    try:
-        action()
-    except OSError as e:
-        return errno.errorcode[e.errno]
-    return 'ok'
 
 
 def test_what_the_disk_lost_is_an_error_and_the_rest_is_there(share, tmp_path):
@@ -81,7 +42,7 @@ def test_what_the_disk_lost_is_an_error_and_the_rest_is_there(share, tmp_path):
     with open(tmp_path / 'image', 'r+b') as image:
         image.truncate(start + length // 2)
     forget_caches()
-    assert error_of(lost.read_bytes) == 'EIO'
+    assert outcome(lost.read_bytes) == 'EIO'
     for path in files:
         if path != lost:
             assert path.read_bytes() == files[path]
@@ -103,16 +64,99 @@ def test_a_disk_that_turns_read_only_is_told_and_reading_goes_on(share, disk):
     assert os.pread(fd, 4 << 20, 0) == data
     assert [p.name for p in share.mnt.iterdir()] == ['f']
     # Nothing that needs a record is done without one.
-    assert error_of(path.read_bytes) in ('EROFS', 'EIO')
-    assert error_of(lambda: (share.mnt / 'new').write_bytes(b'x')) in ('EROFS', 'EIO')
-    assert error_of(lambda: os.mkdir(share.mnt / 'folder')) in ('EROFS', 'EIO')
+    assert outcome(path.read_bytes) in ('EROFS', 'EIO')
+    assert outcome(lambda: (share.mnt / 'new').write_bytes(b'x')) in ('EROFS', 'EIO')
+    assert outcome(lambda: os.mkdir(share.mnt / 'folder')) in ('EROFS', 'EIO')
     os.pwrite(fd, b'lost', 0)
-    assert error_of(lambda: os.fsync(fd)) in ('EROFS', 'EIO')
-    error_of(lambda: os.close(fd))  # which may tell it again
+    assert outcome(lambda: os.fsync(fd)) in ('EROFS', 'EIO')
+    outcome(lambda: os.close(fd))  # which may tell it again
     assert path.stat().st_size == len(data)
     log = share.log.read_text()
     assert 'is read-only' in log or 'The disk under the store fails' in log, log
     assert share.process.poll() is None
+
+
+def test_the_store_cannot_be_made_read_only_below_a_mount(share, disk):
+    path = share.mnt / 'f'
+    path.write_bytes(b'before')
+    remount = ['mount', '-o', 'remount,ro', disk]
+    refused = subprocess.run(remount, check=False, stderr=subprocess.PIPE, text=True)
+    assert refused.returncode == 32 and 'busy' in refused.stderr
+    path.write_bytes(b'after')
+    # Unmounted, it can; then it does not mount, and says why.
+    share.unmount()
+    assert share.process.wait(20) == 0
+    subprocess.run(remount, check=True)
+    said = subprocess.run([share.keyfold, 'mount', share.store, share.mnt],
+                          check=False, stderr=subprocess.PIPE, text=True)
+    assert said.returncode != 0 and 'ead-only' in said.stderr, said
+    assert not os.path.ismount(share.mnt)
+    subprocess.run(['mount', '-o', 'remount,rw', disk], check=True)
+    share.mount()
+    assert path.read_bytes() == b'after'
+
+
+def test_an_error_that_makes_the_disk_read_only_is_told(share, disk):
+    """As the kernel does when it finds ext4 damaged."""
+    path, data = share.mnt / 'f', os.urandom(1 << 20)
+    path.write_bytes(data)
+    os.sync()
+    subprocess.run(['mount', '-o', 'remount,errors=remount-ro', disk], check=True)
+    fd = os.open(path, os.O_RDWR)
+    number = os.stat(disk).st_dev
+    device = os.path.basename(
+        os.path.realpath(f'/sys/dev/block/{os.major(number)}:{os.minor(number)}'))
+    with open(f'/sys/fs/ext4/{device}/trigger_fs_error', 'w') as trigger:
+        trigger.write('for the test')
+    forget_caches()
+    assert os.pread(fd, 2 << 20, 0) == data
+
+    def write(at):
+        os.pwrite(fd, b'lost', at)
+        os.fsync(fd)
+
+    for at in (0, 1 << 20):
+        assert outcome(write, at) in ('EROFS', 'EIO')
+    assert outcome((share.mnt / 'new').touch) in ('EROFS', 'EIO')
+    assert outcome(os.rename, path, share.mnt / 'g') in ('EROFS', 'EIO')
+    outcome(os.close, fd)
+    assert sorted(p.name for p in share.mnt.iterdir()) == ['f']
+    log = share.log.read_text()
+    assert log.count('is read-only. The kernel makes it so when it fails') == 1, log
+    assert share.process.poll() is None
+
+
+def test_a_disk_that_fails_to_write_is_told_and_what_was_synced_is_there(share, disk, tmp_path):
+    def synced(path, data):
+        with open(path, 'wb', 0) as f:
+            f.write(data)
+            os.fsync(f.fileno())
+
+    kept, data = share.mnt / 'kept', os.urandom(3 << 20)
+    synced(kept, data)
+    os.sync()
+    fd = os.open(kept, os.O_RDWR)
+    # The loop device passes on what its file refuses.
+    subprocess.run(['chattr', '+i', tmp_path / 'image'], check=True)
+    try:
+        os.pwrite(fd, os.urandom(1 << 20), 0)
+        assert outcome(os.fsync, fd) == 'EIO'
+        outcome(os.close, fd)
+        assert outcome(synced, share.mnt / 'lost', data) in ('EIO', 'EROFS')
+        assert sorted(p.name for p in share.mnt.iterdir())[0] == 'kept'
+        assert share.process.poll() is None
+    finally:
+        subprocess.run(['chattr', '-i', tmp_path / 'image'], check=True)
+    log = share.log.read_text()
+    assert log.count('The disk under the store fails. See the kernel') == 1, log
+    # With the disk well again, and mounted anew, what was confirmed is there.
+    share.end()
+    subprocess.run(['umount', disk], check=True)
+    subprocess.run(['mount', '-o', 'loop', tmp_path / 'image', disk], check=True)
+    share.mount()
+    assert kept.read_bytes()[1 << 20:] == data[1 << 20:]
+    synced(share.mnt / 'new', data)
+    assert (share.mnt / 'new').read_bytes() == data
 
 
 class CrampedShare(LoggedShare):
@@ -194,3 +238,37 @@ print(failed)
     assert spare > 0 or failed > 0
     log = share.log.read_text()
     assert 'no memory left' in log or failed == 0, log
+
+
+def test_want_of_memory_of_the_process_with_the_keys_ends_nothing(share):
+    """Keys can't be made or unwrapped without memory: that is ENOMEM, or a refusal, and
+    the mount lives on."""
+    if SANITIZED:
+        pytest.skip('a sanitizer takes memory of its own')
+    files = [share.mnt / str(i) for i in range(300)]
+    for path in files:
+        path.write_bytes(b'x' * 5000)
+    held = os.open(files[0], os.O_RDWR)
+    keys = share.processes()['keys']
+
+    def limit(most):
+        subprocess.run(['prlimit', f'--pid={keys}', f'--as={most}:'], check=True)
+
+    limit(1 << 20)  # less than it has: it gets no more
+    found = {outcome(path.read_bytes) for path in files}
+    found |= {outcome((share.mnt / f'new{i}').write_bytes, b'y' * 5000) for i in range(100)}
+    print(found)
+    assert found <= {'ok', 'ENOMEM'}
+    # What is open needs no keys.
+    assert os.pread(held, 5000, 0) == b'x' * 5000
+    os.pwrite(held, b'z', 0)
+    os.fsync(held)
+    limit('unlimited')
+    assert [path.read_bytes() for path in files] == [b'z' + b'x' * 4999] + [b'x' * 5000] * 299
+    (share.mnt / 'after').write_bytes(b'after')
+    os.close(held)
+    log = share.log.read_text()
+    assert 'ENOMEM' not in found or 'no memory left' in log, log
+    assert share.process.poll() is None
+    share.unmount()
+    assert share.process.wait(20) == 0

@@ -2,8 +2,9 @@
 import errno
 import os
 import stat
+import struct
 
-from likeext4 import failure, forget_caches
+from likeext4 import failure, forget_caches, longest, outcome
 
 
 def test_attributes_are_kept_and_replaced(folder):
@@ -56,16 +57,39 @@ def test_who_may_read_and_set_attributes(folder, users):
     assert failure(users.do, 'kftest1', os.setxattr, sticky, 'user.a', b'2') == errno.EPERM
 
 
-def test_the_longest_name_of_an_attribute(folder):
-    (folder / 'f').touch()
-    os.setxattr(folder / 'f', 'user.' + 'n' * 250, b'1')
-    assert os.listxattr(folder / 'f') == ['user.' + 'n' * 250]
+def test_the_longest_name_of_an_attribute(folder, here):
+    path = folder / 'f'
+    path.touch()
+
+    def keep(size):
+        os.setxattr(path, 'user.' + 'n' * size, b'1')
+        if size != kept[-1]:
+            os.removexattr(path, 'user.' + 'n' * size)
+
+    kept = [None]
+    size, error = longest(keep, 250)
+    assert (size, error) == here((250, 'ERANGE'))
+    kept.append(size)
+    keep(size)
+    assert os.listxattr(path) == ['user.' + 'n' * size]
 
 
-def test_attributes_of_other_namespaces(folder):
-    (folder / 'f').touch()
-    os.setxattr(folder / 'f', 'trusted.a', b'1')
-    assert os.getxattr(folder / 'f', 'trusted.a') == b'1'
+def test_attributes_of_other_namespaces(folder, here):
+    """Programs' capabilities (setcap) are such an attribute."""
+    path = folder / 'f'
+    path.touch()
+    # One capability, in the layout of linux/capability.h.
+    values = {'trusted.a': b'1', 'security.a': b'1',
+              'security.capability': struct.pack('<5I', 0x02000001, 1 << 10, 0, 0, 0)}
+    kept = tuple(outcome(os.setxattr, path, name, value) for name, value in values.items())
+    assert kept == here(('ok', 'ok', 'ok'))
+    for (name, value), done in zip(values.items(), kept):
+        if done == 'ok':
+            assert os.getxattr(path, name) == value
+        else:
+            assert outcome(os.getxattr, path, name) == 'ENODATA'
+            assert outcome(os.removexattr, path, name) == 'ENODATA'
+    assert (os.listxattr(path) == []) == ('ok' not in kept)
 
 
 def test_inode_numbers_outlive_the_caches(folder):
@@ -93,8 +117,15 @@ def test_modes_of_all_kinds(folder):
     assert stat.S_IMODE((folder / 'l').lstat().st_mode) == 0o777
 
 
-def test_attributes_that_fill_a_block(folder):
-    (folder / 'f').touch()
-    for i in range(30):
-        os.setxattr(folder / 'f', f'user.{i}', b'x' * 100)
-    assert len(os.listxattr(folder / 'f')) == 30
+def test_attributes_that_fill_a_block(folder, here):
+    path, kept = folder / 'f', 0
+    path.touch()
+    while kept < 30 and (error := outcome(os.setxattr, path, f'user.{kept}', b'x' * 100)) == 'ok':
+        kept += 1
+    assert error == here('ok')
+    forget_caches()
+    assert len(os.listxattr(path)) == kept > 10
+    assert os.getxattr(path, f'user.{kept - 1}') == b'x' * 100
+    os.removexattr(path, 'user.0')
+    os.setxattr(path, 'user.z', b'y' * 100)
+    assert len(os.listxattr(path)) == kept

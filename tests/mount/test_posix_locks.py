@@ -2,8 +2,11 @@
 import errno
 import fcntl
 import os
+import select
 import struct
 import subprocess
+
+import pytest
 
 from likeext4 import failure
 
@@ -87,3 +90,99 @@ def test_ranges_locked_by_the_open_file(folder):
     os.close(first)
     lock(second, fcntl.F_WRLCK)
     os.close(second)
+
+
+# What a child does, a word at a time: the parent writes 'lock N' (of byte N, waiting for
+# it) or 'unlock N', and reads 'ok' or the errno once that ended.
+LOCKER = r"""
+import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+for line in sys.stdin:
+    word, byte = line.split()
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX if word == 'lock' else fcntl.LOCK_UN, 1, int(byte))
+        print('ok', flush=True)
+    except OSError as e:
+        print(e.errno, flush=True)
+"""
+
+
+class Locker:
+    """Another process that locks bytes of a file and waits for them."""
+
+    def __init__(self, path):
+        self.process = subprocess.Popen(['python3', '-c', LOCKER, path], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def ask(self, order):
+        self.process.stdin.write(order + '\n')
+        self.process.stdin.flush()
+
+    def answer(self, within):
+        """How the order ended, or None if it has not by then."""
+        ready, _, _ = select.select([self.process.stdout], [], [], within)
+        return self.process.stdout.readline().strip() if ready else None
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def lockers(folder):
+    path = folder / 'f'
+    path.touch()
+    made = [Locker(path), Locker(path)]
+    yield made
+    for locker in made:
+        locker.end()
+
+
+WAITS, SOON = 0.3, 10
+
+
+def test_who_waits_for_a_lock_gets_it_when_it_is_let_go(lockers):
+    one, other = lockers
+    one.ask('lock 0')
+    assert one.answer(SOON) == 'ok'
+    other.ask('lock 0')
+    assert other.answer(WAITS) is None
+    one.ask('unlock 0')
+    assert one.answer(SOON) == 'ok' and other.answer(SOON) == 'ok'
+    # Or when who has it ends.
+    one.ask('lock 0')
+    assert one.answer(WAITS) is None
+    other.end()
+    assert one.answer(SOON) == 'ok'
+
+
+def test_who_would_wait_for_ever_is_told(lockers):
+    one, other = lockers
+    for locker, byte in ((one, 0), (other, 1)):
+        locker.ask(f'lock {byte}')
+        assert locker.answer(SOON) == 'ok'
+    one.ask('lock 1')
+    assert one.answer(WAITS) is None
+    other.ask('lock 0')
+    assert other.answer(SOON) == str(errno.EDEADLK)
+    other.ask('unlock 1')
+    assert other.answer(SOON) == 'ok' and one.answer(SOON) == 'ok'
+
+
+def test_a_signal_ends_the_wait_for_a_lock(folder, lockers):
+    """A program can put a limit to its wait."""
+    one, _ = lockers
+    one.ask('lock 0')
+    assert one.answer(SOON) == 'ok'
+    code = """
+import fcntl, os, signal, sys
+class Late(Exception): pass
+def ring(*_): raise Late
+signal.signal(signal.SIGALRM, ring)
+fd = os.open(sys.argv[1], os.O_RDWR)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try: fcntl.lockf(fd, fcntl.LOCK_EX, 1, 0)
+except Late: sys.exit(5)
+"""
+    waited = subprocess.run(['python3', '-c', code, folder / 'f'], timeout=SOON, check=False)
+    assert waited.returncode == 5

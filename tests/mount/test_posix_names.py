@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from likeext4 import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, failure, libc, renameat2
+from likeext4 import (RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, failure,
+                      forget_caches, libc, longest, outcome, renameat2)
 
 
 def test_names_of_every_length(folder):
@@ -217,22 +218,28 @@ def test_exclusive_creation(folder):
     assert failure(os.open, folder / 'loop', os.O_RDONLY) == errno.ELOOP
 
 
-def test_a_renamed_symbolic_link_is_the_same_object(folder):
+def test_a_renamed_symbolic_link_is_the_same_object(folder, here):
     (folder / 'l').symlink_to('target')
     before = (folder / 'l').lstat().st_ino
     os.rename(folder / 'l', folder / 'm')
-    assert (folder / 'm').lstat().st_ino == before
+    assert ((folder / 'm').lstat().st_ino == before) == here(True)
+    assert os.listdir(folder) == ['m'] and os.readlink(folder / 'm') == 'target'
 
 
-def test_two_names_of_a_symbolic_link_are_one_object(folder):
-    (folder / 'l').symlink_to('target')
-    os.link(folder / 'l', folder / 'm', follow_symlinks=False)
-    assert (folder / 'm').lstat().st_nlink == 2
+def test_two_names_of_a_symbolic_link_are_one_object(folder, here):
+    one, other = folder / 'l', folder / 'm'
+    one.symlink_to('target')
+    os.link(one, other, follow_symlinks=False)
+    assert (other.lstat().st_nlink, one.lstat().st_ino == other.lstat().st_ino) == here((2, True))
+    one.unlink()
+    assert os.readlink(other) == 'target'
 
 
-def test_the_longest_target_of_a_symbolic_link(folder):
-    (folder / 'l').symlink_to('t' * 4095)
-    assert os.readlink(folder / 'l') == 't' * 4095
+def test_the_longest_target_of_a_symbolic_link(folder, here):
+    size, error = longest(lambda n: (folder / str(n)).symlink_to('t' * n), 4095)
+    assert (size, error) == here((4095, 'ENAMETOOLONG'))
+    assert os.readlink(folder / str(size)) == 't' * size
+    assert not os.path.lexists(folder / str(size + 1))
 
 
 def test_a_target_too_long_changes_nothing(folder):
@@ -240,35 +247,51 @@ def test_a_target_too_long_changes_nothing(folder):
     assert os.listdir(folder) == []
 
 
-def test_a_file_without_a_name_can_be_made(folder):
-    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
-    os.write(fd, b'x')
-    assert libc.linkat(-100, os.fsencode(f'/proc/self/fd/{fd}'), -100,
-                       os.fsencode(folder / 'f'), 0x400) == 0
-    os.close(fd)
-    assert (folder / 'f').read_bytes() == b'x'
+def test_a_file_without_a_name_can_be_made(folder, here):
+    def make():
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
+        os.write(fd, b'x')
+        assert libc.linkat(-100, os.fsencode(f'/proc/self/fd/{fd}'), -100,
+                           os.fsencode(folder / 'f'), 0x400) == 0
+        os.close(fd)
+
+    made = outcome(make)
+    assert made == here('ok')
+    assert os.listdir(folder) == (['f'] if made == 'ok' else [])
 
 
 def test_temporary_files_of_programs(folder):
-    # glibc and Python fall back to a name that is removed at once.
-    code = 'import sys,tempfile\nf=tempfile.TemporaryFile(dir=sys.argv[1])\nf.write(b"x")\n'
+    """Where O_TMPFILE is refused, Python and glibc make a name and remove it at once."""
+    code = """
+import os, sys, tempfile
+with tempfile.TemporaryFile(dir=sys.argv[1]) as f, tempfile.TemporaryFile(dir=sys.argv[1]) as g:
+    f.write(b'x' * 100000)
+    f.flush()
+    assert os.fstat(f.fileno()).st_nlink == 0 and os.fstat(f.fileno()).st_mode & 0o777 == 0o600
+    assert os.listdir(sys.argv[1]) == []
+    f.seek(0)
+    assert f.read() == b'x' * 100000 and g.read() == b''
+with tempfile.NamedTemporaryFile(dir=sys.argv[1]) as f:
+    assert os.listdir(sys.argv[1]) == [os.path.basename(f.name)]
+"""
     subprocess.run(['python3', '-c', code, folder], check=True)
     assert os.listdir(folder) == []
 
 
-def test_whiteouts_are_refused_or_made(folder):
+def test_a_rename_may_leave_a_whiteout(folder, here):
     (folder / 'a').write_text('a')
-    try:
-        renameat2(folder / 'a', folder / 'b', RENAME_WHITEOUT)
-    except OSError as e:
-        assert e.errno == errno.EINVAL
-        assert os.listdir(folder) == ['a']
-    else:
-        assert (folder / 'b').read_text() == 'a'
-        (folder / 'a').unlink()
-    assert failure(renameat2, folder / 'b', folder / 'c', 1 << 9) == errno.EINVAL
-    assert failure(renameat2, folder / 'b', folder / 'c',
+    done = outcome(renameat2, folder / 'a', folder / 'b', RENAME_WHITEOUT)
+    assert done == here('ok')
+    assert (folder / ('b' if done == 'ok' else 'a')).read_text() == 'a'
+    assert sorted(os.listdir(folder)) == (['a', 'b'] if done == 'ok' else ['a'])
+
+
+def test_flags_of_rename_that_there_are_not(folder):
+    (folder / 'a').write_text('a')
+    assert failure(renameat2, folder / 'a', folder / 'b', 1 << 9) == errno.EINVAL
+    assert failure(renameat2, folder / 'a', folder / 'b',
                    RENAME_NOREPLACE | RENAME_EXCHANGE) == errno.EINVAL
+    assert os.listdir(folder) == ['a']
 
 
 def test_paths_as_long_as_they_may_be(folder):
@@ -401,8 +424,23 @@ c.closedir(d)
     subprocess.run(['python3', '-c', code, folder], check=True)
 
 
-def test_a_thousand_names_of_a_file(folder):
-    (folder / 'f').touch()
-    for i in range(1000):
-        os.link(folder / 'f', folder / f'l{i}')
-    assert (folder / 'f').stat().st_nlink == 1001
+def test_a_thousand_names_of_a_file(folder, here):
+    path = folder / 'f'
+    path.write_text('x')
+    names = 1
+    while names <= 1000 and (error := outcome(os.link, path, folder / f'l{names}')) == 'ok':
+        names += 1
+    # It can't be renamed then either, as both names are its for a moment.
+    moved = outcome(os.rename, path, folder / 'g')
+    assert (error, moved) == here(('ok', 'ok'))
+    path = folder / ('g' if moved == 'ok' else 'f')
+    # What did not fit is not there, and the others are as before.
+    assert path.stat().st_nlink == names == len(os.listdir(folder)) > 150
+    assert (folder / f'l{names - 1}').read_text() == 'x'
+    # A name that is removed makes room.
+    (folder / 'l1').unlink()
+    os.rename(path, folder / 'h')
+    os.link(folder / 'h', folder / 'again')
+    forget_caches()
+    assert (folder / 'again').stat().st_nlink == names
+    assert (folder / 'h').read_text() == 'x'

@@ -4,7 +4,7 @@ import grp
 import os
 import stat
 
-from likeext4 import failure, forget_caches
+from likeext4 import RENAME_EXCHANGE, fallocate, forget_caches, outcome, renameat2
 
 
 def test_modes_and_umask(folder):
@@ -67,6 +67,86 @@ def test_sticky_folders_protect_others_files(folder, users):
     assert users.run('kftest1', 'rm', '-f', folder / 'f').returncode == 0
 
 
+def test_in_a_sticky_folder_names_are_the_owners_and_the_folders_owners(folder, users):
+    folder.chmod(0o1777)
+    os.chown(folder, users.uid('kftest3'), -1)
+
+    def make(name):
+        os.close(os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+    for user, names in (('kftest1', ('one', 'mine', 'theirs')), ('kftest2', ('two', 'spare'))):
+        for name in names:
+            users.do(user, make, name)
+    users.do('kftest1', os.mkdir, folder / 'empty')
+    # Not over another's, be what replaces it one's own, nor in exchange for it.
+    for way in (os.rename, os.replace):
+        assert outcome(users.do, 'kftest2', way, folder / 'two', folder / 'one') == 'EPERM'
+    assert outcome(users.do, 'kftest2', renameat2, folder / 'two', folder / 'one',
+                   RENAME_EXCHANGE) == 'EPERM'
+    assert outcome(users.do, 'kftest2', os.rename, folder / 'one', folder / 'new') == 'EPERM'
+    assert outcome(users.do, 'kftest2', os.unlink, folder / 'one') == 'EPERM'
+    assert outcome(users.do, 'kftest2', os.rmdir, folder / 'empty') == 'EPERM'
+    assert sorted(os.listdir(folder)) == ['empty', 'mine', 'one', 'spare', 'theirs', 'two']
+    # Over one's own, and the folder's owner over anybody's.
+    users.do('kftest1', os.rename, folder / 'mine', folder / 'one')
+    users.do('kftest3', os.rename, folder / 'two', folder / 'theirs')
+    assert (folder / 'theirs').stat().st_uid == users.uid('kftest2')
+    users.do('kftest3', os.unlink, folder / 'spare')
+    users.do('kftest3', os.rmdir, folder / 'empty')
+    assert sorted(os.listdir(folder)) == ['one', 'theirs']
+
+
+def test_a_set_group_id_folder_hands_on_its_group_and_its_bit(folder, users):
+    shared = folder / 'shared'
+    group = grp.getgrnam('kfshared').gr_gid
+    shared.mkdir()
+    os.chown(shared, -1, group)
+    shared.chmod(0o2777)
+
+    def fill(name):
+        here = shared / name
+        os.mkdir(here)
+        os.close(os.open(here / 'file', os.O_CREAT | os.O_WRONLY, 0o664))
+        os.mkdir(here / 'sub')
+        os.mkfifo(here / 'fifo')
+        os.mknod(here / 'node', stat.S_IFREG | 0o600)
+        os.symlink('file', here / 'link')
+        # A program that runs with the group's rights, for who is in it alone.
+        os.close(os.open(here / 'program', os.O_CREAT | os.O_WRONLY, 0o2775))
+
+    for user, in_group in (('kftest1', True), ('kftest3', False)):
+        users.do(user, fill, user)
+        forget_caches()
+        for name in ('.', 'file', 'sub', 'fifo', 'node', 'link', 'program'):
+            found = (shared / user / name).lstat()
+            assert (found.st_uid, found.st_gid) == (users.uid(user), group), name
+            handed_on = stat.S_ISDIR(found.st_mode) or name == 'program' and in_group
+            assert bool(found.st_mode & stat.S_ISGID) == handed_on, (user, name)
+        # What is moved there keeps its group.
+        other = folder / f'of {user}'
+        users.do(user, os.mkdir, other)
+        users.do(user, os.rename, other, shared / user / 'moved')
+        moved = (shared / user / 'moved').stat()
+        assert moved.st_gid == users.gid(user) and not moved.st_mode & stat.S_ISGID
+
+
+def test_changing_neither_owner_nor_group(folder, users, here):
+    """Whoever may, clears set-id bits by it, as by any change of owner."""
+    path, found = folder / 'program', []
+    path.write_text('x')
+    os.chown(path, users.uid('kftest1'), users.gid('kftest1'))
+    for mode in (0o6755, 0o644):
+        for user in ('kftest2', 'kftest1'):
+            path.chmod(mode)
+            done = outcome(users.do, user, os.chown, path, -1, -1)
+            forget_caches()
+            found.append((oct(mode), user, done, oct(stat.S_IMODE(path.stat().st_mode))))
+    assert found == here([('0o6755', 'kftest2', 'EPERM', '0o6755'),
+                          ('0o6755', 'kftest1', 'ok', '0o755'),
+                          ('0o644', 'kftest2', 'ok', '0o644'),
+                          ('0o644', 'kftest1', 'ok', '0o644')])
+
+
 def test_writing_clears_set_id_bits(folder, users):
     for change in ('open(sys.argv[1],"r+").write("y")', 'os.truncate(sys.argv[1],0)'):
         path = folder / 'program'
@@ -79,3 +159,27 @@ def test_writing_clears_set_id_bits(folder, users):
         path.chmod(0o6777)
         os.chown(path, users.uid('kftest3'), -1)
         assert stat.S_IMODE(path.stat().st_mode) == 0o777
+
+
+def test_writing_clears_a_set_group_id_bit_of_a_foreign_group(folder, users):
+    """Also without the bit to execute, as kernels do since 6.2; who is in the group keeps it."""
+    def write(path):
+        with open(path, 'r+b', 0) as f:
+            f.write(b'y')
+
+    def truncate(path):
+        os.truncate(path, 1)
+
+    def reserve(path):
+        with open(path, 'r+b', 0) as f:
+            fallocate(f.fileno(), 0, 0, 20000)
+
+    for change in (write, truncate, reserve):
+        for group, left in (('kfshared', 0o2644), ('kftest3', 0o644)):
+            path = folder / f'{change.__name__} {group}'
+            path.write_bytes(b'x' * 100)
+            os.chown(path, users.uid('kftest1'), grp.getgrnam(group).gr_gid)
+            path.chmod(0o2644)
+            users.do('kftest1', change, path)
+            forget_caches()
+            assert oct(stat.S_IMODE(path.stat().st_mode)) == oct(left), (change.__name__, group)

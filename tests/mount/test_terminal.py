@@ -22,6 +22,7 @@ def share():
     with new_share('terminal') as made:
         made.kms('kfcfo', 'create-key', '--alias', 'alias/reports', '--administrators', 'user:kfcfo',
                  '--users', 'user:kfcfo')
+        made.lone = made.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']  # without an alias
         yield made
 
 
@@ -63,7 +64,7 @@ def in_fish(share, line):
 
 
 def in_zsh(share, typed, wanted, seconds=20):
-    """Types at a prompt, then tab, and waits until `wanted` is shown."""
+    """Types at a prompt, then tab, and waits until all of `wanted` is shown."""
     home = share.folder / 'zsh'
     home.mkdir(exist_ok=True)
     (home / '.zshrc').write_text(f'autoload -U compinit; compinit -u\npath=({share.folder}/bin $path)\n'
@@ -76,14 +77,14 @@ def in_zsh(share, typed, wanted, seconds=20):
                                         TERM='dumb'))
     os.close(slave)
 
-    def until(text):
+    def until(texts):
         seen, end = '', time.monotonic() + seconds
-        while text not in seen and time.monotonic() < end:
+        while any(text not in seen for text in texts) and time.monotonic() < end:
             if select.select([master], [], [], 0.2)[0]:
                 seen += os.read(master, 4096).decode(errors='replace')
-        assert text in seen, seen
+        assert all(text in seen for text in texts), seen
     try:
-        until('ready> ')
+        until(['ready> '])
         os.write(master, typed.encode() + b'\t')
         until(wanted)
     finally:
@@ -122,7 +123,8 @@ def test_colours_are_for_people_on_a_terminal(share):
 @pytest.mark.parametrize('line, wanted', [
     ('keyfold fs', ['fsck']),
     ('keyfold kms schedule-k', ['schedule-key-deletion']),
-    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports']),
+    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports', 'LONE']),
+    ('keyfold kms describe-key --key-id LONE-BEGINS', ['LONE']),
     ('keyfold kms describe-key --key-id alias/r', ['alias/reports']),
     ('keyfold kms generate-data-key --key-spec ', ['AES_128', 'AES_256']),
     ('keyfold iam simulate --user kfac', ['kfaccounts']),
@@ -131,6 +133,8 @@ def test_colours_are_for_people_on_a_terminal(share):
     ('keyfold audit --output ', ['json', 'text']),
 ])
 def test_completion_in_bash_and_fish(share, line, wanted):
+    line = line.replace('LONE-BEGINS', share.lone[:12])
+    wanted = sorted(share.lone if word == 'LONE' else word for word in wanted)
     assert in_bash(share, line) == wanted
     assert in_fish(share, line) == wanted
 
@@ -141,9 +145,20 @@ def test_a_colon_in_a_word(share):
     assert 'user:kfcfo' in in_fish(share, 'keyfold kms create-key --users user:kf')
 
 
-def test_completion_in_zsh(share):
+@pytest.mark.parametrize('typed, wanted', [
+    ('keyfold fsc', ['fsck']),
+    ('keyfold kms schedule-k', ['schedule-key-deletion']),
+    ('keyfold kms schedule-key-deletion --pend', ['--pending-window-in-days']),
+    ('keyfold kms describe-key --key-id alias/rep', ['alias/reports']),
+    ('keyfold kms describe-key --key-id LONE-BEGINS', ['LONE']),
+    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports', 'LONE', 'key without an alias']),
+    ('keyfold iam simulate --user kfac', ['kfaccounts']),
+    ('keyfold kms create-key --users user:kf', ['user:kfaccounts', 'user:kfcfo', 'user:kfsysadmin']),
+])
+def test_completion_in_zsh(share, typed, wanted):
     in_fish(share, 'keyfold ')  # makes the folder of programs
-    in_zsh(share, 'keyfold kms describe-key --key-id alias/rep', 'alias/reports')
+    in_zsh(share, typed.replace('LONE-BEGINS', share.lone[:12]),
+           [share.lone if word == 'LONE' else word for word in wanted])
 
 
 def test_who_may_list_nothing_is_shown_nothing(share):

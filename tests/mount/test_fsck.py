@@ -619,7 +619,7 @@ def test_what_people_see(damaged):
     result = damaged.run('fsck', damaged.store, '--progress', errors='surrogateescape')
     assert '/big: bytes 8192 to 12287: these bytes do not authenticate [blocks]' in result.stdout
     assert 'Damage left: 3.' in result.stdout and '\x1b' not in result.stdout
-    assert re.search(r'^\d+ files, .* of .*, .*/s', result.stderr, re.M), result.stderr
+    assert re.search(r'^\d+ files, .* of .*, .*/s, 0:0\d left$', result.stderr, re.M), result.stderr
 
 
 @pytest.mark.parametrize('words', [[], ['STORE', '--no-such-option'], ['STORE', '--jobs', '0']])

@@ -1,13 +1,17 @@
 """What people meet at a terminal: completion in real shells, manual pages, and doctor."""
+import fcntl
 import gzip
 import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -93,9 +97,10 @@ def in_zsh(share, typed, wanted, seconds=20):
         os.close(master)
 
 
-def on_a_terminal(share, *args, **environment):
+def on_a_terminal(share, *args, columns=80, **environment):
     """What a command shows there."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
     process = subprocess.Popen([*share.command_of('kfcfo'), *args], stdin=slave, stdout=slave,
                                stderr=slave, cwd='/',
                                env=dict(share.environment(), TERM='xterm', **environment))
@@ -118,6 +123,24 @@ def test_colours_are_for_people_on_a_terminal(share):
     assert decided[word] in on_a_terminal(share, *look)
     assert '\x1b' not in share.run('kfcfo', *look)
     assert '\x1b' not in on_a_terminal(share, *look, NO_COLOR='1')
+
+
+def test_progress_is_one_line_that_goes_in_the_end(share):
+    source, folder = share.folder / 'source', share.mnt / 'progress'
+    source.mkdir()
+    for name in 'abc':
+        (source / name).write_bytes(os.urandom(1 << 20))
+    share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', folder)
+    share.run('kfcfo', 'folder', 'set-key', folder, 'alias/reports')
+    shown = on_a_terminal(share, 'import', source, folder, '--no-owner', '--rate-limit', '2M', columns=60)
+    progress, _, summary = shown.rpartition('\r\x1b[K')
+    assert summary.startswith('Imported: 3 files (3.0 MiB)'), shown
+    drawn = progress.rpartition('\n')[2].split('\r')[1:]
+    assert len(drawn) > 1 and all(re.fullmatch(r'\[#* *\] [ \d]{3} %  [^\n\x1b]*\x1b\[K', line) and
+                                  len(line) - len('\x1b[K') < 60 for line in drawn), shown
+    shares = [int(line.partition('] ')[2].partition(' %')[0]) for line in drawn]
+    assert shares == sorted(shares) and 0 < shares[-1] > shares[0], shown
+    assert re.search(r', 0:0\d left\x1b', progress), shown
 
 
 @pytest.mark.parametrize('line, wanted', [

@@ -59,6 +59,7 @@ class Checking {
 
   int Do() {
     const Status done = Check();
+    report_.EndProgress();
     if (!done.ok()) (void)Fail(done);
     const bool complete = done.ok() && complete_;
     const FsckCounts counts = counts_;
@@ -118,7 +119,7 @@ class Checking {
   // Walk checks, and saves now and then how far it is.
   Status Walk(Checker& checker) {
     std::optional<SizeAhead> size;
-    if (!options_.quick) size.emplace(store_.path() + "/tree");
+    if (!options_.quick) size.emplace(store_.path() + "/tree", MeasuredBytes::kStored);
     Status status = OkStatus();
     auto saved = steady_clock::now();
     cancelled_ = !Attend({[&] { status = checker.Run(); }, [&] { checker.Stop(); },

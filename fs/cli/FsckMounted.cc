@@ -44,13 +44,14 @@ int FsckMounted(const FsckOptions& options, const MountEntry& mount,
   MountedCheck check(what);
   if (const auto finding = VerifyLog(mount)) report.Add(*finding);
   std::optional<SizeAhead> size;
-  if (what.contents) size.emplace(path);
+  if (what.contents) size.emplace(path, MeasuredBytes::kLength);
   Status done = OkStatus();
   const bool complete = Attend({[&] { done = check.Run(path); }, [&] { check.Stop(); },
                                 [&] {
                                   report.Progress(Plus({}, check.tally()),
                                                   size ? size->Known() : TreeSize());
                                 }});
+  report.EndProgress();
   if (!done.ok()) (void)Fail(done);
   const FsckCounts counts = Plus(report.Found(), check.tally());
   int code = (counts.damaged > 0 ? kFsckDamaged : 0) | (complete ? 0 : kFsckCancelled) |

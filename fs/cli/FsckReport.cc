@@ -80,15 +80,22 @@ void FsckReport::Add(const Finding& finding) {
 void FsckReport::Progress(const FsckCounts& looked_at, const TreeSize& size) {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!progress_ || !lock) return;
-  const double done = static_cast<double>(looked_at.bytes);
+  const bool known = size.files > 0;
+  const auto all = static_cast<double>(size.bytes);
+  double done = static_cast<double>(looked_at.bytes);
+  if (known) done = std::min(done, all);  // files may have grown since
   const double rate =
       (done - static_cast<double>(before_.bytes)) / std::max(line_.Seconds(), 0.001);
   std::string text = Number(looked_at.files, "file", "files") + ", " + Amount(done);
-  if (size.files > 0) text += " of " + Amount(static_cast<double>(size.bytes));
+  if (known) text += " of " + Amount(all);
   text += ", " + Amount(rate) + "/s";
-  const double left = static_cast<double>(size.bytes) - done;
-  if (size.files > 0 && rate > 0) text += ", " + Duration(left / rate) + " left";
-  line_.Show(text);
+  if (known && rate > 0) text += ", " + Duration((all - done) / rate) + " left";
+  line_.Show(text, known && all > 0 ? std::optional(done / all) : std::nullopt);
+}
+
+void FsckReport::EndProgress() {
+  const std::lock_guard lock(mutex_);
+  line_.Clear();
 }
 
 void FsckReport::Summarize(const FsckCounts& looked_at, bool complete, int exit_code) {

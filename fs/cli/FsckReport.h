@@ -31,6 +31,8 @@ class FsckReport {
   // Progress shows how far it is; `size` is all zero while that is not known. It does
   // not wait for standard output.
   void Progress(const FsckCounts& looked_at, const TreeSize& size);
+  // EndProgress makes way for other words.
+  void EndProgress();
   // Summarize shows the end of it; `complete` unless it was cut off.
   void Summarize(const FsckCounts& looked_at, bool complete, int exit_code);
   // Found counts findings, and what was counted before; what was looked at since is not

@@ -85,7 +85,7 @@ int Walk(const RekeyOptions& options, const std::vector<Tree>& trees,
   const std::atomic<bool> stop{false};
   for (const Tree& tree : trees) {
     if (!progress || options.dry_run) break;
-    const TreeSize one = MeasureTree(tree.path, stop);
+    const TreeSize one = MeasureTree(tree.path, MeasuredBytes::kLength, stop);
     size.files += one.files;
     size.bytes += one.bytes;
   }

@@ -38,9 +38,7 @@ void RekeyReport::Refused(const std::string& path, const Status& why) {
 }
 
 void RekeyReport::Progress(const RekeyCounts& counts) {
-  const auto now = std::chrono::steady_clock::now();
-  if (!progress_ || now - shown_at_ < std::chrono::milliseconds(200)) return;
-  shown_at_ = now;
+  if (!progress_) return;
   const double seconds = std::max(line_.Seconds(), 0.001);
   const uint64_t done = reencrypt_ ? counts.reencrypted_bytes : counts.files;
   const uint64_t all = reencrypt_ ? size_.bytes : size_.files;
@@ -51,9 +49,12 @@ void RekeyReport::Progress(const RekeyCounts& counts) {
   if (reencrypt_ && all > 0) text += " of " + Amount(static_cast<double>(all));
   text += reencrypt_ ? ", " + Amount(rate) + "/s"
                      : ", " + std::to_string(static_cast<uint64_t>(rate)) + " files/s";
-  if (all >= done && rate > 0)
+  const bool known = all > 0 && all >= done;
+  if (known && rate > 0)
     text += ", " + Duration(static_cast<double>(all - done) / rate) + " left";
-  line_.Show(text);
+  line_.Show(text,
+             known ? std::optional(static_cast<double>(done) / static_cast<double>(all))
+                   : std::nullopt);
 }
 
 Status RekeyReport::Summarize(const RekeyCounts& counts, int exit_code) {

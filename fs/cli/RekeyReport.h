@@ -4,7 +4,6 @@
 // the summary to standard output; progress to standard error. Not synchronised.
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 
@@ -30,7 +29,6 @@ class RekeyReport {
  private:
   const bool json_, progress_, reencrypt_;
   const TreeSize size_;
-  std::chrono::steady_clock::time_point shown_at_{};
   ProgressLine line_;
 };
 

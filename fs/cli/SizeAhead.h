@@ -11,9 +11,10 @@ namespace keyfold {
 
 class SizeAhead {
  public:
-  explicit SizeAhead(const std::string& path)
-      : size_(std::async(std::launch::async,
-                         [this, path] { return MeasureTree(path, stop_); })) {}
+  SizeAhead(const std::string& path, MeasuredBytes bytes)
+      : size_(std::async(std::launch::async, [this, path, bytes] {
+          return MeasureTree(path, bytes, stop_);
+        })) {}
   ~SizeAhead() { stop_ = true; }  // the future's end waits for it
   SizeAhead(const SizeAhead&) = delete;
   SizeAhead& operator=(const SizeAhead&) = delete;

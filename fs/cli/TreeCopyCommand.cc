@@ -168,7 +168,7 @@ int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
   (void)RaiseDescriptorLimit();
   TreeCopy copy(plan, listener);
   std::optional<SizeAhead> size;
-  if (progress) size.emplace(job.from);
+  if (progress) size.emplace(job.from, MeasuredBytes::kData);
   Status done;
   const bool attended = Attend(
       {[&] {
@@ -177,6 +177,7 @@ int RunTreeCopy(const TreeCopyOptions& options, TreeCopyJob job) {
        },
        [&] { copy.Stop(); },
        [&] { report.Progress(copy.Counts(), size ? size->Known() : TreeSize()); }});
+  report.EndProgress();
   if (!done.ok() && exit_code == kExitOk) exit_code = Fail(done);
   if (!attended) exit_code = Graver(exit_code, kExitFailed);
   const bool complete = attended && done.ok();

@@ -72,7 +72,8 @@ void TreeCopyReport::Progress(const TreeCopyCounts& counts, const TreeSize& size
   const std::lock_guard lock(mutex_);
   if (!progress_) return;
   const double seconds = std::max(line_.Seconds(), 0.001);
-  const uint64_t done = counts.passed + counts.there_bytes;
+  uint64_t done = counts.passed + counts.there_bytes;
+  if (size.files > 0) done = std::min(done, size.bytes);  // files may have grown since
   // What was there before says nothing of the speed.
   const double rate = static_cast<double>(counts.passed) / seconds;
   const double files_rate = static_cast<double>(counts.files) / seconds;
@@ -83,13 +84,26 @@ void TreeCopyReport::Progress(const TreeCopyCounts& counts, const TreeSize& size
   if (size.bytes > 0) text += " of " + Amount(static_cast<double>(size.bytes));
   text += ", " + Amount(rate) + "/s";
   // Small files take their time by their number, large ones by their bytes.
-  double left = rate > 0 && size.bytes >= done
-                    ? static_cast<double>(size.bytes - done) / rate
-                    : 0;
+  double left =
+      rate > 0 && size.bytes > done ? static_cast<double>(size.bytes - done) / rate : 0;
   if (files_rate > 0 && size.files > files)
     left = std::max(left, static_cast<double>(size.files - files) / files_rate);
   if (left > 0) text += ", " + Duration(left) + " left";
-  line_.Show(text);
+  // Of files that are all empty, their number tells how far it is.
+  const auto share = [](uint64_t part, uint64_t all) {
+    return static_cast<double>(part) / static_cast<double>(all);
+  };
+  std::optional<double> fraction;
+  if (size.bytes > 0)
+    fraction = share(done, size.bytes);
+  else if (size.files > 0)
+    fraction = share(files, size.files);
+  line_.Show(text, fraction);
+}
+
+void TreeCopyReport::EndProgress() {
+  const std::lock_guard lock(mutex_);
+  line_.Clear();
 }
 
 std::string TreeCopyReport::Text(const TreeCopyCounts& counts, const End& end) const {

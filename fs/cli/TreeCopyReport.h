@@ -31,6 +31,8 @@ class TreeCopyReport {
   void NotKept(const std::string& path, const std::string& what, const Status& why);
   // Of `size`, as far as it is known.
   void Progress(const TreeCopyCounts& counts, const TreeSize& size);
+  // EndProgress makes way for other words.
+  void EndProgress();
   struct End {
     bool dry_run, complete, read_back;
     int exit_code;

@@ -19,6 +19,15 @@ uint64_t EndOfHole(const HoleList& holes, uint64_t block) {
   return block;
 }
 
+// BeginOfHole is the first block of the next hole behind `block`; `end` if that is
+// nearer.
+uint64_t BeginOfHole(const HoleList& holes, uint64_t block, uint64_t end) {
+  for (const HoleRange& hole : holes.ranges())
+    if (const uint64_t first = FirstBlockOf(hole.first).value; first > block)
+      return std::min(first, end);
+  return end;
+}
+
 }  // namespace
 
 Status File::CheckHeader(const DataKey& dek, const ClaimedHeader& claimed,
@@ -65,20 +74,20 @@ Status File::CheckBlock(BlockNo block, MutableBytes plain) {
 void File::CheckBlocks(const std::function<bool(uint64_t)>& proceed,
                        const BadRange& bad) {
   std::shared_lock lock(mutex_);
-  const uint64_t length = header_.length;
-  Bytes plain(std::min(kChunk, BlocksOf(length) * kBlockSize));
+  const uint64_t length = header_.length, blocks = BlocksOf(length);
+  Bytes plain(std::min(kChunk, blocks * kBlockSize));
   for (uint64_t at = 0; at < length;) {
     const uint64_t behind = EndOfHole(header_.holes, at / kBlockSize) * kBlockSize;
     if (behind > at) {
       at = behind;
       continue;
     }
-    const uint64_t size = std::min(kChunk, length - at);
+    const uint64_t end =
+        BeginOfHole(header_.holes, at / kBlockSize, blocks) * kBlockSize;
+    const uint64_t size = std::min({kChunk, length - at, end - at});
     const Status whole =
         ReadBlocks(BlockOf(PlainOffset(at)), MutableBytes(plain).first(size));
     for (uint64_t i = 0; !whole.ok() && i < size; i += kBlockSize) {
-      if (EndOfHole(header_.holes, (at + i) / kBlockSize) * kBlockSize > at + i)
-        continue;
       const uint64_t bytes = std::min(kBlockSize, size - i);
       const Status one =
           CheckBlock(BlockOf(PlainOffset(at + i)), MutableBytes(plain).first(bytes));

@@ -742,7 +742,7 @@ def test_what_people_see(damaged):
     result = damaged.run('fsck', damaged.store, '--progress', errors='surrogateescape')
     assert '/big: bytes 8192 to 12287: these bytes do not authenticate [blocks]' in result.stdout
     assert 'Damage left: 3.' in result.stdout and '\x1b' not in result.stdout
-    assert re.search(r'^\d+ files, .* of .*, .*/s, \d+:\d\d left', result.stderr, re.M), \
+    assert re.search(r'^\d+ files, .* of .*, .*/s, \d+:\d\d left$', result.stderr, re.M), \
         result.stderr
 
 

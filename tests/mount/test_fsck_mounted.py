@@ -2,6 +2,7 @@
 is not, and look only at what its caller may open?"""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -89,6 +90,22 @@ def test_a_whole_tree(share):
     assert (code, found) == (0, [])
     assert (summary['files'], summary['folders'], summary['links']) == (21, 2, 1)
     assert summary['bytes'] == 20 * 30000 + LARGE + 3 and summary['complete']
+
+
+def test_how_far_it_is_in_a_sparse_file(share):
+    folder = share.mnt / 'kfcfo/holes'
+    share.python('kfcfo', '''
+import os, sys
+os.mkdir(sys.argv[1])
+with open(sys.argv[1] + '/sparse', 'wb') as f:
+    f.truncate(8 << 20)
+    f.seek(4 << 20)
+    f.write(bytes(range(256)))
+''', folder)
+    said = subprocess.run([*share.command_of('kfcfo'), 'fsck', folder, '--progress'], cwd='/', check=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True).stderr
+    share.python('kfcfo', 'import shutil, sys; shutil.rmtree(sys.argv[1])', folder)
+    assert re.search(r'^1 file, 8.0 MiB of 8.0 MiB, .*/s, 0:00 left$', said, re.M), said
 
 
 def test_damage_beneath_the_mount(share):

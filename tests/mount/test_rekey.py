@@ -308,6 +308,21 @@ def test_half_done_outlives_the_former_cmk(share, tree):
     assert digest(share, path) == expected
 
 
+def test_how_far_it_is_and_how_long_it_takes(share, tree):
+    folder, _ = tree
+    write(share, folder / 'big', 'os.urandom(6 << 20)')
+    share.python('kfcfo', 'import sys; open(sys.argv[1], "wb").truncate(2 << 20)', folder / 'sparse')
+    _, said = rekey(share, 'kfcfo', folder, '--reencrypt', '--progress', '--rate-limit', '3M')
+    lines = said.splitlines()
+    assert len(lines) < 4  # one each two seconds
+    for line in lines:
+        assert re.fullmatch(r'\d files? of 5, .* of 9.0 MiB, .*/s(, 0:0\d left)?', line), said
+    assert lines[-1].endswith(' left') and '2.0 MiB/s' < lines[-1].split(', ')[2] < '4.0 MiB/s', said
+    share.kms('kfcfo', 'rotate-key-on-demand', '--key-id', shown(share, folder / 'one')['Key'])
+    _, said = rekey(share, 'kfcfo', folder, '--progress')
+    assert re.fullmatch(r'1 file of 5, \d+ files/s, 0:0\d left\n', said), said
+
+
 def test_mistakes_are_told(share, tree):
     folder, alias = tree
     for words in ([folder, '--rate-limit', 'x'], [folder, '--rate-limit', '1'], ['/etc'],

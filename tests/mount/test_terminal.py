@@ -1,13 +1,17 @@
 """What people meet at a terminal: completion in real shells, manual pages, and doctor."""
+import fcntl
 import gzip
 import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -22,6 +26,7 @@ def share():
     with new_share('terminal') as made:
         made.kms('kfcfo', 'create-key', '--alias', 'alias/reports', '--administrators', 'user:kfcfo',
                  '--users', 'user:kfcfo')
+        made.lone = made.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']  # without an alias
         yield made
 
 
@@ -63,7 +68,7 @@ def in_fish(share, line):
 
 
 def in_zsh(share, typed, wanted, seconds=20):
-    """Types at a prompt, then tab, and waits until `wanted` is shown."""
+    """Types at a prompt, then tab, and waits until all of `wanted` is shown."""
     home = share.folder / 'zsh'
     home.mkdir(exist_ok=True)
     (home / '.zshrc').write_text(f'autoload -U compinit; compinit -u\npath=({share.folder}/bin $path)\n'
@@ -76,14 +81,14 @@ def in_zsh(share, typed, wanted, seconds=20):
                                         TERM='dumb'))
     os.close(slave)
 
-    def until(text):
+    def until(texts):
         seen, end = '', time.monotonic() + seconds
-        while text not in seen and time.monotonic() < end:
+        while any(text not in seen for text in texts) and time.monotonic() < end:
             if select.select([master], [], [], 0.2)[0]:
                 seen += os.read(master, 4096).decode(errors='replace')
-        assert text in seen, seen
+        assert all(text in seen for text in texts), seen
     try:
-        until('ready> ')
+        until(['ready> '])
         os.write(master, typed.encode() + b'\t')
         until(wanted)
     finally:
@@ -92,9 +97,10 @@ def in_zsh(share, typed, wanted, seconds=20):
         os.close(master)
 
 
-def on_a_terminal(share, *args, **environment):
+def on_a_terminal(share, *args, columns=80, **environment):
     """What a command shows there."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
     process = subprocess.Popen([*share.command_of('kfcfo'), *args], stdin=slave, stdout=slave,
                                stderr=slave, cwd='/',
                                env=dict(share.environment(), TERM='xterm', **environment))
@@ -119,10 +125,29 @@ def test_colours_are_for_people_on_a_terminal(share):
     assert '\x1b' not in on_a_terminal(share, *look, NO_COLOR='1')
 
 
+def test_progress_is_one_line_that_goes_in_the_end(share):
+    source, folder = share.folder / 'source', share.mnt / 'progress'
+    source.mkdir()
+    for name in 'abc':
+        (source / name).write_bytes(os.urandom(1 << 20))
+    share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1])', folder)
+    share.run('kfcfo', 'folder', 'set-key', folder, 'alias/reports')
+    shown = on_a_terminal(share, 'import', source, folder, '--no-owner', '--rate-limit', '2M', columns=60)
+    progress, _, summary = shown.rpartition('\r\x1b[K')
+    assert summary.startswith('Imported: 3 files (3.0 MiB)'), shown
+    drawn = progress.rpartition('\n')[2].split('\r')[1:]
+    assert len(drawn) > 1 and all(re.fullmatch(r'\[#* *\] [ \d]{3} %  [^\n\x1b]*\x1b\[K', line) and
+                                  len(line) - len('\x1b[K') < 60 for line in drawn), shown
+    shares = [int(line.partition('] ')[2].partition(' %')[0]) for line in drawn]
+    assert shares == sorted(shares) and 0 < shares[-1] > shares[0], shown
+    assert re.search(r', 0:0\d left\x1b', progress), shown
+
+
 @pytest.mark.parametrize('line, wanted', [
     ('keyfold fs', ['fsck']),
     ('keyfold kms schedule-k', ['schedule-key-deletion']),
-    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports']),
+    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports', 'LONE']),
+    ('keyfold kms describe-key --key-id LONE-BEGINS', ['LONE']),
     ('keyfold kms describe-key --key-id alias/r', ['alias/reports']),
     ('keyfold kms generate-data-key --key-spec ', ['AES_128', 'AES_256']),
     ('keyfold iam simulate --user kfac', ['kfaccounts']),
@@ -131,6 +156,8 @@ def test_colours_are_for_people_on_a_terminal(share):
     ('keyfold audit --output ', ['json', 'text']),
 ])
 def test_completion_in_bash_and_fish(share, line, wanted):
+    line = line.replace('LONE-BEGINS', share.lone[:12])
+    wanted = sorted(share.lone if word == 'LONE' else word for word in wanted)
     assert in_bash(share, line) == wanted
     assert in_fish(share, line) == wanted
 
@@ -141,9 +168,20 @@ def test_a_colon_in_a_word(share):
     assert 'user:kfcfo' in in_fish(share, 'keyfold kms create-key --users user:kf')
 
 
-def test_completion_in_zsh(share):
+@pytest.mark.parametrize('typed, wanted', [
+    ('keyfold fsc', ['fsck']),
+    ('keyfold kms schedule-k', ['schedule-key-deletion']),
+    ('keyfold kms schedule-key-deletion --pend', ['--pending-window-in-days']),
+    ('keyfold kms describe-key --key-id alias/rep', ['alias/reports']),
+    ('keyfold kms describe-key --key-id LONE-BEGINS', ['LONE']),
+    ('keyfold kms describe-key --key-id ', ['alias/aws/fs', 'alias/reports', 'LONE', 'key without an alias']),
+    ('keyfold iam simulate --user kfac', ['kfaccounts']),
+    ('keyfold kms create-key --users user:kf', ['user:kfaccounts', 'user:kfcfo', 'user:kfsysadmin']),
+])
+def test_completion_in_zsh(share, typed, wanted):
     in_fish(share, 'keyfold ')  # makes the folder of programs
-    in_zsh(share, 'keyfold kms describe-key --key-id alias/rep', 'alias/reports')
+    in_zsh(share, typed.replace('LONE-BEGINS', share.lone[:12]),
+           [share.lone if word == 'LONE' else word for word in wanted])
 
 
 def test_who_may_list_nothing_is_shown_nothing(share):

@@ -11,6 +11,7 @@
 
 #include "TestKeys.h"
 #include "fs/vault/Checker.h"
+#include "fs/vault/TreeSize.h"
 #include "tests/unit/TempFolder.h"
 
 namespace keyfold {
@@ -110,6 +111,28 @@ TEST_F(CheckerTest, PartsMakeUpTheWhole) {
     EXPECT_EQ(files, 400u);
     EXPECT_EQ(folders, 21u);
   }
+}
+
+TEST_F(CheckerTest, ASparseFileCountsAsMuchAsWasMeasuredOfIt) {
+  constexpr uint64_t kEnd = kFirstGroupPlain + 100 * kGroupPlain;
+  const std::atomic<bool> stop{false};
+  const auto measured = [&] {
+    return MeasureTree(store_ / "tree", MeasuredBytes::kStored, stop).bytes;
+  };
+  ASSERT_TRUE(Run(Options(2)).ok());
+  const uint64_t counted = checker_->tally().bytes, before = measured();
+  auto vault = Vault::Open(options_, metadata_, keys_).value();
+  auto made = vault->Create({vault->root(), "sparse"}, 0644, user_, "/");
+  ASSERT_TRUE(made.ok());
+  ASSERT_TRUE(made->handle->file->Write(0, Bytes(kFirstGroupPlain, 7)).ok());
+  ASSERT_TRUE(
+      made->handle->file->Write(kEnd - kGroupPlain, Bytes(kGroupPlain, 7)).ok());
+  vault->Close(made->handle);
+  vault->SettleAll();
+  ASSERT_TRUE(Run(Options(2)).ok());
+  EXPECT_EQ(checker_->tally().bytes - counted, kFirstGroupPlain + kGroupPlain);
+  EXPECT_NEAR(static_cast<double>(measured() - before), kFirstGroupPlain + kGroupPlain,
+              4 * kBlockSize);
 }
 
 TEST_F(CheckerTest, WhatCannotBeRecordedIsNotRepaired) {

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from desk import Desk
-from documents import GUIDES, blocks
+from documents import GUIDES, blocks, first_line
 from likeext4 import forget_caches
 from share import new_share, remove_users, run_alone
 
@@ -24,10 +24,6 @@ BLOCKS = {
     'samba.md': ['[global]', 'users'],
     'nfs.md': [],
 }
-
-
-def first_line(block):
-    return block.text.split('\n')[0].removeprefix('# ')
 
 
 def block(guide, wanted):

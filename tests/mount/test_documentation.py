@@ -60,6 +60,22 @@ def on_a_small_disk():
 
 
 @contextlib.contextmanager
+def watched():
+    """One that a Prometheus of the machine may ask."""
+    reader = 'kfprometheus'
+    remove_users([reader])
+    make_users([reader])
+    try:
+        with finance_share() as desk:
+            desk.users = {**desk.users, 'prometheus': reader}
+            desk.places = {'127.0.0.1:9464': free_address(),
+                           '--idle-timeout 10m': '--idle-timeout 3s', **desk.places}
+            yield desk
+    finally:
+        remove_users([reader])
+
+
+@contextlib.contextmanager
 def with_an_endpoint():
     """One that AWS's clients may ask, and where who asks makes access keys."""
     with finance_share() as desk:
@@ -148,6 +164,7 @@ SITUATIONS = {
     'concepts.md': finance_share,
     'coming-from-aws.md': mounted_share,
     'finance-share.md': bare_machine,
+    'operations.md': watched,
     'runbook-deleted-key.md': finance_share,
     'runbook-token-gone.md': with_token,
     'runbook-disk-full.md': on_a_small_disk,

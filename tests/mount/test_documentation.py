@@ -1,6 +1,7 @@
 """Is what the documentation shows what happens? Each command of its pages is run as the
 user at whose prompt it stands, and must show what the page says."""
 import contextlib
+import functools
 import os
 import pathlib
 import re
@@ -9,6 +10,7 @@ import tempfile
 
 import pytest
 
+import former
 import test_cookbook
 import test_guides
 from desk import bare_machine, free_address, mounted_share, skip_without_clients
@@ -57,6 +59,15 @@ def on_a_small_disk():
             finance_share(disk) as desk:
         os.chmod(folder, 0o755)
         yield desk
+
+
+@contextlib.contextmanager
+def coming_from(program):
+    """One whose cfo has files in another encrypting filesystem."""
+    with finance_share() as desk:
+        with former.fscrypt_folder(desk) if program == 'fscrypt' else \
+                former.fuse_filesystem(desk, program):
+            yield desk
 
 
 @contextlib.contextmanager
@@ -170,6 +181,8 @@ SITUATIONS = {
     'runbook-disk-full.md': on_a_small_disk,
     'runbook-stolen-disk.md': finance_share,
     'runbook-auditor.md': finance_share,
+    **{f'moving-{program}.md': functools.partial(coming_from, program)
+       for program in (*former.MADE_BY, 'fscrypt')},
 }
 # What is run elsewhere, or nowhere, by the page and the block's first line.
 NOT_RUN = {

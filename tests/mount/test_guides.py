@@ -1,26 +1,21 @@
-"""Does what packaging/guides says work: moving from other encrypting filesystems, and
-sharing with a real Samba server; and is it true that NFS would not?"""
+"""Does what packaging/guides says work: sharing with a real Samba server; and is it true that
+NFS would not?"""
 import ctypes
 import errno
 import os
-import pathlib
 import re
-import shutil
 import subprocess
 import time
 
 import pytest
 
-from desk import Desk
 from documents import GUIDES, blocks, first_line
 from likeext4 import forget_caches
 from share import new_share, remove_users, run_alone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
-PASSPHRASE = 'correct horse battery staple\n'
 BLOCKS = {
-    'moving.md': ['before', 'gocryptfs', 'encfs', 'cryfs', 'fscrypt', 'after'],
     'samba.md': ['[global]', 'users'],
     'nfs.md': [],
 }
@@ -42,133 +37,6 @@ def test_each_block_is_used(guide):
 def share():
     with new_share('guides') as made:
         yield made
-
-
-class Mover:
-    """The cfo with a home, whose programs ask nobody."""
-
-    def __init__(self, share):
-        self.share = share
-        os.environ.update(CRYFS_FRONTEND='noninteractive', CRYFS_NO_UPDATE_CHECK='true')
-        self.desk = Desk(share.folder, share.keyfold, share.store.parent, share.store)
-        self.home = self.desk.home('cfo')
-        self.passphrase = share.folder / 'passphrase'
-        self.passphrase.write_text(PASSPHRASE)
-        for name in ('cipher', 'plain', 'private'):
-            (self.home / name).mkdir()
-        self.own()
-
-    def own(self):
-        subprocess.run(['chown', '-R', 'kfcfo:kfcfo', self.home], check=True)
-
-    def run(self, commands):
-        """What the commands show, each of which must succeed."""
-        shown = ''
-        for command in commands.replace('encfs ~', 'encfs --stdinpass --standard ~').splitlines():
-            code, answer = self.desk.run('cfo', command, self.passphrase)
-            assert code == 0, (command, answer)
-            shown += answer
-        return shown
-
-
-@pytest.fixture(scope='module')
-def mover(share):
-    made = Mover(share)
-    try:
-        share.kms('kfcfo', 'create-key', '--alias', 'alias/other', '--administrators',
-                  'user:kfcfo', '--users', 'user:kfcfo')
-        made.run(block('moving.md', 'before'))
-        yield made
-    finally:
-        made.desk.close()
-
-
-WRITE = r'''
-import os, sys
-folder = sys.argv[1]
-os.mkdir(folder + '/sub')
-open(folder + '/payslip.txt', 'w').write('net pay 4711\n')
-open(folder + '/sub/large', 'wb').write(os.urandom(3_000_000))
-os.symlink('../payslip.txt', folder + '/sub/link')
-'''
-
-MAKE = {
-    'gocryptfs': 'gocryptfs -q -init -scryptn 10 ~/cipher',
-    'encfs': 'true',
-    'cryfs': 'true',
-}
-OPEN = {
-    'gocryptfs': 'gocryptfs -q ~/cipher ~/plain',
-    'encfs': 'encfs ~/cipher ~/plain',
-    'cryfs': 'cryfs ~/cipher ~/plain',
-}
-CLOSE = {'gocryptfs': 'fusermount -u ~/plain', 'encfs': 'fusermount -u ~/plain',
-         'cryfs': 'cryfs-unmount ~/plain'}
-
-
-def check_moved(share):
-    reports = share.mnt / 'reports'
-    found = share.python('kfcfo', 'import os, sys; os.chdir(sys.argv[1]);'
-                                  'print(open("sub/link").read().strip(),'
-                                  'os.path.getsize("sub/large"))', reports)
-    assert found == 'net pay 4711 3000000'
-    share.python('kfcfo', 'import shutil, sys, os; [shutil.rmtree(e.path) if e.is_dir() '
-                          'else os.unlink(e.path) for e in os.scandir(sys.argv[1])]', reports)
-
-
-@pytest.mark.parametrize('program', ['gocryptfs', 'encfs', 'cryfs'])
-def test_moving(share, mover, program):
-    mover.run(MAKE[program])
-    mover.run(OPEN[program])
-    try:
-        share.python('kfcfo', WRITE, mover.home / 'plain')
-    finally:
-        mover.run(CLOSE[program])
-    mover.run(block('moving.md', program))
-    mover.run(OPEN[program])
-    try:
-        out = mover.run(block('moving.md', 'after'))
-    finally:
-        mover.run(CLOSE[program])
-    assert 'Already there: 2 files' in out and 'Looked at 2 files' in out
-    check_moved(share)
-    shutil.rmtree(mover.home / 'cipher')
-    (mover.home / 'cipher').mkdir()
-    mover.own()
-
-
-def test_moving_from_fscrypt(share, mover):
-    configuration = pathlib.Path('/etc/fscrypt.conf')
-    was_there = configuration.exists()
-    if not was_there:
-        # It sets up / as well, which in a chroot is no filesystem that it can find.
-        subprocess.run(['fscrypt', 'setup', '--quiet', '--time=1ms'], check=False,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        assert configuration.exists()
-    image, disk = (mover.home / name for name in ('image', 'disk'))
-    disk.mkdir()
-    with open(image, 'wb') as f:
-        f.truncate(64 << 20)
-    subprocess.run(['mkfs.ext4', '-q', '-O', 'encrypt', image], check=True)
-    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
-    try:
-        subprocess.run(['fscrypt', 'setup', disk, '--quiet', '--all-users'], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        private = disk / 'private'
-        private.mkdir()
-        (mover.home / 'key').write_bytes(os.urandom(32))
-        mover.own()
-        mover.run(f'fscrypt encrypt {private} --source=raw_key --key=$HOME/key --name=test --quiet')
-        share.python('kfcfo', WRITE, private)
-        mover.run(f'fscrypt lock {private}')
-        mover.run(block('moving.md', 'fscrypt').replace('unlock', 'unlock --key=$HOME/key --quiet')
-                  .replace('/home/cfo/private', str(private)))
-        assert 'payslip.txt' not in os.listdir(private)
-        check_moved(share)
-    finally:
-        subprocess.run(['umount', disk], check=True)
-        if not was_there:
-            configuration.unlink()
 
 
 def smb_configuration(folder, mnt):

@@ -175,6 +175,7 @@ SITUATIONS = {
     'concepts.md': finance_share,
     'coming-from-aws.md': mounted_share,
     'finance-share.md': bare_machine,
+    'console.md': finance_share,
     'operations.md': watched,
     'runbook-deleted-key.md': finance_share,
     'runbook-token-gone.md': with_token,
@@ -191,6 +192,7 @@ NOT_RUN = {
     (KMS, "const client = new KMSClient({ endpoint: 'http://127.0.0.1:4599', region: 'local-1' });"):
         'part of a program: test_kms_clients has such a client make its calls',
     (PACKAGING, 'Make it'): 'builds everything: test_deb makes its package by the same commands',
+    ('console.md', 'On the machine in front of you'): 'needs another machine with sshd',
 }
 
 

@@ -75,7 +75,11 @@ class Desk:
                        '/media/usb': folder / 'usb', '/home': self.homes,
                        '/srv/keyfold/finance': store, '/srv/keyfold': stores,
                        '127.0.0.1:4599': free_address(),
+                       # It would go on until it is ended.
+                       'keyfold console': 'timeout -s INT 3 keyfold console',
                        'useradd': f'flock {USERS_LOCK} useradd'}
+        self.meanwhile = {}  # what is done just before a command of a page
+        self.given = '/dev/null'  # what commands read that ask for something
         for made in (self.homes, folder / 'bin', folder / 'usb', folder / 'etc'):
             made.mkdir()
         shutil.copy(keyfold, folder / 'bin' / 'keyfold')
@@ -158,7 +162,8 @@ class Desk:
                 self.write(block)
             elif block.language == 'console':
                 for step in steps(block):
-                    yield step, *self.run(step.user, step.command)
+                    self.meanwhile.pop(step.command, lambda: None)()
+                    yield step, *self.run(step.user, step.command, self.given)
 
     def close(self):
         for shell in self.shells.values():
@@ -167,10 +172,11 @@ class Desk:
 
 
 def skip_without_clients(*sections):
-    """Skips what needs AWS's command line, where users have none."""
-    if any('$ aws ' in section.text for section in sections) and \
-            not shutil.which('aws', path='/usr/local/bin:/usr/bin'):
-        pytest.skip('no aws (tests/lib/install-packages --clients)')
+    """Skips what needs clients that users don't have here."""
+    for client in ('aws', 'curl', 'promtool'):
+        if any(f'$ {client} ' in section.text for section in sections) and \
+                not shutil.which(client, path='/usr/local/bin:/usr/bin'):
+            pytest.skip(f'no {client} (tests/lib/install-packages --clients)')
 
 
 @contextlib.contextmanager

@@ -31,9 +31,14 @@ class Step:
     line: int
 
 
-def blocks(text, first_line=1):
+def first_line(block):
+    """A block's first line, of a comment what it says."""
+    return block.text.split('\n')[0].removeprefix('# ')
+
+
+def blocks(text, first=1):
     found, opened = [], None
-    for number, line in enumerate(text.split('\n'), first_line):
+    for number, line in enumerate(text.split('\n'), first):
         if not line.startswith('```'):
             if opened is not None:
                 opened.text += line + '\n'
@@ -96,6 +101,8 @@ VARIABLE = (
     (r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'ID'),
     (r'\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?', 'TIME'),
     (r'[A-Z][a-z]{2} [ \d]\d \d\d:\d\d', 'TIME'),
+    (r'\bin \d+:\d\d', 'in SPAN'),
+    (r'http://keyfold-[0-9a-f]{24}\.localhost:\d+/#token=\S+', 'ADDRESS'),
     (r'\b([0-9a-f]{64}|[0-9a-f]{32}|[0-9a-f]{16})\b', 'HASH'),
     (r'\b\d+ (records|digests)\b', r'N \1'),
     (r'\b(up to|record|line|Records 1 to|in|uid":) \d+', r'\1 N'),

@@ -107,6 +107,12 @@ def try_examples(desk, words):
         assert code == 0, f'{user}$ {command}\n{answer}'
 
 
+def test_each_command_has_an_example():
+    for words in all_commands():
+        is_group = '\nSubcommands:' in help_of(*words)
+        assert examples(words) or is_group or words == ('completion',), words
+
+
 @pytest.fixture(scope='module')
 def desk():
     with mounted_share() as made:

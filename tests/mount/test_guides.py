@@ -1,33 +1,24 @@
-"""Does what packaging/guides says work: moving from other encrypting filesystems, and
-sharing with a real Samba server; and is it true that NFS would not?"""
+"""Does what packaging/guides says work: sharing with a real Samba server; and is it true that
+NFS would not?"""
 import ctypes
 import errno
 import os
-import pathlib
 import re
-import shutil
 import subprocess
 import time
 
 import pytest
 
-from desk import Desk
-from documents import GUIDES, blocks
+from documents import GUIDES, blocks, first_line
 from likeext4 import forget_caches
 from share import new_share, remove_users, run_alone
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
 
-PASSPHRASE = 'correct horse battery staple\n'
 BLOCKS = {
-    'moving.md': ['before', 'gocryptfs', 'encfs', 'cryfs', 'fscrypt', 'after'],
     'samba.md': ['[global]', 'users'],
     'nfs.md': [],
 }
-
-
-def first_line(block):
-    return block.text.split('\n')[0].removeprefix('# ')
 
 
 def block(guide, wanted):
@@ -48,133 +39,6 @@ def share():
         yield made
 
 
-class Mover:
-    """The cfo with a home, whose programs ask nobody."""
-
-    def __init__(self, share):
-        self.share = share
-        os.environ.update(CRYFS_FRONTEND='noninteractive', CRYFS_NO_UPDATE_CHECK='true')
-        self.desk = Desk(share.folder, share.keyfold, share.store.parent, share.store)
-        self.home = self.desk.home('cfo')
-        self.passphrase = share.folder / 'passphrase'
-        self.passphrase.write_text(PASSPHRASE)
-        for name in ('cipher', 'plain', 'private'):
-            (self.home / name).mkdir()
-        self.own()
-
-    def own(self):
-        subprocess.run(['chown', '-R', 'kfcfo:kfcfo', self.home], check=True)
-
-    def run(self, commands):
-        """What the commands show, each of which must succeed."""
-        shown = ''
-        for command in commands.replace('encfs ~', 'encfs --stdinpass --standard ~').splitlines():
-            code, answer = self.desk.run('cfo', command, self.passphrase)
-            assert code == 0, (command, answer)
-            shown += answer
-        return shown
-
-
-@pytest.fixture(scope='module')
-def mover(share):
-    made = Mover(share)
-    try:
-        share.kms('kfcfo', 'create-key', '--alias', 'alias/other', '--administrators',
-                  'user:kfcfo', '--users', 'user:kfcfo')
-        made.run(block('moving.md', 'before'))
-        yield made
-    finally:
-        made.desk.close()
-
-
-WRITE = r'''
-import os, sys
-folder = sys.argv[1]
-os.mkdir(folder + '/sub')
-open(folder + '/payslip.txt', 'w').write('net pay 4711\n')
-open(folder + '/sub/large', 'wb').write(os.urandom(3_000_000))
-os.symlink('../payslip.txt', folder + '/sub/link')
-'''
-
-MAKE = {
-    'gocryptfs': 'gocryptfs -q -init -scryptn 10 ~/cipher',
-    'encfs': 'true',
-    'cryfs': 'true',
-}
-OPEN = {
-    'gocryptfs': 'gocryptfs -q ~/cipher ~/plain',
-    'encfs': 'encfs ~/cipher ~/plain',
-    'cryfs': 'cryfs ~/cipher ~/plain',
-}
-CLOSE = {'gocryptfs': 'fusermount -u ~/plain', 'encfs': 'fusermount -u ~/plain',
-         'cryfs': 'cryfs-unmount ~/plain'}
-
-
-def check_moved(share):
-    reports = share.mnt / 'reports'
-    found = share.python('kfcfo', 'import os, sys; os.chdir(sys.argv[1]);'
-                                  'print(open("sub/link").read().strip(),'
-                                  'os.path.getsize("sub/large"))', reports)
-    assert found == 'net pay 4711 3000000'
-    share.python('kfcfo', 'import shutil, sys, os; [shutil.rmtree(e.path) if e.is_dir() '
-                          'else os.unlink(e.path) for e in os.scandir(sys.argv[1])]', reports)
-
-
-@pytest.mark.parametrize('program', ['gocryptfs', 'encfs', 'cryfs'])
-def test_moving(share, mover, program):
-    mover.run(MAKE[program])
-    mover.run(OPEN[program])
-    try:
-        share.python('kfcfo', WRITE, mover.home / 'plain')
-    finally:
-        mover.run(CLOSE[program])
-    mover.run(block('moving.md', program))
-    mover.run(OPEN[program])
-    try:
-        out = mover.run(block('moving.md', 'after'))
-    finally:
-        mover.run(CLOSE[program])
-    assert 'Already there: 2 files' in out and 'Looked at 2 files' in out
-    check_moved(share)
-    shutil.rmtree(mover.home / 'cipher')
-    (mover.home / 'cipher').mkdir()
-    mover.own()
-
-
-def test_moving_from_fscrypt(share, mover):
-    configuration = pathlib.Path('/etc/fscrypt.conf')
-    was_there = configuration.exists()
-    if not was_there:
-        # It sets up / as well, which in a chroot is no filesystem that it can find.
-        subprocess.run(['fscrypt', 'setup', '--quiet', '--time=1ms'], check=False,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        assert configuration.exists()
-    image, disk = (mover.home / name for name in ('image', 'disk'))
-    disk.mkdir()
-    with open(image, 'wb') as f:
-        f.truncate(64 << 20)
-    subprocess.run(['mkfs.ext4', '-q', '-O', 'encrypt', image], check=True)
-    subprocess.run(['mount', '-o', 'loop', image, disk], check=True)
-    try:
-        subprocess.run(['fscrypt', 'setup', disk, '--quiet', '--all-users'], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        private = disk / 'private'
-        private.mkdir()
-        (mover.home / 'key').write_bytes(os.urandom(32))
-        mover.own()
-        mover.run(f'fscrypt encrypt {private} --source=raw_key --key=$HOME/key --name=test --quiet')
-        share.python('kfcfo', WRITE, private)
-        mover.run(f'fscrypt lock {private}')
-        mover.run(block('moving.md', 'fscrypt').replace('unlock', 'unlock --key=$HOME/key --quiet')
-                  .replace('/home/cfo/private', str(private)))
-        assert 'payslip.txt' not in os.listdir(private)
-        check_moved(share)
-    finally:
-        subprocess.run(['umount', disk], check=True)
-        if not was_there:
-            configuration.unlink()
-
-
 def smb_configuration(folder, mnt):
     """The guide's, on a port of its own and with all it keeps in `folder`."""
     text = block('samba.md', '[global]').replace('/srv/finance', str(mnt))
@@ -186,8 +50,10 @@ def smb_configuration(folder, mnt):
     own = ''.join(f'  {name} = {value}\n' for name, value in places.items())
     own += '  interfaces = lo\n  bind interfaces only = yes\n  smb ports = 14451\n' \
            '  load printers = no\n  disable spoolss = yes\n'
+    # What the guide warns of.
+    common = f'[common]\n  path = {mnt}\n  read only = no\n  force user = kfcfo\n'
     path = folder / 'smb.conf'
-    path.write_text(text.replace('[global]\n', '[global]\n' + own, 1))
+    path.write_text(text.replace('[global]\n', '[global]\n' + own, 1) + common)
     return path
 
 
@@ -213,65 +79,144 @@ class Samba:
         run_alone(['bash', '-euc', command.replace('-a', f'-c {self.conf} -s -a')], check=True,
                   input=f'pw-{user}\npw-{user}\n', text=True, stdout=subprocess.DEVNULL)
 
-    def client(self, user, command):
-        done = subprocess.run(['smbclient', '-s', self.conf, '//127.0.0.1/finance', '-p', '14451',
-                               '-U', f'{user}%pw-{user}', '-c', command], cwd=self.folder,
+    def words(self, user, command, *options, of='finance'):
+        return ['smbclient', '-s', self.conf, f'//127.0.0.1/{of}', '-p', '14451',
+                '-U', f'{user}%pw-{user}', *options, '-c', command]
+
+    def client(self, user, command, *options, of='finance'):
+        done = subprocess.run(self.words(user, command, *options, of=of), cwd=self.folder,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
         return done.stdout + done.stderr
+
+    def reading(self, user, path):
+        """A client that holds the file open, and goes on as fast as its output is taken."""
+        return subprocess.Popen(self.words(user, f'get {path} -'), cwd=self.folder,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
 
     def end(self):
         self.process.terminate()
         self.process.wait()
 
 
-def test_samba(share):
-    """Two users of different rights, and one who has them by a group of the machine."""
-    subprocess.run(['groupadd', '-f', 'kfteam'], check=True)
-    subprocess.run(['usermod', '-a', '-G', 'kfteam', 'kfsysadmin'], check=True)
-    samba = None
+@pytest.fixture(scope='module')
+def samba(share):
+    """A server for two users of different rights, and one in a group of the machine."""
+    run_alone(['groupadd', '-f', 'kfteam'], check=True)
+    run_alone(['usermod', '-a', '-G', 'kfteam', 'kfsysadmin'], check=True)
+    made = None
     try:
-        share.kms('kfcfo', 'create-key', '--alias', 'alias/samba', '--administrators',
-                  'user:kfcfo', '--users', 'user:kfcfo', 'group:kfteam')
-        folder = share.mnt / 'finance'
-        share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1]); os.chmod(sys.argv[1], 0o777)',
-                     folder)
-        share.run('kfcfo', 'folder', 'set-key', folder, 'alias/samba')
-        share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write("net pay 4711")',
-                     folder / 'payslip.txt')
-        samba = Samba(share, ['kfcfo', 'kfaccounts', 'kfsysadmin'])
-        before = len(share.events())
-        get = r'get finance\payslip.txt '
-        assert 'NT_STATUS' not in samba.client('kfcfo', get + 'cfo')
-        assert (samba.folder / 'cfo').read_text() == 'net pay 4711'
-        assert 'NT_STATUS' not in samba.client('kfsysadmin', get + 'team')
-        assert (samba.folder / 'team').read_text() == 'net pay 4711'
-        assert 'payslip.txt' in samba.client('kfaccounts', r'ls finance\*')
-        assert 'NT_STATUS_ACCESS_DENIED opening remote file' in \
-            samba.client('kfaccounts', get + 'accounts')
-        assert not (samba.folder / 'accounts').exists() or \
-            (samba.folder / 'accounts').read_bytes() == b''
-        assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfaccounts', r'put smb.conf finance\mine')
-        assert 'NT_STATUS' not in samba.client('kfcfo', r'put smb.conf finance\conf')
-        assert (folder / 'conf').owner() == 'kfcfo'
-        opened = [(r['userIdentity']['userName'], r['eventName'], r.get('errorCode', 'ok'))
-                  for r in share.events()[before:] if r['eventName'] in ('OpenFile', 'CreateFile')]
-        assert ('kfcfo', 'OpenFile', 'ok') in opened
-        assert ('kfsysadmin', 'OpenFile', 'ok') in opened
-        assert ('kfaccounts', 'OpenFile', 'AccessDeniedException') in opened
-        assert ('kfaccounts', 'CreateFile', 'AccessDeniedException') in opened
-        assert ('kfcfo', 'CreateFile', 'ok') in opened
-        assert {who for who, _, _ in opened} == {'kfcfo', 'kfaccounts', 'kfsysadmin'}
-        # Another user, made as the guide says.
-        remove_users(['kfstranger'])
-        samba.add('kfstranger', re.sub(r'\bcfo\b', 'kfstranger', block('samba.md', 'users')))
-        assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfstranger', get + 'stranger')
-        # A key that is disabled is gone here too.
-        share.kms('kfcfo', 'disable-key', '--key-id', 'alias/samba')
-        assert 'NT_STATUS_' in samba.client('kfcfo', get + 'again')
+        made = Samba(share, ['kfcfo', 'kfaccounts', 'kfsysadmin'])
+        yield made
     finally:
-        if samba is not None:
-            samba.end()
-        subprocess.run(['groupdel', 'kfteam'], check=False)
+        if made is not None:
+            made.end()
+        run_alone(['groupdel', 'kfteam'], check=False)
+
+
+def folder_with(share, name, contents, *users):
+    """A folder that all may write to, under a key of the cfo's, with a file in it."""
+    share.kms('kfcfo', 'create-key', '--alias', f'alias/{name}', '--administrators', 'user:kfcfo',
+              '--users', 'user:kfcfo', *users)
+    folder = share.mnt / name
+    share.python('kfcfo', 'import os, sys; os.mkdir(sys.argv[1]); os.chmod(sys.argv[1], 0o777)',
+                 folder)
+    share.run('kfcfo', 'folder', 'set-key', folder, f'alias/{name}')
+    share.python('kfcfo', 'import sys; open(sys.argv[1], "w").write(eval(sys.argv[2]))',
+                 folder / 'payslip.txt', contents)
+    return folder
+
+
+def test_samba(share, samba):
+    folder = folder_with(share, 'samba', '"net pay 4711"', 'group:kfteam')
+    before = len(share.events())
+    get = r'get samba\payslip.txt '
+    assert 'NT_STATUS' not in samba.client('kfcfo', get + 'cfo')
+    assert (samba.folder / 'cfo').read_text() == 'net pay 4711'
+    assert 'NT_STATUS' not in samba.client('kfsysadmin', get + 'team')
+    assert (samba.folder / 'team').read_text() == 'net pay 4711'
+    assert 'payslip.txt' in samba.client('kfaccounts', r'ls samba\*')
+    assert 'NT_STATUS_ACCESS_DENIED opening remote file' in \
+        samba.client('kfaccounts', get + 'accounts')
+    assert not (samba.folder / 'accounts').exists() or \
+        (samba.folder / 'accounts').read_bytes() == b''
+    assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfaccounts', r'put smb.conf samba\mine')
+    assert 'NT_STATUS' not in samba.client('kfcfo', r'put smb.conf samba\conf')
+    assert (folder / 'conf').owner() == 'kfcfo'
+    opened = [(r['userIdentity']['userName'], r['eventName'], r.get('errorCode', 'ok'))
+              for r in share.events()[before:] if r['eventName'] in ('OpenFile', 'CreateFile')]
+    assert ('kfcfo', 'OpenFile', 'ok') in opened
+    assert ('kfsysadmin', 'OpenFile', 'ok') in opened
+    assert ('kfaccounts', 'OpenFile', 'AccessDeniedException') in opened
+    assert ('kfaccounts', 'CreateFile', 'AccessDeniedException') in opened
+    assert ('kfcfo', 'CreateFile', 'ok') in opened
+    assert {who for who, _, _ in opened} == {'kfcfo', 'kfaccounts', 'kfsysadmin'}
+    # Another user, made as the guide says.
+    remove_users(['kfstranger'])
+    samba.add('kfstranger', re.sub(r'\bcfo\b', 'kfstranger', block('samba.md', 'users')))
+    assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfstranger', get + 'stranger')
+    # A key that is disabled is gone here too.
+    share.kms('kfcfo', 'disable-key', '--key-id', 'alias/samba')
+    assert 'NT_STATUS_' in samba.client('kfcfo', get + 'again')
+
+
+LARGE = 64 << 20
+
+
+def test_what_a_client_holds_open_ends_with_the_right(share, samba):
+    folder_with(share, 'held', f'"k" * {LARGE}')
+    grant = share.kms('kfcfo', 'create-grant', '--key-id', 'alias/held', '--grantee-principal',
+                      'user:kfaccounts', '--operations', 'Decrypt')['GrantId']
+    get = r'held\payslip.txt'
+    with samba.reading('kfaccounts', get) as whole:
+        assert whole.stdout.read().count(b'k') >= LARGE
+    with samba.reading('kfaccounts', get) as client:
+        first = client.stdout.read(1 << 16)
+        share.kms('kfcfo', 'revoke-grant', '--key-id', 'alias/held', '--grant-id', grant)
+        time.sleep(1.5)
+        rest = client.stdout.read()
+    # What was on its way: buffers of pipe and sockets, and what the client asks for ahead.
+    assert first.count(b'k') + rest.count(b'k') < LARGE / 2
+    assert b'NT_STATUS_' in rest and client.returncode != 0
+    assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfaccounts', f'get {get} accounts-again')
+    # smbd opens the object that it found by name, so it does not get the new one before the
+    # machine has looked the name up again.
+    os.stat(share.mnt / 'held/payslip.txt')
+    with samba.reading('kfcfo', get) as other:
+        assert other.stdout.read().count(b'k') >= LARGE
+
+
+def test_clients_that_do_not_encrypt_are_refused(samba):
+    assert 'NT_STATUS' not in samba.client('kfcfo', 'ls', '-m', 'SMB3_11')
+    assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfcfo', 'ls', '-m', 'SMB2_10')
+
+
+@pytest.mark.parametrize('name', ['oplocks', 'smb2 leases'])
+def test_samba_promises_clients_no_copies(samba, name):
+    done = subprocess.run(['testparm', '-s', '--section-name',
+                           'global' if name.startswith('smb2') else 'finance',
+                           '--parameter-name', name, samba.conf],
+                          capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == 'No' and 'Unknown parameter' not in done.stderr
+
+
+def test_windows_lists_are_not_kept(share):
+    path = share.mnt / 'list'
+    path.write_bytes(b'x')
+    with pytest.raises(OSError) as info:
+        os.setxattr(path, 'security.NTACL', b'x')
+    assert info.value.errno == errno.EOPNOTSUPP
+
+
+def test_a_common_user_is_one_user_to_keyfold(share, samba):
+    folder_with(share, 'common', '"net pay 4711"')
+    get = r'get common\payslip.txt by-accounts'
+    assert 'NT_STATUS_ACCESS_DENIED' in samba.client('kfaccounts', get)
+    before = len(share.events())
+    assert 'NT_STATUS' not in samba.client('kfaccounts', get, of='common')
+    assert (samba.folder / 'by-accounts').read_text() == 'net pay 4711'
+    assert {record['userIdentity']['userName'] for record in share.events()[before:]
+            if record['eventName'] == 'OpenFile'} == {'kfcfo'}
 
 
 class Handle(ctypes.Structure):

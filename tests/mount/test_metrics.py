@@ -1,4 +1,5 @@
 """Do metrics say what happened, and nothing to those who may not know; and top the same?"""
+import contextlib
 import fcntl
 import json
 import os
@@ -7,7 +8,9 @@ import pty
 import pwd
 import re
 import select
+import shutil
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -17,6 +20,7 @@ import urllib.request
 
 import pytest
 
+from documents import sections
 from share import Failed, as_user, new_share
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason='needs root to act as several users')
@@ -239,6 +243,81 @@ def test_every_metric_of_the_dashboard_is_in_a_scrape(share):
     families = set(re.findall(r'# TYPE (\w+)', text))
     assert {family for family in families
             if not any(name.startswith(family) for name in wanted)} == set()
+
+
+def guide(heading):
+    section, = (one for one in sections('operations.md') if one.heading == heading)
+    return section
+
+
+def test_every_metric_is_in_the_guide(share):
+    with urllib.request.urlopen(url(share), timeout=10) as answer:
+        text = answer.read().decode()
+    labels = {}
+    for line in text.splitlines():
+        if not line.startswith('#'):
+            name, pairs, _ = SAMPLE.fullmatch(line).groups()
+            labels.setdefault(name.removesuffix('_bucket'), set()).update(
+                re.findall(r'(\w+)="', pairs or ''))
+    table = guide('Metrics').table()
+    assert set(table) == {f'`{name}`' for name in re.findall(r'# TYPE (\w+)', text)}
+    for name, cells in table.items():
+        said = set(cells['labels'].split(', ')) - {'-'}
+        assert said == labels.get(name.strip('`'), said) - {'le'}, name
+
+
+@contextlib.contextmanager
+def prometheus(share, folder):
+    """The server, as the user who may read, with the guide's configuration and rules, in a
+    hurry: what asks it by its API."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{listener.getsockname()[1]}'
+    for block in (*guide('Metrics').blocks, *guide('Before a key is gone').blocks):
+        if block.name.endswith('.yml'):
+            text = block.text.replace('127.0.0.1:9464', url(share).split('/')[2])
+            if block.name == 'prometheus.yml':
+                text = 'global: {evaluation_interval: 1s}\n' + text.replace('15s', '1s')
+            (folder / block.name).write_text(text)
+    shutil.chown(folder, 'kfcfo', 'kfcfo')
+    process = subprocess.Popen(
+        [*as_user('kfcfo'), 'prometheus', f'--config.file={folder}/prometheus.yml',
+         f'--storage.tsdb.path={folder}/data', f'--web.listen-address={address}'],
+        cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL)
+
+    def ask(what):
+        try:
+            with urllib.request.urlopen(f'http://{address}/api/v1/{what}', timeout=10) as answer:
+                return json.load(answer)['data']
+        except OSError:
+            return {}  # it is not there yet
+    try:
+        yield ask
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.skipif(not shutil.which('prometheus'),
+                    reason='no prometheus (tests/lib/install-packages --clients)')
+def test_prometheus_reads_and_judges_by_the_guide(share):
+    key = share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']
+    share.kms('kfcfo', 'schedule-key-deletion', '--key-id', key, '--pending-window-in-days', '7')
+    folder = share.folder / 'prometheus'
+    folder.mkdir()
+    with prometheus(share, folder) as ask:
+        for _ in range(300):
+            firing = {(alert['labels']['alertname'], alert['labels'].get('key_id'))
+                      for alert in ask('alerts').get('alerts', ()) if alert['state'] == 'firing'}
+            if ('KeyIsDestroyedSoon', key) in firing:
+                break
+            time.sleep(0.1)
+        targets = ask('targets')['activeTargets']
+        assert [(one['labels']['instance'], one['health']) for one in targets] == [('finance', 'up')]
+        assert all(rule['health'] == 'ok' for group in ask('rules')['groups']
+                   for rule in group['rules'])
+    assert {name for name, _ in firing} == {'KeyIsDestroyedSoon'}
 
 
 def test_mistakes_are_named(share):

@@ -1,6 +1,7 @@
 """Is the documentation's site whole: is each link's end there, does nothing come from
 elsewhere, is each command in the reference; and do the pages name commands and options
 that there are?"""
+import fnmatch
 import html.parser
 import re
 import subprocess
@@ -8,7 +9,7 @@ import subprocess
 import pytest
 
 from commands import all_commands, help_of
-from documents import GUIDES, blocks
+from documents import GUIDES, blocks, sections
 from share import KEYFOLD, ROOT
 
 
@@ -84,6 +85,20 @@ def test_commands_named_in_a_text_are_there(page):
     # Labels of keys (`keyfold row v1`) look alike.
     for code in re.findall(r'`(keyfold [^`]*)(?<! v1)`', text):
         assert known(code.replace('\n', ' ')) is None, code
+
+
+def test_the_journals_fields_are_those_of_the_code():
+    code = ''.join(path.read_text() for path in (ROOT / 'fs/cli').glob('*.cc'))
+    section, = (one for one in sections('operations.md') if one.heading == 'The journal')
+    assert set(section.table()) == {f'`{name}`' for name in re.findall(r'\{"(KEYFOLD_[A-Z_]+)",', code)}
+
+
+def test_each_file_of_tests_is_in_their_index():
+    rows = [line.split('|')[1] for line in (ROOT / 'tests/README.md').read_text().split('\n')
+            if line.startswith('|')]
+    known = [name for row in rows for name in re.findall(r'test_[a-z_]+\*?', row)]
+    for path in ROOT.glob('tests/*/test_*'):
+        assert any(fnmatch.fnmatch(path.stem, name) for name in known), path
 
 
 def test_what_is_not_there_is_noticed():

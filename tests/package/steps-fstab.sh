@@ -63,4 +63,36 @@ mount_on_demand() {
   booted systemctl stop srv-finance.automount
   soon 'its end is the end of the mount' booted flock --nonblock "$store/lock" true
   sed -i '/ keyfold /d' "$root/etc/fstab"
+  booted systemctl daemon-reload
+}
+
+mount_by_units() {
+  local units=$root/etc/systemd/system secret
+  step 'mount units'
+  follow 'Units in place of fstab, at boot'
+  check 'the CFO reads' is_readable
+  refused 'accounts do not' as accounts cat $share/reports/payslip.pdf
+  # As the README says of credentials.
+  secret=/run/credentials/srv-finance.mount/finance
+  mkdir "$units/srv-finance.mount.d"
+  printf '[Mount]\nLoadCredential=finance:/etc/keyfold/finance.passphrase\n' \
+    >"$units/srv-finance.mount.d/credential.conf"
+  booted systemctl daemon-reload
+  booted systemctl restart srv-finance.mount
+  check 'systemd gives a mount unit no credentials' not booted test -e "$secret"
+  rm -r "$units/srv-finance.mount.d"
+
+  follow 'The same on demand'
+  check 'nothing is mounted yet' not is_mounted
+  check 'the first look mounts' is_readable
+  booted sed -i s/10min/2s/ /etc/systemd/system/srv-finance.automount
+  booted systemctl daemon-reload
+  booted systemctl restart srv-finance.automount
+  check 'it is readable' is_readable
+  soon 'when idle it goes' not is_mounted
+  check 'and comes again' is_readable
+  booted systemctl disable --quiet --now srv-finance.automount
+  soon 'its end is the end of the mount' booted flock --nonblock "$store/lock" true
+  rm "$units"/srv-finance.{mount,automount}
+  booted systemctl daemon-reload
 }

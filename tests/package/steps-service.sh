@@ -102,6 +102,8 @@ refusals_are_told() {
   check 'the journal tells of the refusal' [ -n "$ids" ]
   check 'with an id that the audit log has' booted sh -c \
     'keyfold audit --user accounts --output json | grep -qF "$1"' - "$(tail -1 <<<"$ids")"
+  follow 'What was refused and what is damaged, since yesterday'
+  check 'which shows it' has_line 'AccessDeniedException' "$(said)"
 }
 stop_while_in_use() {
   as cfo sh -c "exec 3<$share/reports/payslip.pdf

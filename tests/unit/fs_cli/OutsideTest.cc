@@ -85,7 +85,7 @@ TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
 }
 
 TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
-  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
   ASSERT_NE(outside, nullptr);
   const Status refused =
       outside->RunCommand(Shell("touch " + (folder_ / "ran")), "Some", "{}", ending_);
@@ -94,12 +94,30 @@ TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
 }
 
 TEST_F(OutsideTest, UnmountingWhatIsNoMountFails) {
-  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
   ASSERT_NE(outside, nullptr);
   EXPECT_EQ(outside->Unmount(false).error(), Error::kSystem);
   const auto commands = Started(Outside::ForCommands());
   ASSERT_NE(commands, nullptr);
   EXPECT_EQ(commands->Unmount(false).error(), Error::kAccessDenied);
+}
+
+TEST_F(OutsideTest, ItMountsInAnotherNamespaceAlone) {
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
+  ASSERT_NE(outside, nullptr);
+  EXPECT_EQ(outside->Mount().status().error(), Error::kAccessDenied);
+  const auto commands = Started(Outside::ForCommands());
+  ASSERT_NE(commands, nullptr);
+  EXPECT_EQ(commands->Mount().status().error(), Error::kAccessDenied);
+}
+
+TEST_F(OutsideTest, AFileThatIsNoNamespaceIsNamedAtEachRequest) {
+  const auto outside =
+      Started(Outside::ForMount({folder_.path(), "store", {}}, "/dev/null"));
+  ASSERT_NE(outside, nullptr);
+  const Error expected = ::geteuid() == 0 ? Error::kUsage : Error::kAccessDenied;
+  EXPECT_EQ(outside->Mount().status().error(), expected);
+  EXPECT_EQ(outside->Unmount(true).error(), expected);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Does the process outside of the confinement do its two duties, and no others?
 #include <gtest/gtest.h>
 #include <pwd.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "fs/backend/Capabilities.h"
 #include "fs/cli/Outside.h"
 #include "tests/unit/TempFolder.h"
 
@@ -82,6 +84,34 @@ TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
   EXPECT_FALSE(outside->RunCommand(Shell("sleep 20"), "Some", "{}", ending_).ok());
   EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(10));
   end.join();
+}
+
+// Capabilities are each thread's, and of the processes that it makes.
+TEST_F(OutsideTest, ACommandOfAnotherUserEndsInTimeWithoutTheRightToEndAnybodys) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to be another user";
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms::all);
+  const std::string pids = folder_ / "pids";
+  policy::AlertAction action = Shell("sleep 60 & echo $$ $! >" + pids + "; wait");
+  action.user = "nobody";
+  action.timeout = std::chrono::seconds(1);
+  const auto begin = steady_clock::now();
+  std::thread([&] {
+    Capabilities few = Capabilities::OfThread();
+    few.GiveUp(CAP_KILL);
+    ASSERT_TRUE(few.Take());
+    const auto outside = Started(Outside::ForCommands());
+    ASSERT_NE(outside, nullptr);
+    EXPECT_FALSE(outside->RunCommand(action, "Some", "{}", ending_).ok());
+  }).join();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(20));
+  std::ifstream file(pids);
+  for (int i = 0; i < 2; ++i) {
+    pid_t pid = 0;
+    ASSERT_TRUE(file >> pid);
+    for (int wait = 0; wait < 100 && ::kill(pid, 0) == 0; ++wait)
+      std::this_thread::sleep_for(milliseconds(20));
+    EXPECT_NE(::kill(pid, 0), 0) << pid;
+  }
 }
 
 TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {

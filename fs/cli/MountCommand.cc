@@ -5,6 +5,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "fs/cli/Commands.h"
 #include "fs/cli/Figures.h"
 #include "fs/cli/Harmless.h"
+#include "fs/cli/MountNamespace.h"
 #include "fs/cli/Process.h"
 #include "fs/cli/Report.h"
 #include "fs/cli/Serve.h"
@@ -43,6 +45,14 @@ Status CheckListening(const MountFlags& flags) {
   if (!flags.metrics_user.empty() && flags.metrics_listen.empty())
     return {Error::kUsage,
             "--metrics-user says who may read metrics. Give --metrics-listen too."};
+  return OkStatus();
+}
+
+// Of libfuse, the process that mounts is the one that has it unmounted.
+Status CheckNamespace(const MountFlags& flags) {
+  if (!flags.mount_namespace.empty() &&
+      std::count(flags.fuse.begin(), flags.fuse.end(), "auto_unmount") > 0)
+    return {Error::kUsage, "auto_unmount does not go with --mount-namespace."};
   return OkStatus();
 }
 
@@ -104,6 +114,23 @@ void NameInFull(std::string* path) {
   if (!path->empty()) *path = std::filesystem::absolute(*path, error);
 }
 
+// FindMountpoint resolves what the user named, and checks it. It is done where it is to
+// be mounted.
+Result<std::string> FindMountpoint(const std::string& named, ServeOptions options) {
+  auto mountpoint = RealPath(named);
+  if (mountpoint.status().sys_errno() == ENOTCONN)
+    return Status(
+        Error::kLocked,
+        named + " is the mount of a daemon that died. Run: keyfold unmount " + named);
+  if (mountpoint.status().sys_errno() == ENOENT)
+    return Status(Error::kUsage,
+                  named + " does not exist. Make the folder first: mkdir " + named);
+  if (!mountpoint.ok()) return mountpoint.status();
+  options.mountpoint = *mountpoint;
+  KF_RETURN_IF_ERROR(CheckMountpoint(options));
+  return mountpoint;
+}
+
 Result<ServeOptions> OptionsOf(const MountWords& words) {
   ServeOptions options;
   std::string list;
@@ -113,9 +140,11 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
        {&MountFlags::root_key, &MountFlags::kms_listen, &MountFlags::tls_certificate,
         &MountFlags::tls_key, &MountFlags::metrics_listen, &MountFlags::metrics_user,
         &MountFlags::audit_log_size, &MountFlags::root_key_grace,
-        &MountFlags::alert_commands, &MountFlags::idle_timeout})
+        &MountFlags::alert_commands, &MountFlags::idle_timeout,
+        &MountFlags::mount_namespace})
     if (!(words.named.*value).empty()) options.flags.*value = words.named.*value;
   KF_RETURN_IF_ERROR(CheckListening(options.flags));
+  KF_RETURN_IF_ERROR(CheckNamespace(options.flags));
   NameInFull(&options.flags.tls_certificate);
   NameInFull(&options.flags.tls_key);
   KF_ASSIGN_OR_RETURN(options.metrics_users,
@@ -143,21 +172,13 @@ Result<ServeOptions> OptionsOf(const MountWords& words) {
   // Said before anything about the mountpoint: it is the commoner mistake.
   KF_RETURN_IF_ERROR(ReadStoreConfig(words.store).status());
   KF_ASSIGN_OR_RETURN(options.store, RealPath(words.store));
-  auto mountpoint = RealPath(words.mountpoint);
-  if (mountpoint.status().sys_errno() == ENOTCONN)
-    return Status(Error::kLocked,
-                  words.mountpoint +
-                      " is the mount of a daemon that died. Run: keyfold "
-                      "unmount " +
-                      words.mountpoint);
-  if (mountpoint.status().sys_errno() == ENOENT)
-    return Status(Error::kUsage, words.mountpoint +
-                                     " does not exist. Make the folder "
-                                     "first: mkdir " +
-                                     words.mountpoint);
-  if (!mountpoint.ok()) return mountpoint.status();
-  options.mountpoint = *mountpoint;
-  KF_RETURN_IF_ERROR(CheckMountpoint(options));
+  std::string named = words.mountpoint;
+  NameInFull(&options.flags.mount_namespace);
+  if (!options.flags.mount_namespace.empty()) NameInFull(&named);
+  KF_ASSIGN_OR_RETURN(
+      options.mountpoint,
+      InMountNamespace(options.flags.mount_namespace,
+                       [&options, &named] { return FindMountpoint(named, options); }));
   return options;
 }
 
@@ -174,7 +195,7 @@ void TellOlderFormat(const std::string& store) {
 
 // A mount that goes by itself leaves the folder under it behind. One that systemd's
 // automount watches brings the mount back; into another, files would go in plain text.
-void TellBareFolder(const ServeOptions& options) {
+Result<std::string> TellBareFolder(const ServeOptions& options) {
   constexpr mode_t kWritable = 0222;
   struct stat st;
   struct statfs fs;
@@ -183,13 +204,23 @@ void TellBareFolder(const ServeOptions& options) {
       ::stat(options.mountpoint.c_str(), &st) != 0 ||
       ::statfs(options.mountpoint.c_str(), &fs) != 0 ||
       fs.f_type == AUTOFS_SUPER_MAGIC || (st.st_mode & kWritable) == 0)
-    return;
+    return std::string();
   const std::string name = Harmless(options.mountpoint);
   std::fprintf(
       stderr,
       "keyfold: when the mount went for being idle, what is written to %s lies on the "
       "disk in plain text. Once, while nothing is mounted there: chmod a-w %s\n",
       name.c_str(), name.c_str());
+  return std::string();
+}
+
+// Answers asks the mount for something that takes the daemon.
+Result<std::string> Answers(const ServeOptions& options) {
+  struct statvfs st;
+  if (::statvfs(options.mountpoint.c_str(), &st) != 0)
+    return Status::FromErrno(errno,
+                             "the mount on " + options.mountpoint + " does not answer");
+  return std::string();
 }
 
 int Mount(const MountWords& words) {
@@ -198,16 +229,14 @@ int Mount(const MountWords& words) {
   if (!options.ok()) return Fail(options.status());
   if (words.fake) return 0;
   TellOlderFormat(options->store);
-  TellBareFolder(*options);
+  const std::string& name_space = options->flags.mount_namespace;
+  (void)InMountNamespace(name_space, [&] { return TellBareFolder(*options); });
   if (words.foreground) return Serve(*options, [] {});
   const int code =
       RunInBackground([&](const auto& ready) { return Serve(*options, ready); });
   if (code != 0) return code;
-  struct statvfs st;
-  if (::statvfs(options->mountpoint.c_str(), &st) != 0)
-    return Fail(Status::FromErrno(
-        errno, "the mount on " + options->mountpoint + " does not answer"));
-  return 0;
+  const auto answer = InMountNamespace(name_space, [&] { return Answers(*options); });
+  return answer.ok() ? 0 : Fail(answer.status());
 }
 
 void AddCommon(CLI::App* app, const std::shared_ptr<MountWords>& words) {
@@ -280,6 +309,12 @@ void AddMount(CLI::App& app, Run* run) {
                    "Unmount when no file was open, and nothing asked of the mount or "
                    "its KMS, for that long: 90s, 10m, 2h")
       ->type_name("SPAN");
+  mount
+      ->add_option("--mount-namespace", words->named.mount_namespace,
+                   "Mount where the processes of another mount namespace see it, for a "
+                   "daemon that runs in one of its own: /proc/1/ns/mnt. The store and "
+                   "all else is looked for in its own. Root only")
+      ->type_name("FILE");
   mount->footer(
       "Returns once the mount answers. SIGHUP has the daemon read the TLS certificate "
       "and key\nanew; those that can't be used leave the former in use, and the log "

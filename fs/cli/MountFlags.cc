@@ -23,7 +23,7 @@ struct ValueFlag {
   const char* expects;
   std::string MountFlags::*member;
 };
-constexpr std::array<ValueFlag, 11> kValues{
+constexpr std::array<ValueFlag, 12> kValues{
     {{"root-key", "SPEC", &MountFlags::root_key},
      {"kms-listen", "HOST:PORT", &MountFlags::kms_listen},
      {"kms-tls-certificate", "FILE", &MountFlags::tls_certificate},
@@ -34,7 +34,8 @@ constexpr std::array<ValueFlag, 11> kValues{
      {"alert-commands", "no|applied|stored", &MountFlags::alert_commands},
      {"root-key-grace", "SECONDS", &MountFlags::root_key_grace},
      {"confine", "on|off", &MountFlags::confine},
-     {"idle-timeout", "SPAN", &MountFlags::idle_timeout}}};
+     {"idle-timeout", "SPAN", &MountFlags::idle_timeout},
+     {"mount-namespace", "FILE", &MountFlags::mount_namespace}}};
 
 template <typename List>
 bool Has(const List& list, std::string_view word) {

@@ -22,6 +22,7 @@ struct MountFlags {
   std::string root_key_grace;     // root-key-grace=SECONDS
   std::string confine;            // confine=on|off
   std::string idle_timeout;       // idle-timeout=SPAN
+  std::string mount_namespace;    // mount-namespace=FILE
   bool nonempty = false;
   bool debug = false;
 };

@@ -9,10 +9,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "fs/backend/Capabilities.h"
+#include "fs/cli/Messages.h"
+#include "fs/cli/MountNamespace.h"
 #include "fs/cli/Unmount.h"
 #include "kms/api/AlertCommand.h"
 
@@ -21,54 +22,17 @@ namespace {
 
 using nlohmann::json;
 
-// A record and a command's words are far below that.
-constexpr size_t kMostRequest = 16 << 20;
-
 Status Gone() { return {Error::kSystem, "The daemon's process for that is gone."}; }
 
-bool SendAll(int socket, const std::string& text) {
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t n =
-        ::send(socket, text.data() + done, text.size() - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<size_t>(n);
-  }
-  return true;
-}
+// Duty is what such a process is for.
+struct Duty {
+  bool commands = false;  // else the mount
+  KernelMount mount;
+  std::string name_space;
+  Status entered;  // how entering that went
+};
 
-// SendLine sends one message, which a line break ends.
-bool SendLine(int socket, const json& message) {
-  return SendAll(socket,
-                 message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
-}
-
-// ReceiveLine is empty when the other end is gone before a line's end.
-std::string ReceiveLine(int socket) {
-  std::string text;
-  char part[4096];
-  while (!text.ends_with('\n') && text.size() < kMostRequest) {
-    const ssize_t n = ::recv(socket, part, sizeof part, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return {};
-    text.append(part, static_cast<size_t>(n));
-  }
-  return text.ends_with('\n') ? text : std::string();
-}
-
-json ToJson(const Status& status) {
-  return {{"Error", static_cast<int>(status.error())}, {"Message", status.message()}};
-}
-
-Status StatusOf(const std::string& line) {
-  const json answer = json::parse(line, nullptr, false);
-  if (!answer.is_object()) return Gone();
-  const auto error = static_cast<Error>(answer.value("Error", 0));
-  if (error == Error::kOk) return OkStatus();
-  return {error, answer.value("Message", "")};
-}
-
-// Handover is a message of one byte that brings a descriptor.
+// Handover is a byte that brings a descriptor.
 struct Handover {
   Handover() {
     message.msg_iov = &iov;
@@ -85,31 +49,35 @@ struct Handover {
   msghdr message{};
 };
 
-// SendEnd hands one end of a connection over.
-bool SendEnd(int socket, int end) {
+// HandOver sends a descriptor; the byte alone if that is none.
+bool HandOver(int socket, int fd) {
   Handover handover;
-  cmsghdr* header = CMSG_FIRSTHDR(&handover.message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof end);
-  std::memcpy(CMSG_DATA(header), &end, sizeof end);
+  if (fd < 0) {
+    handover.message.msg_controllen = 0;
+  } else {
+    cmsghdr* header = CMSG_FIRSTHDR(&handover.message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof fd);
+    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  }
   ssize_t n;
   do n = ::sendmsg(socket, &handover.message, MSG_NOSIGNAL);
   while (n < 0 && errno == EINTR);
   return n == 1;
 }
 
-// ReceiveEnd waits for the next connection; nothing when the daemon is gone.
-UniqueFd ReceiveEnd(int socket) {
+// TakeOver waits for a descriptor; nothing when none came, or the other end is gone.
+UniqueFd TakeOver(int socket) {
   Handover handover;
-  int end = -1;
+  int fd = -1;
   ssize_t n;
   do n = ::recvmsg(socket, &handover.message, MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
   const cmsghdr* header = n == 1 ? CMSG_FIRSTHDR(&handover.message) : nullptr;
   if (header != nullptr && header->cmsg_type == SCM_RIGHTS)
-    std::memcpy(&end, CMSG_DATA(header), sizeof end);
-  return UniqueFd(end);
+    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+  return UniqueFd(fd);
 }
 
 policy::AlertAction ActionOf(const json& request) {
@@ -136,36 +104,67 @@ Status RunFor(int connection, const json& request) {
                          request.at("Record").get<std::string>(), ending);
 }
 
-// `mountpoint` is empty for commands.
-Status Do(int connection, const json& request, const std::string& mountpoint) {
-  if (mountpoint.empty() == request.contains("Lazy"))
-    return {Error::kAccessDenied, "This process is for something else."};
-  return mountpoint.empty() ? RunFor(connection, request)
-                            : Unmount(mountpoint, request.at("Lazy").get<bool>());
+// MountFor hands the device over before it says how it went.
+Status MountFor(int connection, const KernelMount& mount) {
+  const auto device = MountForAnother(mount);
+  const bool sent = HandOver(connection, device.ok() ? device->get() : -1);
+  return device.ok() && !sent ? Gone() : device.status();
+}
+
+Status Flush(const UniqueFd& root, const std::string& mountpoint) {
+  if (!root.valid() || ::syncfs(root.get()) == 0) return OkStatus();
+  return Status::FromErrno(errno, "sync " + mountpoint);
+}
+
+// The root is opened, and stays so, here: who has it can walk up from it, into the
+// namespace that it is mounted in.
+Status UnmountInUseFor(int connection, const std::string& mountpoint) {
+  const UniqueFd root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Status before = Flush(root, mountpoint);
+  (void)Unmount(mountpoint, true);
+  if (!SendMessage(connection, ToMessage(before))) return Gone();
+  (void)ReceiveMessage(connection);
+  return Flush(root, mountpoint);
+}
+
+Status Do(int connection, const json& request, const Duty& duty) {
+  KF_RETURN_IF_ERROR(duty.entered);
+  const auto what = request.at("Do").get<std::string>();
+  const std::string& mountpoint = duty.mount.mountpoint;
+  if (duty.commands && what == "RunCommand") return RunFor(connection, request);
+  if (!duty.commands && what == "Unmount")
+    return Unmount(mountpoint, request.at("Lazy").get<bool>());
+  if (!duty.commands && what == "UnmountInUse")
+    return UnmountInUseFor(connection, mountpoint);
+  if (!duty.commands && what == "Mount" && !duty.name_space.empty())
+    return MountFor(connection, duty.mount);
+  return {Error::kAccessDenied, "This process is for something else."};
 }
 
 // AnswerOne answers one request in a process of its own, so that none waits for
 // another.
-[[noreturn]] void AnswerOne(const UniqueFd& connection, const std::string& mountpoint) {
+[[noreturn]] void AnswerOne(const UniqueFd& connection, const Duty& duty) {
   ::signal(SIGCHLD, SIG_DFL);
+  Status status;
   try {
-    const json request = json::parse(ReceiveLine(connection.get()));
-    (void)SendLine(connection.get(), ToJson(Do(connection.get(), request, mountpoint)));
+    status = Do(connection.get(), ReceiveMessage(connection.get()), duty);
   } catch (const std::exception& error) {
-    (void)SendLine(connection.get(), ToJson({Error::kInternal, error.what()}));
+    status = {Error::kInternal, error.what()};
   }
+  (void)SendMessage(connection.get(), ToMessage(status));
   ::_exit(0);
 }
 
-// KeepForUnmount leaves what umount(2) needs. Programs of root's get all that root has.
-void KeepForUnmount() {
+// KeepForMount leaves what mount(2) and umount(2) need. Programs of root's get all that
+// root has.
+void KeepForMount() {
   const Capabilities own = Capabilities::OfThread();
   Capabilities few = Capabilities::None();
   for (unsigned one : {CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH}) few.AddFrom(own, one);
   if (!few.Take()) ::_exit(1);
 }
 
-[[noreturn]] void BeOutside(UniqueFd socket, const std::string& mountpoint) {
+[[noreturn]] void BeOutside(UniqueFd socket, Duty duty) {
   ::setsid();
   // It ends with the daemon, whatever signals come for both.
   for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD})
@@ -182,14 +181,15 @@ void KeepForUnmount() {
       ::close_range(kSocket + 1, ~0U, 0) != 0)
     ::_exit(1);
   (void)socket.Release();
-  if (!mountpoint.empty()) KeepForUnmount();
+  if (!duty.name_space.empty()) duty.entered = EnterMountNamespace(duty.name_space);
+  if (!duty.commands) KeepForMount();
   for (;;) {
-    const UniqueFd connection = ReceiveEnd(kSocket);
+    const UniqueFd connection = TakeOver(kSocket);
     if (!connection.valid()) ::_exit(0);
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(kSocket);
-      AnswerOne(connection, mountpoint);
+      AnswerOne(connection, duty);
     }
   }
 }
@@ -200,19 +200,12 @@ Result<UniqueFd> Connect(int socket) {
     return Status::FromErrno(errno, "socketpair");
   UniqueFd mine(ends[0]);
   const UniqueFd theirs(ends[1]);
-  if (!SendEnd(socket, theirs.get())) return Gone();
+  if (!HandOver(socket, theirs.get())) return Gone();
   return mine;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Outside>> Outside::ForUnmounting(const std::string& mountpoint) {
-  return Start(mountpoint);
-}
-
-Result<std::unique_ptr<Outside>> Outside::ForCommands() { return Start(""); }
-
-Result<std::unique_ptr<Outside>> Outside::Start(const std::string& mountpoint) {
+// Begin forks one; its end of the connection is what the daemon has of it.
+Result<UniqueFd> Begin(Duty duty) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
     return Status::FromErrno(errno, "socketpair");
@@ -221,33 +214,64 @@ Result<std::unique_ptr<Outside>> Outside::Start(const std::string& mountpoint) {
   if (child < 0) return Status::FromErrno(errno, "fork");
   if (child == 0) {
     mine.Close();
-    BeOutside(std::move(theirs), mountpoint);
+    BeOutside(std::move(theirs), std::move(duty));
   }
-  return std::unique_ptr<Outside>(new Outside(std::move(mine)));
+  return mine;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Outside>> Outside::ForMount(const KernelMount& mount,
+                                                   const std::string& name_space) {
+  KF_ASSIGN_OR_RETURN(UniqueFd socket, Begin({false, mount, name_space, OkStatus()}));
+  return std::unique_ptr<Outside>(new Outside(std::move(socket)));
+}
+
+Result<std::unique_ptr<Outside>> Outside::ForCommands() {
+  KF_ASSIGN_OR_RETURN(UniqueFd socket, Begin({true, {}, "", OkStatus()}));
+  return std::unique_ptr<Outside>(new Outside(std::move(socket)));
+}
+
+Result<UniqueFd> Outside::Mount() const {
+  KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
+  if (!SendMessage(connection.get(), {{"Do", "Mount"}})) return Gone();
+  UniqueFd device = TakeOver(connection.get());
+  KF_RETURN_IF_ERROR(StatusIn(ReceiveMessage(connection.get())));
+  if (!device.valid()) return Gone();
+  return device;
 }
 
 Status Outside::Unmount(bool lazy) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
-  if (!SendLine(connection.get(), {{"Lazy", lazy}})) return Gone();
-  return StatusOf(ReceiveLine(connection.get()));
+  if (!SendMessage(connection.get(), {{"Do", "Unmount"}, {"Lazy", lazy}}))
+    return Gone();
+  return StatusIn(ReceiveMessage(connection.get()));
+}
+
+Status Outside::UnmountInUse(const std::function<void()>& meanwhile) const {
+  KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
+  if (!SendMessage(connection.get(), {{"Do", "UnmountInUse"}})) return Gone();
+  const Status before = StatusIn(ReceiveMessage(connection.get()));
+  meanwhile();
+  if (!SendMessage(connection.get(), {{"Do", "Flush"}})) return Gone();
+  const Status after = StatusIn(ReceiveMessage(connection.get()));
+  return before.ok() ? after : before;
 }
 
 Status Outside::RunCommand(const policy::AlertAction& action, const std::string& alert,
                            const std::string& record,
                            const std::atomic<bool>& ending) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
-  const json request = {{"Command", action.command},
-                        {"User", action.user},
-                        {"Timeout", action.timeout.count()},
-                        {"Alert", alert},
-                        {"Record", record}};
-  if (!SendLine(connection.get(), request)) return Gone();
+  const json request = {{"Do", "RunCommand"},  {"Command", action.command},
+                        {"User", action.user}, {"Timeout", action.timeout.count()},
+                        {"Alert", alert},      {"Record", record}};
+  if (!SendMessage(connection.get(), request)) return Gone();
   constexpr int kLook = 500;  // ms
   pollfd wait{connection.get(), POLLIN, 0};
   for (bool told = false; ::poll(&wait, 1, kLook) <= 0;) {
     if (ending && !told) told = ::shutdown(connection.get(), SHUT_WR) == 0;
   }
-  return StatusOf(ReceiveLine(connection.get()));
+  return StatusIn(ReceiveMessage(connection.get()));
 }
 
 }  // namespace keyfold

@@ -1,6 +1,5 @@
 #include "fs/cli/Serve.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -108,13 +107,11 @@ class Keeper {
   void End(const WhatToKeep& of) {
     if (done_) return;
     if (!of.outside.Unmount(false).ok()) {
-      const std::string& path = of.options.mountpoint;
-      const UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      Flush(root, path);
-      (void)of.outside.Unmount(true);
-      for (int i = 0; i < 30 && of.counts.open_handles > 0; ++i)
-        std::this_thread::sleep_for(milliseconds(100));
-      Flush(root, path);
+      const Status flushed = of.outside.UnmountInUse([&of] {
+        for (int i = 0; i < 30 && of.counts.open_handles > 0; ++i)
+          std::this_thread::sleep_for(milliseconds(100));
+      });
+      if (!flushed.ok()) spdlog::error("{}", flushed.message());
     }
     StopServing(of.mount);
   }
@@ -127,17 +124,16 @@ class Keeper {
     }
   }
 
-  static void Flush(const UniqueFd& root, const std::string& mountpoint) {
-    if (root.valid() && ::syncfs(root.get()) != 0)
-      spdlog::error("{}", Status::FromErrno(errno, "sync " + mountpoint).message());
-  }
-
   const bool hangup_ends_;
   sigset_t signals_;
   pthread_t main_{};
   std::atomic<bool> done_{false};
   std::thread thread_;
 };
+
+KernelMount KernelMountOf(const ServeOptions& options) {
+  return {options.mountpoint, options.store, options.flags.fuse, options.flags.debug};
+}
 
 Status ServeStore(const ServeOptions& options, const Outside& outside, KmsProcess& kms,
                   const std::string& socket_folder,
@@ -149,12 +145,11 @@ Status ServeStore(const ServeOptions& options, const Outside& outside, KmsProces
                                               opened.metadata_key, kms.keys()));
   Keeper keeper(options);
   MountOptions mount_options;
-  mount_options.mountpoint = options.mountpoint;
-  mount_options.source = options.store;
+  mount_options.kernel = KernelMountOf(options);
   mount_options.socket_path = SocketOf(socket_folder, opened.store_id);
-  mount_options.options = options.flags.fuse;
+  if (!options.flags.mount_namespace.empty())
+    mount_options.mount = [&outside] { return outside.Mount(); };
   mount_options.unmount = [&outside] { (void)outside.Unmount(true); };
-  mount_options.debug = options.flags.debug;
   KF_ASSIGN_OR_RETURN(const auto mount, FuseMount::Create(*vault, mount_options));
   // The first thread starts after that, so that it holds for all.
   KF_RETURN_IF_ERROR(KeepForServing());
@@ -191,8 +186,7 @@ Status CheckMountpoint(const ServeOptions& options) {
     if (mount.mountpoint == path)
       return {Error::kLocked, path + " is a Keyfold mount already, of " + mount.store +
                                   ". Unmount it first: keyfold unmount " + path};
-  KF_ASSIGN_OR_RETURN(const std::string store, RealPath(options.store));
-  if (IsInside(path, store) || IsInside(store, path))
+  if (IsInside(path, options.store) || IsInside(options.store, path))
     return {Error::kUsage,
             "The mountpoint and the store must not lie in each other. Name "
             "another folder."};
@@ -212,7 +206,9 @@ int Serve(const ServeOptions& options, const std::function<void()>& ready) {
   Harden();
   bool told = false;
   const auto serve = [&]() -> Status {
-    KF_ASSIGN_OR_RETURN(const auto outside, Outside::ForUnmounting(options.mountpoint));
+    KF_ASSIGN_OR_RETURN(
+        const auto outside,
+        Outside::ForMount(KernelMountOf(options), options.flags.mount_namespace));
     KF_ASSIGN_OR_RETURN(const std::string socket_folder, MakeRuntimeFolder());
     // As many calls as threads that serve requests, one that revokes and one that
     // settles.

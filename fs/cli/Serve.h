@@ -16,8 +16,8 @@
 namespace keyfold {
 
 struct ServeOptions {
-  std::string store;
-  std::string mountpoint;
+  std::string store;       // resolved, as is
+  std::string mountpoint;  // where it is mounted
   MountFlags flags;
   uint64_t audit_log_size = 64 << 20;  // bytes at which a new file begins
   // How long what is open goes on when the token or TPM is gone.

@@ -7,20 +7,16 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
-#include <string_view>
 #include <thread>
 
 #include "fs/backend/Reserve.h"
 #include "fs/fuse/Counting.h"
 #include "fs/fuse/InodeTable.h"
+#include "fs/fuse/KernelMount.h"
 #include "fs/fuse/Request.h"
 
 namespace keyfold {
 namespace {
-
-constexpr unsigned kMaxRequest = 1 << 20;
 
 // With FUSE_HANDLE_KILLPRIV_V2 the kernel leaves clearing the set-id bits to the
 // filesystem and does not ask for the file's capabilities before every single
@@ -182,63 +178,8 @@ void FuseMount::Impl::StopKeeper() {
 
 FuseMount::FuseMount() = default;
 
-namespace {
-
-// Log takes libfuse's own lines: what fails is told by a Status.
-void Log(fuse_log_level, const char* format, va_list arguments) {
-  char line[512];
-  std::vsnprintf(line, sizeof line, format, arguments);
-  std::string_view text = line;
-  if (text.ends_with('\n')) text.remove_suffix(1);
-  spdlog::debug("{}", text);
-}
-
-// CheckRights tells beforehand what fusermount3 would refuse a user in words of
-// its own.
-Status CheckRights(const std::string& mountpoint) {
-  if (::access("/dev/fuse", F_OK) != 0)
-    return {Error::kSystem, "There is no /dev/fuse. Load the module: modprobe fuse"};
-  if (::faccessat(AT_FDCWD, "/dev/fuse", R_OK | W_OK, AT_EACCESS) != 0)
-    return {Error::kSystem,
-            "You may not use /dev/fuse. Mount as root, or ask root for: chmod 666 "
-            "/dev/fuse"};
-  if (::faccessat(AT_FDCWD, mountpoint.c_str(), W_OK, AT_EACCESS) != 0)
-    return {Error::kSystem, "You may not write to " + mountpoint +
-                                ". Mount on a folder of your own, or as root."};
-  return OkStatus();
-}
-
-// WidenReadahead lets the kernel ask for as much ahead as one request may bring; FUSE's
-// own limit is an eighth of that. Only root may, and nothing depends on it.
-void WidenReadahead(const std::string& mountpoint) {
-  struct statx info;
-  // Without asking the filesystem, which does not answer yet.
-  if (::statx(AT_FDCWD, mountpoint.c_str(), AT_STATX_DONT_SYNC, 0, &info) != 0) return;
-  const std::string path = "/sys/class/bdi/" + std::to_string(info.stx_dev_major) +
-                           ":" + std::to_string(info.stx_dev_minor) + "/read_ahead_kb";
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  const UniqueFd setting(fd);
-  const std::string value = std::to_string(kMaxRequest / 1024);
-  if (::write(fd, value.data(), value.size()) < 0) spdlog::debug("cannot set {}", path);
-}
-
-// EscapeOption keeps a path with a comma from being read as more options.
-std::string EscapeOption(const std::string& value) {
-  std::string out;
-  for (char c : value) {
-    if (c == ',' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
                                                      const MountOptions& options) {
-  fuse_set_log_func(Log);
-  KF_RETURN_IF_ERROR(CheckRights(options.mountpoint));
   const size_t descriptors = RaiseDescriptorLimit();
   GiveUpResourceLimits();
   DropSupplementaryGroups();
@@ -262,17 +203,9 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   mount->impl_ =
       std::make_unique<Impl>(vault, std::move(root), std::move(budget), options);
   for (const char* none : {"noatime", "ro"})
-    if (std::count(options.options.begin(), options.options.end(), none) > 0)
+    if (std::count(options.kernel.options.begin(), options.kernel.options.end(), none) >
+        0)
       mount->impl_->count_reads = false;
-  std::string flags =
-      "default_permissions,subtype=keyfold,max_read=" + std::to_string(kMaxRequest) +
-      ",fsname=" + EscapeOption(options.source);
-  if (::geteuid() == 0) flags += ",allow_other";
-  for (const std::string& option : options.options) flags += "," + option;
-  std::vector<const char*> argv = {"keyfold", "-o", flags.c_str()};
-  if (options.debug) argv.push_back("-d");
-  fuse_args args =
-      FUSE_ARGS_INIT(static_cast<int>(argv.size()), const_cast<char**>(argv.data()));
   fuse_lowlevel_ops ops{};
   ops.init = Init;
   AddNameOperations(&ops);
@@ -283,19 +216,20 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   AddXattrOperations(&ops);
   AddReencryptOperations(&ops);
   CountOperations(&ops);
-  mount->impl_->session = fuse_session_new(&args, &ops, sizeof ops, mount->impl_.get());
-  fuse_opt_free_args(&args);
-  if (mount->impl_->session == nullptr)
-    return Status(Error::kUsage, "unknown mount option among: " + flags);
-  if (fuse_session_mount(mount->impl_->session, options.mountpoint.c_str()) != 0)
-    return Status::FromErrno(errno == 0 ? EIO : errno,
-                             "mount on " + options.mountpoint);
-  mount->impl_->mounted = true;
-  WidenReadahead(options.mountpoint);
+  KF_ASSIGN_OR_RETURN(fuse_session* const session,
+                      NewSession(options.kernel, ops, mount->impl_.get()));
+  mount->impl_->session = session;
+  if (options.mount) {
+    KF_ASSIGN_OR_RETURN(UniqueFd device, options.mount());
+    mount->impl_->mounted = true;
+    KF_RETURN_IF_ERROR(ServeFrom(std::move(device), session));
+  } else {
+    KF_RETURN_IF_ERROR(MountSession(session, options.kernel));
+    mount->impl_->mounted = true;
+  }
   const fuse_custom_io io{WriteReply, ReadRequest, nullptr, nullptr};
-  if (fuse_session_custom_io(mount->impl_->session, &io,
-                             fuse_session_fd(mount->impl_->session)) != 0)
-    return Status::FromErrno(ENOMEM, "mount on " + options.mountpoint);
+  if (fuse_session_custom_io(session, &io, fuse_session_fd(session)) != 0)
+    return Status::FromErrno(ENOMEM, "mount on " + options.kernel.mountpoint);
   return mount;
 }
 

@@ -7,21 +7,20 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "fs/fuse/KernelMount.h"
 #include "fs/vault/Vault.h"
 #include "kms/base/Status.h"
 
 namespace keyfold {
 
 struct MountOptions {
-  std::string mountpoint;
-  std::string source;                // shown in /proc/self/mountinfo
-  std::string socket_path;           // answered by user.keyfold.socket on the root
-  std::vector<std::string> options;  // as after -o: "ro", "noatime"
-  // Takes the mount away, where this process may not; null: it may.
+  KernelMount kernel;
+  std::string socket_path;  // answered by user.keyfold.socket on the root
+  // Mounts (MountForAnother), and takes the mount away, where this process may not;
+  // null: it may.
+  std::function<Result<UniqueFd>()> mount;
   std::function<void()> unmount;
-  bool debug = false;
 };
 
 class FuseMount {

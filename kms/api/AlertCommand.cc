@@ -88,10 +88,24 @@ int InputOf(const std::string& record) {
   return fd;
 }
 
+// KillAs ends a process of the user's, or one that has yet to become it, without
+// CAP_KILL, the right to end anybody's.
+bool KillAs(uid_t user, pid_t pid) {
+  if (kill(pid, SIGKILL) == 0) return true;
+  constexpr auto kAsItIs = static_cast<uid_t>(-1);
+  const uid_t own = geteuid();
+  // This thread alone.
+  if (errno != EPERM || syscall(SYS_setresuid, kAsItIs, user, kAsItIs) != 0)
+    return false;
+  const bool killed = kill(pid, SIGKILL) == 0;
+  if (syscall(SYS_setresuid, kAsItIs, own, kAsItIs) != 0) std::abort();
+  return killed;
+}
+
 // KillSession ends what the program left behind, whatever process groups it made. Its
 // number is nobody else's until it is waited for. Who forks meanwhile is found when it
 // is looked for again.
-void KillSession(pid_t leader) {
+void KillSession(uid_t user, pid_t leader) {
   constexpr int kMostRounds = 100;
   bool found = true;
   for (int round = 0; found && round < kMostRounds; ++round) {
@@ -101,14 +115,14 @@ void KillSession(pid_t leader) {
     while (const dirent* entry = readdir(processes)) {
       const pid_t pid = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
       if (pid <= 0 || pid == leader || getsid(pid) != leader) continue;
-      found = kill(pid, SIGKILL) == 0 || found;
+      found = KillAs(user, pid) || found;
     }
     closedir(processes);
   }
 }
 
 // Await returns the exit status; nothing when the time was over and it was killed.
-std::optional<int> Await(pid_t child, std::chrono::seconds timeout,
+std::optional<int> Await(uid_t user, pid_t child, std::chrono::seconds timeout,
                          const std::atomic<bool>& ending) {
   auto end = std::chrono::steady_clock::now() + timeout;
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
@@ -126,8 +140,8 @@ std::optional<int> Await(pid_t child, std::chrono::seconds timeout,
       break;
   }
   if (fd >= 0) close(fd);
-  if (over) kill(child, SIGKILL);
-  KillSession(child);
+  if (over) KillAs(user, child);
+  KillSession(user, child);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
   if (over) return std::nullopt;
@@ -181,7 +195,7 @@ Status RunAlertCommand(const policy::AlertAction& action, const std::string& ale
   if (prepared.input >= 0) close(prepared.input);
   if (prepared.null >= 0) close(prepared.null);
   if (child < 0) return Status::FromErrno(failed, action.command.front());
-  return Verdict(Await(child, action.timeout, ending), action);
+  return Verdict(Await(who->user.uid, child, action.timeout, ending), action);
 }
 
 }  // namespace keyfold

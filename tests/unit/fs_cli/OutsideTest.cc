@@ -1,6 +1,7 @@
 // Does the process outside of the confinement do its two duties, and no others?
 #include <gtest/gtest.h>
 #include <pwd.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "fs/backend/Capabilities.h"
 #include "fs/cli/Outside.h"
 #include "tests/unit/TempFolder.h"
 
@@ -84,8 +86,36 @@ TEST_F(OutsideTest, ACommandIsCutOffAtTheEnd) {
   end.join();
 }
 
+// Capabilities are each thread's, and of the processes that it makes.
+TEST_F(OutsideTest, ACommandOfAnotherUserEndsInTimeWithoutTheRightToEndAnybodys) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to be another user";
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms::all);
+  const std::string pids = folder_ / "pids";
+  policy::AlertAction action = Shell("sleep 60 & echo $$ $! >" + pids + "; wait");
+  action.user = "nobody";
+  action.timeout = std::chrono::seconds(1);
+  const auto begin = steady_clock::now();
+  std::thread([&] {
+    Capabilities few = Capabilities::OfThread();
+    few.GiveUp(CAP_KILL);
+    ASSERT_TRUE(few.Take());
+    const auto outside = Started(Outside::ForCommands());
+    ASSERT_NE(outside, nullptr);
+    EXPECT_FALSE(outside->RunCommand(action, "Some", "{}", ending_).ok());
+  }).join();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(20));
+  std::ifstream file(pids);
+  for (int i = 0; i < 2; ++i) {
+    pid_t pid = 0;
+    ASSERT_TRUE(file >> pid);
+    for (int wait = 0; wait < 100 && ::kill(pid, 0) == 0; ++wait)
+      std::this_thread::sleep_for(milliseconds(20));
+    EXPECT_NE(::kill(pid, 0), 0) << pid;
+  }
+}
+
 TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
-  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
   ASSERT_NE(outside, nullptr);
   const Status refused =
       outside->RunCommand(Shell("touch " + (folder_ / "ran")), "Some", "{}", ending_);
@@ -94,12 +124,30 @@ TEST_F(OutsideTest, ItRunsNothingIfItWasStartedSo) {
 }
 
 TEST_F(OutsideTest, UnmountingWhatIsNoMountFails) {
-  const auto outside = Started(Outside::ForUnmounting(folder_.path()));
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
   ASSERT_NE(outside, nullptr);
   EXPECT_EQ(outside->Unmount(false).error(), Error::kSystem);
   const auto commands = Started(Outside::ForCommands());
   ASSERT_NE(commands, nullptr);
   EXPECT_EQ(commands->Unmount(false).error(), Error::kAccessDenied);
+}
+
+TEST_F(OutsideTest, ItMountsInAnotherNamespaceAlone) {
+  const auto outside = Started(Outside::ForMount({folder_.path(), "store", {}}, ""));
+  ASSERT_NE(outside, nullptr);
+  EXPECT_EQ(outside->Mount().status().error(), Error::kAccessDenied);
+  const auto commands = Started(Outside::ForCommands());
+  ASSERT_NE(commands, nullptr);
+  EXPECT_EQ(commands->Mount().status().error(), Error::kAccessDenied);
+}
+
+TEST_F(OutsideTest, AFileThatIsNoNamespaceIsNamedAtEachRequest) {
+  const auto outside =
+      Started(Outside::ForMount({folder_.path(), "store", {}}, "/dev/null"));
+  ASSERT_NE(outside, nullptr);
+  const Error expected = ::geteuid() == 0 ? Error::kUsage : Error::kAccessDenied;
+  EXPECT_EQ(outside->Mount().status().error(), expected);
+  EXPECT_EQ(outside->Unmount(true).error(), expected);
 }
 
 }  // namespace

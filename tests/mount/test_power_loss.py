@@ -145,6 +145,8 @@ def moments(replay, rng, start, end, steps):
 def crashed_disk(replay, rng, filesystem, disk):
     """A disk of that moment, mounted. Yields up to where the log may be in it."""
     image = disk.parent / 'crashed'
+    # A loop device of the former one may linger, and must not be found for this one.
+    image.unlink(missing_ok=True)
     reached = replay.crashed(image, rng)
     mount_disk(filesystem, image, disk)
     try:

@@ -31,7 +31,7 @@ SEED = int(os.environ.get('KEYFOLD_TEST_SEED', time.time_ns() % 10**9))
 EVERY = os.environ.get('KEYFOLD_TEST_EVERY') == '1'
 HERE = pathlib.Path(__file__).parent
 FOLDERS = ('one', 'two')
-ROOT_USER = 'arn:aws:iam::000000000000:root'
+ROOT_USER = 'arn:aws:iam::000000000000:user/root'
 
 
 @pytest.fixture(params=FILESYSTEMS)
@@ -63,6 +63,7 @@ class Writer:
         self.process.wait()
         lines = [line.split(' ', 1) for line in self.told.read_text().splitlines()]
         self.lines = [(int(position), line) for position, line in lines]
+        assert len(lines) > 20 and 'failed' not in lines[-1][1], lines[-1:]
 
     def followed_by(self, model, kept, reached):
         """The model, if all up to `kept` was flushed and nothing is there of what came
@@ -144,6 +145,8 @@ def moments(replay, rng, start, end, steps):
 def crashed_disk(replay, rng, filesystem, disk):
     """A disk of that moment, mounted. Yields up to where the log may be in it."""
     image = disk.parent / 'crashed'
+    # A loop device of the former one may linger, and must not be found for this one.
+    image.unlink(missing_ok=True)
     reached = replay.crashed(image, rng)
     mount_disk(filesystem, image, disk)
     try:

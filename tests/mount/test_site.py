@@ -93,6 +93,14 @@ def test_the_journals_fields_are_those_of_the_code():
     assert set(section.table()) == {f'`{name}`' for name in re.findall(r'\{"(KEYFOLD_[A-Z_]+)",', code)}
 
 
+def test_the_guide_tells_of_each_page_of_the_console():
+    code = (ROOT / 'fs/console/web/src/main.jsx').read_text()
+    pages = re.findall(r"^  '([a-z-]+)': ", code.partition('const PAGES')[2].partition('};')[0], re.M)
+    section, = (one for one in sections('console.md') if one.heading == 'What its pages show')
+    # 'keys' is the list and one of them.
+    assert len(section.table()) == len(pages) + 1
+
+
 def test_each_file_of_tests_is_in_their_index():
     rows = [line.split('|')[1] for line in (ROOT / 'tests/README.md').read_text().split('\n')
             if line.startswith('|')]

@@ -12,7 +12,7 @@ import pytest
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """`said` begins its row in packaging/guides/like-ext4.md, which says why it can't be
+    """`said` begins its row in packaging/guides/what-differs.md, which says why it can't be
     taken away; `on_mount` is what its test finds there and not on ext4."""
     said: str
     on_mount: object

@@ -155,5 +155,5 @@ def test_the_list_of_differences_is_whole():
     """Each is found by a test, and explained to users; nothing else is."""
     tests = ''.join(path.read_text() for path in pathlib.Path(__file__).parent.glob('test_posix_*.py'))
     assert set(re.findall(r'^def (test_\w+)\(.*\bhere\b.*\):', tests, re.MULTILINE)) == set(DIFFERENCES)
-    explained = [row for section in sections('like-ext4.md') for row in section.table()]
+    explained = [row for section in sections('what-differs.md') for row in section.table()]
     assert sorted(explained) == sorted(difference.said for difference in DIFFERENCES.values())

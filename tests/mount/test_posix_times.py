@@ -197,7 +197,9 @@ def test_the_time_of_change_outlives_the_caches(folder, here):
     path = folder / 'f'
     path.write_bytes(b'x')
     time.sleep(0.02)
-    path.write_bytes(b'y')
+    with open(path, 'r+b', 0) as f:
+        f.write(b'y')
+        time.sleep(0.02)  # what was written is stored when it is closed
     before = stamps(path)
     forget_caches()
     after = stamps(path)

@@ -250,6 +250,23 @@ def test_what_is_wrong_is_named_with_its_remedy(share, tmp_path):
     assert doctor(share, store)['store']['health'] == 'bad'
 
 
+def test_a_disk_without_extended_attributes(tmp_path):
+    store, disk = tmp_path / 'store', tmp_path / 'disk'
+    disk.mkdir()
+    subprocess.run([KEYFOLD, 'init', store, '--root-key', f'file:{tmp_path}/root.key'], check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run(['mount', '-t', 'ramfs', 'none', disk], check=True)
+    try:
+        subprocess.run(['cp', '-r', store, disk], check=True)
+        told = subprocess.run([KEYFOLD, 'doctor', disk / 'store', '--output', 'json'],
+                              stdout=subprocess.PIPE, text=True)
+    finally:
+        subprocess.run(['umount', disk], check=True)
+    found, = [one for one in json.loads(told.stdout) if one['what'] == 'disk']
+    assert told.returncode == 1 and found['health'] == 'bad'
+    assert found['found'].startswith('keeps no extended attributes') and 'ext4' in found['mend']
+
+
 def test_the_root_key_of_a_store_in_use_is_tried(share, tmp_path):
     wrong = tmp_path / 'wrong.key'
     wrong.write_bytes(bytes(32))

@@ -194,6 +194,18 @@ def test_files_are_left_to_the_shell(share):
         assert in_bash(share, line) == []
 
 
+def test_tables_are_aligned_for_people_on_a_terminal(share):
+    look = ('iam', 'simulate', '--action', 'kms:Decrypt', '--key', 'alias/reports')
+    there, elsewhere = on_a_terminal(share, *look, NO_COLOR='1'), share.run('kfcfo', *look)
+    assert '\t' not in there and re.search(r'^action     kms:Decrypt\r$', there, re.M), there
+    assert re.search(r'^action\tkms:Decrypt$', elsewhere, re.M), elsewhere
+    # No cell is shortened where there is little room.
+    assert on_a_terminal(share, *look, NO_COLOR='1', columns=20) == there
+    table = ('kms', '--output', 'table', 'list-aliases')
+    assert on_a_terminal(share, *table, NO_COLOR='1').replace('\r', '') == share.run('kfcfo', *table)
+    assert '\t' not in share.run('kfcfo', *table)
+
+
 def test_manual_pages(share, tmp_path):
     out = tmp_path / 'manual'
     root = pathlib.Path(__file__).resolve().parents[2]

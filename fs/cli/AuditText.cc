@@ -60,10 +60,11 @@ std::vector<std::string> KeysOf(const json& record) {
 }
 
 std::string AuditLines(const std::vector<json>& records,
-                       const std::map<std::string, std::string>& aliases) {
+                       const std::map<std::string, std::string>& aliases,
+                       Layout layout) {
   std::vector<std::vector<std::string>> rows;
   for (const json& record : records) rows.push_back(RowOf(record, aliases));
-  return Columns(rows);
+  return Columns(rows, layout);
 }
 
 }  // namespace keyfold

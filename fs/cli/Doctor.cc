@@ -1,152 +1,23 @@
 #include "fs/cli/Doctor.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/timex.h>
 #include <unistd.h>
 
-#include <CLI/StringTools.hpp>
 #include <cerrno>
-#include <sstream>
 
 #include "fs/backend/Backend.h"
 #include "fs/cli/Connection.h"
 #include "fs/cli/Figures.h"
 #include "fs/cli/Parameters.h"
 #include "fs/cli/StoreConfig.h"
-#include "kms/base/Clock.h"
-#include "kms/base/IsoTime.h"
 #include "kms/base/PrivateFile.h"
 #include "kms/rootkey/RootKeyProvider.h"
 
 namespace keyfold {
 namespace {
 
-constexpr rlim_t kFewFiles = 65536;
-constexpr rlim_t kLittleLocked = 8 << 20;
 constexpr double kLittleRoom = 0.05;
-constexpr char kFirstDay[] = "2026-01-01T00:00:00Z";  // no clock is right before
-
-bool IsRoot() { return ::geteuid() == 0; }
-
-std::string TextOf(const char* path) {
-  constexpr size_t kMost = 16 << 20;
-  const auto text = ReadTextFile(path, kMost);
-  return text.ok() ? *text : "";
-}
-
-// HasLine finds a line that is `wanted` but for blanks around it.
-bool HasLine(const std::string& text, const std::string& wanted) {
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);)
-    if (CLI::detail::trim(line) == wanted) return true;
-  return false;
-}
-
-// HasWord finds `word` with blanks or ends of lines around it.
-bool HasWord(const std::string& text, const std::string& word) {
-  std::istringstream in(text);
-  for (std::string one; in >> one;)
-    if (one == word) return true;
-  return false;
-}
-
-Diagnosis Fuse() {
-  Diagnosis out{"FUSE", Health::kGood, "/dev/fuse can be used", ""};
-  if (::access("/dev/fuse", R_OK | W_OK) == 0) return out;
-  const bool there = errno != ENOENT;
-  out.health = Health::kBad;
-  out.found = there ? "/dev/fuse may not be used" : "there is no /dev/fuse";
-  out.mend = there ? "chmod 666 /dev/fuse, as distributions have it"
-                   : "modprobe fuse; a container must be given the device";
-  return out;
-}
-
-Diagnosis MountProgram() {
-  struct stat st;
-  const bool there = ::stat("/usr/bin/fusermount3", &st) == 0;
-  Diagnosis out{"fusermount3", Health::kGood, "is there", ""};
-  if (there && (IsRoot() || (st.st_mode & S_ISUID) != 0)) return out;
-  out.health = IsRoot() ? Health::kWorse : Health::kBad;
-  out.found = there ? "may not mount for users" : "is not installed";
-  out.mend = there ? "chmod u+s /usr/bin/fusermount3" : "apt-get install fuse3";
-  return out;
-}
-
-Diagnosis OtherUsers() {
-  Diagnosis out{"other users", Health::kGood, "can enter a mount", ""};
-  if (IsRoot() || HasLine(TextOf("/etc/fuse.conf"), "user_allow_other")) return out;
-  out.health = Health::kWorse;
-  out.found = "cannot enter a mount of yours";
-  out.mend = "mount as root, or put user_allow_other into /etc/fuse.conf";
-  return out;
-}
-
-Diagnosis WallClock() {
-  const std::string now = FormatUtc(Clock::System().Now());
-  timex state{};
-  Diagnosis out{"clock", Health::kGood, "is synchronised", ""};
-  if (now < kFirstDay) {
-    out.health = Health::kBad;
-    out.found = "says " + now;
-    out.mend = "set it: keys would expire, and signatures be refused, at wrong times";
-  } else if (::adjtimex(&state) == TIME_ERROR) {
-    out.health = Health::kWorse;
-    out.found = "is not synchronised";
-    out.mend =
-        "timedatectl set-ntp true, or install chrony: audit records and "
-        "deletion dates go by it";
-  }
-  return out;
-}
-
-Diagnosis MemoryLocking() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_MEMLOCK, &limit);
-  const std::string swaps = TextOf("/proc/swaps");
-  const bool swaps_out = swaps.find('\n') + 1 < swaps.size();
-  Diagnosis out{"memory locking", Health::kGood, "is allowed", ""};
-  if (IsRoot() || limit.rlim_max >= kLittleLocked) return out;
-  out.found = "only " + Amount(static_cast<double>(limit.rlim_max)) + " may be locked";
-  out.health = swaps_out ? Health::kWorse : Health::kGood;
-  if (swaps_out)
-    out.mend = "raise memlock in /etc/security/limits.conf, or encrypt the swap";
-  return out;
-}
-
-Diagnosis OpenFilesLimit() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  Diagnosis out{"open files", Health::kGood,
-                "at most " + std::to_string(limit.rlim_max), ""};
-  if (limit.rlim_max >= kFewFiles) return out;
-  out.health = Health::kWorse;
-  out.mend =
-      "raise nofile in /etc/security/limits.conf, or LimitNOFILE of the unit: "
-      "each open file and each folder in use takes one";
-  return out;
-}
-
-Diagnosis Confinement() {
-  Diagnosis out{"confinement", Health::kGood, "the kernel filters system calls", ""};
-  if (HasWord(TextOf("/proc/sys/kernel/seccomp/actions_avail"), "errno")) return out;
-  out.health = Health::kWorse;
-  out.found = "the kernel has no filter of system calls (seccomp)";
-  out.mend = "use a kernel with CONFIG_SECCOMP_FILTER";
-  return out;
-}
-
-Diagnosis Processor() {
-  Diagnosis out{"processor", Health::kGood, "encrypts in hardware", ""};
-  const std::string cpu = TextOf("/proc/cpuinfo");
-  if (HasWord(cpu, "aes") && (HasWord(cpu, "pclmulqdq") || HasWord(cpu, "pmull")))
-    return out;
-  out.health = Health::kWorse;
-  out.found = "has no instructions for AES-GCM";
-  out.mend = "contents are encrypted some ten times slower here";
-  return out;
-}
 
 Diagnosis Configuration(const std::string& store, const Result<StoreConfig>& config) {
   if (config.ok())
@@ -190,20 +61,10 @@ Diagnosis Attributes(const std::string& store) {
 }
 
 Diagnosis Room(const std::string& store) {
-  struct statvfs st;
-  if (::statvfs(store.c_str(), &st) != 0)
+  struct statvfs disk;
+  if (::statvfs(store.c_str(), &disk) != 0)
     return {"room", Health::kBad, Status::FromErrno(errno, store).message(), ""};
-  const double unit = static_cast<double>(st.f_frsize);
-  const double room = static_cast<double>(st.f_bavail) * unit;
-  Diagnosis out{"room", Health::kGood, Amount(room) + " left on the disk", ""};
-  if (room >= kLittleRoom * static_cast<double>(st.f_blocks) * unit && st.f_favail != 0)
-    return out;
-  out.health = st.f_bavail == 0 ? Health::kBad : Health::kWorse;
-  if (st.f_favail == 0) out.found += ", and no inodes";
-  out.mend =
-      "make room: on a full disk keys are not used, as that can't be recorded. "
-      "Archives of the audit log: keyfold audit archives";
-  return out;
+  return ExamineRoom(disk);
 }
 
 // CheckSecretFile looks at a file with a secret as who reads it does.
@@ -238,8 +99,10 @@ std::string RootKeyMend(Error why, const std::string& described) {
     case Error::kCorrupt:
       return "keyfold kms restore brings the store back from a backup";
     case Error::kUnavailable:
-      return "plug the token in, or start its service; a way without it is made by: " +
-             change;
+      return (described.starts_with("tpm2")
+                  ? "turn the TPM on in the firmware, or start what serves it"
+                  : "plug the token in, or start its service") +
+             std::string("; a way without it is made by: ") + change;
     case Error::kSystem:
       return "bring the file back, or name another place: --root-key";
     default:
@@ -256,9 +119,11 @@ Diagnosis RootKeyOf(const StoreConfig& config, const std::string& given) {
   const Status works = described.ok()
                            ? TryRootKey(config, given, RootKeyFile(spec), &tried)
                            : described.status();
-  if (!works.ok())
-    return {"root key", Health::kBad, works.message(),
+  if (!works.ok()) {
+    const bool away = works.error() == Error::kUnavailable;
+    return {"root key", Health::kBad, (away ? spec + ": " : "") + works.message(),
             RootKeyMend(works.error(), set_as)};
+  }
   return {"root key", Health::kGood,
           tried ? "is unsealed by " + spec
                 : "is sealed by " + spec +
@@ -285,9 +150,20 @@ Diagnosis Mount(const MountEntry& mount) {
 
 }  // namespace
 
-std::vector<Diagnosis> ExamineMachine() {
-  return {Fuse(),          MountProgram(),   OtherUsers(),  WallClock(),
-          MemoryLocking(), OpenFilesLimit(), Confinement(), Processor()};
+Diagnosis ExamineRoom(const struct statvfs& disk) {
+  const auto unit = static_cast<double>(disk.f_frsize);
+  const double room = static_cast<double>(disk.f_bavail) * unit;
+  Diagnosis out{"room", Health::kGood, Amount(room) + " left on the disk", ""};
+  // Filesystems that make inodes as they need them tell of none at all.
+  const bool inodes = disk.f_files == 0 || disk.f_favail != 0;
+  if (room >= kLittleRoom * static_cast<double>(disk.f_blocks) * unit && inodes)
+    return out;
+  out.health = disk.f_bavail == 0 ? Health::kBad : Health::kWorse;
+  if (!inodes) out.found += ", and no inodes";
+  out.mend =
+      "make room: on a full disk keys are not used, as that can't be recorded. "
+      "Archives of the audit log: keyfold audit archives";
+  return out;
 }
 
 std::vector<Diagnosis> ExamineStore(const std::string& store,

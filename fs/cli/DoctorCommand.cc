@@ -47,7 +47,7 @@ std::string Told(const std::vector<Diagnosis>& all, bool as_json) {
 }
 
 int RunDoctor(const DoctorWords& words) {
-  std::vector<Diagnosis> all = ExamineMachine();
+  std::vector<Diagnosis> all = ExamineMachine(Machine::ThisOne());
   const auto add = [&all](std::vector<Diagnosis> more) {
     all.insert(all.end(), more.begin(), more.end());
   };

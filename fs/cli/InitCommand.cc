@@ -32,7 +32,8 @@ int Init(const NewStore& store) {
           "               keyfold iam apply iam.yaml\n"
           "then, a user:  keyfold kms create-key --alias alias/NAME\n"
           "               mkdir MOUNTPOINT/NAME && "
-          "keyfold folder set-key MOUNTPOINT/NAME alias/NAME\n";
+          "keyfold folder set-key MOUNTPOINT/NAME alias/NAME\n"
+          "with files:    keyfold import FOLDER MOUNTPOINT/NAME\n";
   return PrintOrFail(text);
 }
 

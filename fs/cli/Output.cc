@@ -1,5 +1,7 @@
 #include "fs/cli/Output.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -81,7 +83,7 @@ void Table(const json& value, const std::string& title, std::string* out) {
       if (names.empty()) row.push_back(Cell(item));
       rows.push_back(row);
     }
-    *out += Columns(rows);
+    *out += Columns(rows, Layout::kAligned);
     return;
   }
   if (IsScalar(value)) {
@@ -90,7 +92,7 @@ void Table(const json& value, const std::string& title, std::string* out) {
   }
   for (const auto& [name, member] : value.items())
     if (IsScalar(member)) rows.push_back({name, Cell(member)});
-  *out += Columns(rows);
+  *out += Columns(rows, Layout::kAligned);
   for (const auto& [name, member] : value.items())
     if (!IsScalar(member)) Table(member, name, out);
 }
@@ -100,16 +102,9 @@ size_t Width(const std::string& cell) {  // of UTF-8: continuation bytes have no
                                            [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
-}  // namespace
+using TableRows = std::vector<std::vector<std::string>>;
 
-std::string Cell(const json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_null()) return "None";
-  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
-std::string Columns(const std::vector<std::vector<std::string>>& rows) {
+std::string Aligned(const TableRows& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()));
@@ -127,6 +122,32 @@ std::string Columns(const std::vector<std::vector<std::string>>& rows) {
     out += line + "\n";
   }
   return out;
+}
+
+// Each row keeps all its cells, the empty ones at its end too.
+std::string Tabbed(const TableRows& rows) {
+  std::string out;
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i)
+      out += Harmless(row[i]) + (i + 1 < row.size() ? "\t" : "\n");
+  return out;
+}
+
+}  // namespace
+
+std::string Cell(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_null()) return "None";
+  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Layout LayoutOfOutput() {
+  return ::isatty(STDOUT_FILENO) == 1 ? Layout::kAligned : Layout::kTabs;
+}
+
+std::string Columns(const std::vector<std::vector<std::string>>& rows, Layout layout) {
+  return layout == Layout::kAligned ? Aligned(rows) : Tabbed(rows);
 }
 
 void ShowTimes(json& answer) {

@@ -21,9 +21,16 @@ Result<std::string> Render(nlohmann::json answer, const OutputOptions& options);
 // Print writes `text` to standard output; kSystem when it cannot be written.
 Status Print(const std::string& text);
 
-// Columns aligns rows with two spaces between; no space at line ends. Control
-// characters in cells are shown as "?"; how something stands is in colour (Colour.h).
-std::string Columns(const std::vector<std::vector<std::string>>& rows);
+enum class Layout {
+  kAligned,  // for people: two spaces between columns, none at line ends
+  kTabs,     // for programs: a tab between cells, however many spaces they hold
+};
+// LayoutOfOutput is aligned if standard output is a terminal.
+Layout LayoutOfOutput();
+// Columns shows rows. Control characters in cells are shown as "?"; how something
+// stands is in colour (Colour.h).
+std::string Columns(const std::vector<std::vector<std::string>>& rows,
+                    Layout layout = LayoutOfOutput());
 // Cell is a value without its quotes.
 std::string Cell(const nlohmann::json& value);
 

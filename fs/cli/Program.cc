@@ -167,7 +167,11 @@ int RunProgram(std::vector<std::string> arguments) {
     app.require_subcommand(1);
     app.footer(
         "Example:\n  keyfold init /srv/keyfold/finance\n"
-        "  keyfold mount /srv/keyfold/finance /srv/finance\n\n" +
+        "  keyfold mount /srv/keyfold/finance /srv/finance\n\n"
+        "On a terminal tables are aligned and in colour. Elsewhere a tab stands "
+        "between\n"
+        "their cells, but for --output table; scripts do well to use --output "
+        "json.\n\n" +
         std::string(ExitCodeHelp()));
   }
   MarkJsonLists(&arguments);

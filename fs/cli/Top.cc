@@ -164,12 +164,13 @@ std::string Cut(const std::string& text, size_t lines) {
 }  // namespace
 
 std::string TopPage(const std::string& mountpoint, const json& now, const json& before,
-                    const NameOf& name_of, size_t lines) {
+                    const NameOf& name_of, size_t lines, Layout layout) {
   const Rates rates(now, before);
   std::string text = Head(mountpoint, now, before, rates);
-  text += "\n" + Columns(UsersOf(now, before, rates, name_of));
-  if (now.contains("Keys")) text += "\n" + Columns(KeysOf(now));
-  if (!List(now, "Files").empty()) text += "\n" + Columns(FilesOf(now, name_of));
+  text += "\n" + Columns(UsersOf(now, before, rates, name_of), layout);
+  if (now.contains("Keys")) text += "\n" + Columns(KeysOf(now), layout);
+  if (!List(now, "Files").empty())
+    text += "\n" + Columns(FilesOf(now, name_of), layout);
   if (const uint64_t left = Count(now, "FilesNotShown"); left > 0)
     text += "and " + Number(left, "more", "more") + "\n";
   return Cut(text, lines);

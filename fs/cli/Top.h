@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "fs/cli/Output.h"
+
 namespace keyfold {
 
 // NameOf is a user's name.
@@ -16,6 +18,7 @@ using NameOf = std::function<std::string(uid_t uid)>;
 // TopPage shows `now`, with rates since `before`, an earlier answer or null. It has at
 // most `lines` lines.
 std::string TopPage(const std::string& mountpoint, const nlohmann::json& now,
-                    const nlohmann::json& before, const NameOf& name_of, size_t lines);
+                    const nlohmann::json& before, const NameOf& name_of, size_t lines,
+                    Layout layout);
 
 }  // namespace keyfold

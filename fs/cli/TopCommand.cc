@@ -80,10 +80,11 @@ Status Follow(Watch& watch, const MountEntry& mount, const TopWords& words) {
       if (words.once) return OkStatus();
     } else if (terminal) {
       if (!screen) screen.emplace();
-      KF_RETURN_IF_ERROR(screen->Show(
-          TopPage(mount.mountpoint, now, before, UserName, LinesOfTerminal())));
+      KF_RETURN_IF_ERROR(screen->Show(TopPage(mount.mountpoint, now, before, UserName,
+                                              LinesOfTerminal(), Layout::kAligned)));
     } else if (before.is_object()) {  // with rates, and no more
-      return Print(TopPage(mount.mountpoint, now, before, UserName, kAllLines));
+      return Print(TopPage(mount.mountpoint, now, before, UserName, kAllLines,
+                           LayoutOfOutput()));
     }
     before = std::move(now);
     if (signals.Take({1, 0})) return OkStatus();

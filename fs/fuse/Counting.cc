@@ -7,13 +7,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-void Note(Latencies& of, steady_clock::duration took) {
-  size_t bucket = 0;
-  while (bucket < kLatencyBounds.size() && took > kLatencyBounds[bucket]) ++bucket;
-  Up(of.buckets[bucket]);
-  Up(of.nanoseconds, static_cast<uint64_t>(took / std::chrono::nanoseconds(1)));
-}
-
 // Counted stands before one operation of libfuse's, which is `member`.
 template <auto member>
 struct Counted;
@@ -29,7 +22,7 @@ struct Counted<member> {
         static_cast<FuseMount::Impl*>(fuse_req_userdata(req))->vault.counts();
     const auto began = steady_clock::now();
     operation(req, rest...);
-    Note(counts.operations[static_cast<size_t>(kind)], steady_clock::now() - began);
+    counts.operations[static_cast<size_t>(kind)].Note(steady_clock::now() - began);
   }
 };
 

@@ -116,6 +116,13 @@ void AddCalls(Families* out, const CallCounts::Snapshot& counts) {
                   {"operation", Text(call.operation)},
                   {"result", Outcome(call.outcome)}},
                  call.count);
+  out->Begin("keyfold_kms_call_duration_seconds",
+             "How long calls of the KMS's interfaces took, however they ended",
+             MetricType::Histogram);
+  for (const auto& call : counts.durations)
+    out->Histogram(
+        {{"service", Text(call.service)}, {"operation", Text(call.operation)}},
+        *call.took);
   std::map<Error, uint64_t> refusals;
   for (const auto& use : counts.file_uses) refusals[use.outcome] += use.count;
   for (const auto& call : counts.calls) refusals[call.outcome] += call.count;

@@ -12,10 +12,14 @@ CallCounts::OfUser& CallCounts::UserLocked(uid_t uid) {
   return users_[full ? kUnknownUid : uid];
 }
 
-void CallCounts::NoteCall(uid_t uid, const Operation& operation, Error outcome) {
+void CallCounts::NoteCall(uid_t uid, const Operation& operation, Error outcome,
+                          std::chrono::steady_clock::duration took) {
   const std::lock_guard lock(mutex_);
   ++all_calls_;
   ++calls_[{&operation, outcome}];
+  auto& durations = durations_[&operation];
+  if (durations == nullptr) durations = std::make_shared<Latencies>();
+  durations->Note(took);
   OfUser& user = UserLocked(uid);
   ++user.calls;
   if (outcome != Error::kOk) ++user.refusals;
@@ -44,6 +48,8 @@ CallCounts::Snapshot CallCounts::All() const {
   const std::lock_guard lock(mutex_);
   for (const auto& [call, count] : calls_)
     all.calls.push_back({call.first->service, call.first->name, call.second, count});
+  for (const auto& [operation, took] : durations_)
+    all.durations.push_back({operation->service, operation->name, took});
   for (const auto& [use, count] : file_uses_)
     all.file_uses.push_back({use.first, use.second, count});
   all.refused_requests = refused_requests_;

@@ -6,11 +6,11 @@
 #pragma once
 
 #include <array>
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "kms/service/Latencies.h"
 
 namespace keyfold {
 
@@ -55,27 +55,6 @@ enum class FileFailure : uint8_t {
 inline constexpr size_t kFileFailures = static_cast<size_t>(FileFailure::kLast) + 1;
 inline constexpr std::array<std::string_view, kFileFailures> kFileFailureNames = {
     "no_right", "no_key", "io", "stale", "no_space", "no_memory"};
-
-// Upper bounds of a histogram's buckets; what is above all of them is in the last.
-inline constexpr std::array<std::chrono::microseconds, 8> kLatencyBounds = {
-    std::chrono::microseconds(50),      std::chrono::microseconds(250),
-    std::chrono::microseconds(1'000),   std::chrono::microseconds(5'000),
-    std::chrono::microseconds(25'000),  std::chrono::microseconds(100'000),
-    std::chrono::microseconds(500'000), std::chrono::microseconds(2'500'000)};
-
-using SharedCount = std::atomic<uint64_t>;
-static_assert(SharedCount::is_always_lock_free, "else it is no shared count");
-
-// Up adds without ordering anything: nothing hangs on a count.
-inline void Up(SharedCount& count, uint64_t by = 1) {
-  count.fetch_add(by, std::memory_order_relaxed);
-}
-
-// On a cache line of its own, as threads count different operations at once.
-struct alignas(64) Latencies {
-  std::array<SharedCount, kLatencyBounds.size() + 1> buckets{};  // each by itself
-  SharedCount nanoseconds{0};                                    // all together
-};
 
 struct FileCounts {
   std::array<Latencies, kFileOperations> operations{};

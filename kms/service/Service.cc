@@ -258,6 +258,7 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
       Error::kUnsupportedOperation,
       "The operation " + std::string(operation) + " is not supported.");
   if (known == nullptr) return unsupported;
+  const auto began = std::chrono::steady_clock::now();
   try {
     // Of a call that is refused in any case, what it asks for is not recorded.
     auto parameters = entry == nullptr ? Result<Parameters>(unsupported)
@@ -277,12 +278,13 @@ Result<json> Service::Call(const Caller& caller, std::string_view service,
                           : !parameters.ok() ? Result<json>(parameters.status())
                           : entry->writes    ? RunWrite(*entry, call)
                                              : RunRead(*entry, call);
-    counts_.NoteCall(caller.uid, *known, answer.status().error());
-    if (!answer.ok()) {
-      const Status recorded = recorder_->Append(recorder_->CallRecord(
+    Status recorded;
+    if (!answer.ok())
+      recorded = recorder_->Append(recorder_->CallRecord(
           call, nullptr, call.on_record.value_or(answer.status())));
-      if (!recorded.ok()) return recorded;
-    }
+    counts_.NoteCall(caller.uid, *known, answer.status().error(),
+                     std::chrono::steady_clock::now() - began);
+    if (!recorded.ok()) return recorded;
     return answer;
   } catch (const std::exception&) {
     return Status(Error::kInternal, "The request could not be served.");

@@ -136,7 +136,7 @@ class Desk:
         """The last `limit` records but looks, and what the KMS records by itself: when that
         comes depends on how fast one types."""
         more = step.command.replace(f'--limit {limit}', f'--limit {limit + 10}')
-        left_out = re.compile(r'Z  +keyfold | (LookupEvents|ListAliases) ')
+        left_out = re.compile(r'Z\s+keyfold\s|\s(LookupEvents|ListAliases)\s')
         lines = self.run(step.user, more)[1].splitlines()
         return '\n'.join([line for line in lines if not left_out.search(line)][-limit:])
 

@@ -1,4 +1,5 @@
 """A store with four real users, for the tests of who may what."""
+import base64
 import contextlib
 import fcntl
 import json
@@ -243,6 +244,23 @@ class Share:
     def kms(self, user, *args):
         out = self.run(user, 'kms', *args)
         return json.loads(out) if out.strip() else {}
+
+    def import_material(self, user, key, material, *options):
+        """Imports `material` into a key of origin EXTERNAL, wrapped by openssl."""
+        wanted = self.kms(user, 'get-parameters-for-import', '--key-id', key, '--wrapping-algorithm',
+                          'RSAES_OAEP_SHA_256', '--wrapping-key-spec', 'RSA_2048')
+        files = {name: self.folder / name for name in ('public', 'token', 'material', 'wrapped')}
+        files['public'].write_bytes(base64.b64decode(wanted['PublicKey']))
+        files['token'].write_bytes(base64.b64decode(wanted['ImportToken']))
+        files['material'].write_bytes(material)
+        subprocess.run(['openssl', 'pkeyutl', '-encrypt', '-pubin', '-inkey', files['public'],
+                        '-keyform', 'DER', '-pkeyopt', 'rsa_padding_mode:oaep', '-pkeyopt',
+                        'rsa_oaep_md:sha256', '-pkeyopt', 'rsa_mgf1_md:sha256', '-in',
+                        files['material'], '-out', files['wrapped']], check=True)
+        for file in files.values():
+            file.chmod(0o644)
+        self.kms(user, 'import-key-material', '--key-id', key, '--encrypted-key-material',
+                 f"fileb://{files['wrapped']}", '--import-token', f"fileb://{files['token']}", *options)
 
     def refused(self, user, *args):
         """The error name of a kms call that must fail."""

@@ -233,23 +233,7 @@ def use_everything(share):
     """Keys with material that the test knows, and files; returns the material."""
     material = os.urandom(32)
     key = share.kms('kfcfo', 'create-key', '--origin', 'EXTERNAL')['KeyMetadata']['KeyId']
-    wanted = share.kms('kfcfo', 'get-parameters-for-import', '--key-id', key,
-                       '--wrapping-algorithm', 'RSAES_OAEP_SHA_256',
-                       '--wrapping-key-spec', 'RSA_2048')
-    files = {name: share.folder / name for name in ('public', 'token', 'material', 'wrapped')}
-    files['public'].write_bytes(base64.b64decode(wanted['PublicKey']))
-    files['token'].write_bytes(base64.b64decode(wanted['ImportToken']))
-    files['material'].write_bytes(material)
-    subprocess.run(['openssl', 'pkeyutl', '-encrypt', '-pubin', '-inkey', files['public'],
-                    '-keyform', 'DER', '-pkeyopt', 'rsa_padding_mode:oaep', '-pkeyopt',
-                    'rsa_oaep_md:sha256', '-pkeyopt', 'rsa_mgf1_md:sha256', '-in',
-                    files['material'], '-out', files['wrapped']], check=True)
-    for name in files:
-        os.chmod(files[name], 0o644)
-    share.kms('kfcfo', 'import-key-material', '--key-id', key,
-              '--encrypted-key-material', f"fileb://{files['wrapped']}",
-              '--import-token', f"fileb://{files['token']}",
-              '--expiration-model', 'KEY_MATERIAL_DOES_NOT_EXPIRE')
+    share.import_material('kfcfo', key, material, '--expiration-model', 'KEY_MATERIAL_DOES_NOT_EXPIRE')
     made = share.kms('kfcfo', 'generate-data-key', '--key-id', key, '--key-spec', 'AES_256')
     share.kms('kfcfo', 'decrypt', '--ciphertext-blob', made['CiphertextBlob'])
     write = f"open({str(share.mnt / 'figures')!r}, 'w').write({MARKER!r} * 40000)"

@@ -4,6 +4,7 @@ right still be revoked?
 The store lies on a small ext4 of its own, in a file mounted through a loop device."""
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -99,6 +100,22 @@ def test_a_right_can_be_revoked_when_nothing_is_left(share):
     share.mount()
     assert share.kms('kfsysadmin', 'describe-key',
                      '--key-id', key)['KeyMetadata']['KeyState'] == 'Disabled'
+
+
+def test_doctor_says_so(share):
+    def room():
+        told = subprocess.run([share.keyfold, 'doctor', share.store, '--output', 'json'],
+                              stdout=subprocess.PIPE, text=True)
+        found, = [one for one in json.loads(told.stdout) if one['what'] == 'room']
+        assert told.returncode == 1 or found['health'] != 'bad'
+        return found
+    assert room()['health'] == 'ok'
+    ballast = fill_for_root(share.store.parent)
+    full = room()
+    assert full['health'] == 'bad' and full['found'] == '0 bytes left on the disk'
+    assert full['mend'].startswith('make room')
+    ballast.unlink()
+    assert room()['health'] == 'ok'
 
 
 def test_aws_clients_are_told_why(share):

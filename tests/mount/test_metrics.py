@@ -141,6 +141,21 @@ def test_refusals_are_counted_by_why(share):
     assert grown('keyfold_fuse_failures_total', reason='no_right') == 1
 
 
+def test_calls_of_the_kms_are_timed(share):
+    before = scrape(share)
+    for _ in range(3):
+        share.kms('kfcfo', 'describe-key', '--key-id', share.key)
+    share.refused('kfstranger', 'describe-key', '--key-id', share.key)
+    after = scrape(share)
+    duration, call = 'keyfold_kms_call_duration_seconds', {'service': 'kms', 'operation': 'DescribeKey'}
+    assert (value(after, duration + '_count', **call) -
+            value(before, duration + '_count', **call)) == 4
+    assert 0 < value(after, duration + '_sum', **call) - value(before, duration + '_sum', **call) < 4
+    calls = {labels - {pair for pair in labels if pair[0] == 'result'} for name, labels in after
+             if name == 'keyfold_kms_calls_total'}
+    assert calls == {labels for name, labels in after if name == duration + '_count'}
+
+
 def test_a_revocation_is_counted(share):
     path = share.mnt / 'cfo' / 'revoked'
     share.python('kfcfo', WRITE, path)
@@ -167,14 +182,20 @@ def test_keys_and_their_ends_are_told(share):
     key = share.kms('kfcfo', 'create-key')['KeyMetadata']['KeyId']
     share.kms('kfcfo', 'schedule-key-deletion', '--key-id', key, '--pending-window-in-days', '7')
     share.kms('kfcfo', 'create-key', '--origin', 'EXTERNAL')
+    expiring = share.kms('kfcfo', 'create-key', '--origin', 'EXTERNAL')['KeyMetadata']['KeyId']
+    until = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 60 * 86400))
+    share.import_material('kfcfo', expiring, os.urandom(32), '--valid-to', until)
     after = scrape(share)
     for state in ('PendingDeletion', 'PendingImport'):
         assert (value(after, 'keyfold_keys', state=state) -
                 value(before, 'keyfold_keys', state=state)) == 1
     left = value(after, 'keyfold_key_deletion_seconds', key_id=key)
     assert 7 * 86400 - 60 < left <= 7 * 86400
-    assert not [labels for name, labels in after
-                if name == 'keyfold_key_deletion_seconds' and ('key_id', share.key) in labels]
+    left = value(after, 'keyfold_key_expiry_seconds', key_id=expiring)
+    assert 60 * 86400 - 60 < left <= 60 * 86400
+    ends = {(name, dict(labels)['key_id']) for name, labels in after
+            if name in ('keyfold_key_deletion_seconds', 'keyfold_key_expiry_seconds')}
+    assert ends == {('keyfold_key_deletion_seconds', key), ('keyfold_key_expiry_seconds', expiring)}
     assert value(after, 'keyfold_root_key_available') == 1
 
 

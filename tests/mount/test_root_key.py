@@ -1,5 +1,6 @@
 """Does a store open with its token or TPM, with nothing else, and after its root key was
 changed, whenever that was cut off?"""
+import json
 import os
 import pty
 import random
@@ -106,6 +107,28 @@ def test_a_store_hangs_on_its_token(share, token):
         share.run(None, *copy)
     signers.write_text(signers.read_text() + signer)
     share.run(None, *copy)
+
+
+def test_doctor_tells_of_a_token_or_tpm_that_is_away(share, token, tpm):
+    def root_key(spec):
+        told = subprocess.run([share.keyfold, 'doctor', share.store, '--root-key', spec, '--output', 'json'],
+                              stdout=subprocess.PIPE, text=True)
+        found, = [one for one in json.loads(told.stdout) if one['what'] == 'root key']
+        assert told.returncode == 1 or found['health'] == 'ok'
+        return found
+    share.unmount()
+    for device, spec, named, mend in (
+            (token, token.spec, 'token=keyfold', 'plug the token in'),
+            (tpm, f'tpm2:tcti={tpm.tcti}', str(tpm.path), 'turn the TPM on in the firmware')):
+        change(share, spec)
+        assert root_key(spec)['health'] == 'ok'
+        device.take_away()
+        lost = root_key(spec)
+        assert lost['health'] == 'bad' and named in lost['found'], lost
+        assert lost['mend'].startswith(mend) and 'change-provider' in lost['mend'], lost
+        device.put_back()
+        found = root_key(spec)
+        assert found['health'] == 'ok' and 'not tried' in found['found'], found
 
 
 def at_terminal(command, answers):

@@ -194,6 +194,18 @@ def test_files_are_left_to_the_shell(share):
         assert in_bash(share, line) == []
 
 
+def test_tables_are_aligned_for_people_on_a_terminal(share):
+    look = ('iam', 'simulate', '--action', 'kms:Decrypt', '--key', 'alias/reports')
+    there, elsewhere = on_a_terminal(share, *look, NO_COLOR='1'), share.run('kfcfo', *look)
+    assert '\t' not in there and re.search(r'^action     kms:Decrypt\r$', there, re.M), there
+    assert re.search(r'^action\tkms:Decrypt$', elsewhere, re.M), elsewhere
+    # No cell is shortened where there is little room.
+    assert on_a_terminal(share, *look, NO_COLOR='1', columns=20) == there
+    table = ('kms', '--output', 'table', 'list-aliases')
+    assert on_a_terminal(share, *table, NO_COLOR='1').replace('\r', '') == share.run('kfcfo', *table)
+    assert '\t' not in share.run('kfcfo', *table)
+
+
 def test_manual_pages(share, tmp_path):
     out = tmp_path / 'manual'
     root = pathlib.Path(__file__).resolve().parents[2]
@@ -248,6 +260,23 @@ def test_what_is_wrong_is_named_with_its_remedy(share, tmp_path):
     assert doctor(share, store)['store']['health'] == 'bad'
     shutil.rmtree(store)
     assert doctor(share, store)['store']['health'] == 'bad'
+
+
+def test_a_disk_without_extended_attributes(tmp_path):
+    store, disk = tmp_path / 'store', tmp_path / 'disk'
+    disk.mkdir()
+    subprocess.run([KEYFOLD, 'init', store, '--root-key', f'file:{tmp_path}/root.key'], check=True,
+                   stdout=subprocess.DEVNULL)
+    subprocess.run(['mount', '-t', 'ramfs', 'none', disk], check=True)
+    try:
+        subprocess.run(['cp', '-r', store, disk], check=True)
+        told = subprocess.run([KEYFOLD, 'doctor', disk / 'store', '--output', 'json'],
+                              stdout=subprocess.PIPE, text=True)
+    finally:
+        subprocess.run(['umount', disk], check=True)
+    found, = [one for one in json.loads(told.stdout) if one['what'] == 'disk']
+    assert told.returncode == 1 and found['health'] == 'bad'
+    assert found['found'].startswith('keeps no extended attributes') and 'ext4' in found['mend']
 
 
 def test_the_root_key_of_a_store_in_use_is_tried(share, tmp_path):

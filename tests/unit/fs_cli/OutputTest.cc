@@ -59,8 +59,19 @@ TEST(RenderTest, BytesThatAreNotUtf8DoNotStopIt) {
 }
 
 TEST(ColumnsTest, AlignsAndHidesControlCharacters) {
-  EXPECT_EQ(Columns({{"a", "b"}, {"\u00e4\u00f6", "c"}, {"x\x1b[2J", ""}}),
-            "a      b\n\u00e4\u00f6     c\nx?[2J\n");
+  EXPECT_EQ(
+      Columns({{"a", "b"}, {"\u00e4\u00f6", "c"}, {"x\x1b[2J", ""}}, Layout::kAligned),
+      "a      b\n\u00e4\u00f6     c\nx?[2J\n");
+}
+
+TEST(ColumnsTest, ForProgramsEachCellIsBetweenTabs) {
+  EXPECT_EQ(Columns({{"a", "two  words"}, {"", "x\ty\x1b[2J", ""}}, Layout::kTabs),
+            "a\ttwo  words\n\tx y?[2J\t\n");
+}
+
+TEST(ColumnsTest, ATableThatWasAskedForIsAlignedEverywhere) {
+  const json keys = {{"Keys", {{{"KeyId", "a"}}, {{"KeyId", "long"}, {"Other", 1}}}}};
+  EXPECT_EQ(*Render(keys, {"table", ""}), "Keys\nKeyId  Other\na\nlong   1\n");
 }
 
 TEST(AuditTextTest, OneLineARecord) {
@@ -73,7 +84,7 @@ TEST(AuditTextTest, OneLineARecord) {
         {{{"ARN", "arn:aws:kms:local-1:000000000000:key/k1"}},
          {{"path", "/payslip.pdf"}}}}},
       {{"eventTime", "2026-01-31T12:00:01Z"}, {"eventName", "ListKeys"}}};
-  EXPECT_EQ(AuditLines(records, {{"k1", "alias/cfo"}}),
+  EXPECT_EQ(AuditLines(records, {{"k1", "alias/cfo"}}, Layout::kAligned),
             "2026-01-31T12:00:00Z  nobody  OpenFile  AccessDeniedException  alias/cfo  "
             "/payslip.pdf\n"
             "2026-01-31T12:00:01Z          ListKeys  ok                     -\n");

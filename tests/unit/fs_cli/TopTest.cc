@@ -41,8 +41,8 @@ json Answer(double time, uint64_t reads, uint64_t uses) {
 }
 
 TEST(TopTest, RatesAreThoseBetweenTwoAnswers) {
-  const std::string page =
-      TopPage("/mnt", Answer(102, 30, 9), Answer(100, 10, 5), Name, 100);
+  const std::string page = TopPage("/mnt", Answer(102, 30, 9), Answer(100, 10, 5), Name,
+                                   100, Layout::kAligned);
   EXPECT_NE(page.find("requests/s 10.0, read 20.0 KiB/s"), std::string::npos) << page;
   EXPECT_NE(page.find("cfo   1     2.0     0.0      0.0        2"), std::string::npos)
       << page;
@@ -51,8 +51,15 @@ TEST(TopTest, RatesAreThoseBetweenTwoAnswers) {
       << page;
 }
 
+TEST(TopTest, ForProgramsATabStandsBetweenCells) {
+  const std::string page =
+      TopPage("/mnt", Answer(102, 30, 9), Answer(100, 10, 5), Name, 100, Layout::kTabs);
+  EXPECT_NE(page.find("\ncfo\t1\t2.0\t0.0\t0.0\t2\n"), std::string::npos) << page;
+}
+
 TEST(TopTest, TheFirstPageHasNoRates) {
-  const std::string page = TopPage("/mnt", Answer(100, 10, 5), json(), Name, 100);
+  const std::string page =
+      TopPage("/mnt", Answer(100, 10, 5), json(), Name, 100, Layout::kAligned);
   EXPECT_NE(page.find("requests/s -, read -"), std::string::npos) << page;
 }
 
@@ -62,19 +69,21 @@ TEST(TopTest, DaysAreCountedWhereTheyAreMany) {
                                    std::pair(172'799.0, "deleted in 47:59:59")}) {
     json now = Answer(100, 1, 1);
     now["Keys"][0]["DeletionDate"] = 100 + left;
-    const std::string page = TopPage("/mnt", now, json(), Name, 100);
+    const std::string page = TopPage("/mnt", now, json(), Name, 100, Layout::kAligned);
     EXPECT_NE(page.find(told), std::string::npos) << page;
   }
 }
 
 TEST(TopTest, NamesOfFilesCannotSteerTheTerminal) {
-  EXPECT_EQ(TopPage("/mnt", Answer(1, 1, 1), json(), Name, 100).find('\x1b'),
+  EXPECT_EQ(TopPage("/mnt", Answer(1, 1, 1), json(), Name, 100, Layout::kAligned)
+                .find('\x1b'),
             std::string::npos);
 }
 
 TEST(TopTest, APageHasAtMostTheLinesThereAre) {
   for (const size_t lines : {3u, 5u, 8u}) {
-    const std::string page = TopPage("/mnt", Answer(1, 1, 1), json(), Name, lines);
+    const std::string page =
+        TopPage("/mnt", Answer(1, 1, 1), json(), Name, lines, Layout::kAligned);
     EXPECT_EQ(static_cast<size_t>(std::count(page.begin(), page.end(), '\n')), lines);
     EXPECT_NE(page.find("more lines"), std::string::npos);
   }

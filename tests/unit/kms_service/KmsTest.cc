@@ -649,6 +649,23 @@ TEST_F(KmsTest, RandomBytesAndDryRuns) {
             kDenied);
 }
 
+TEST_F(KmsTest, EachCallIsTimedHoweverItEnds) {
+  const std::string key = MakeKey();
+  const auto timed = [&](std::string_view operation) {
+    uint64_t calls = 0;
+    for (const auto& one : kms_->Figures().counts.durations)
+      if (one.service == "kms" && one.operation == operation)
+        for (const SharedCount& bucket : one.took->buckets) calls += bucket;
+    return calls;
+  };
+  EXPECT_EQ(timed("Encrypt"), 0u);
+  Must(kCfo, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}});
+  EXPECT_EQ(Try(kNobody, "Encrypt", {{"KeyId", key}, {"Plaintext", "aGk="}}), kDenied);
+  EXPECT_EQ(Try(kCfo, "Encrypt", {{"KeyId", key}}), "ValidationException");
+  EXPECT_EQ(timed("Encrypt"), 3u);
+  EXPECT_EQ(timed("CreateKey"), 1u);
+}
+
 // Who administers by a group, and sends a long document while the group is taken away.
 TEST_F(KmsTest, AGroupThatIsTakenAwayDoesNotApplyWhatWasBegunBefore) {
   constexpr uid_t kMember = 60005;

@@ -211,9 +211,9 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
     return NotBound(place, folder.fd(), kFolderMoved);
   descriptor.key_id = key_id;
   KF_RETURN_IF_ERROR(WriteFolderDescriptor(vault_keys_, folder.fd(), descriptor));
-  KF_RETURN_IF_ERROR(SyncFolder(folder.fd()));
+  // It is there, whether or not it can be synced.
   folder.set_key_id(key_id);
-  return OkStatus();
+  return SyncFolder(folder.fd());
 }
 
 Status Vault::StatFs(struct statvfs* out) {

@@ -178,11 +178,8 @@ void FuseMount::Impl::StopKeeper() {
 
 FuseMount::FuseMount() = default;
 
-Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
-                                                     const MountOptions& options) {
-  const size_t descriptors = RaiseDescriptorLimit();
-  GiveUpResourceLimits();
-  DropSupplementaryGroups();
+Result<std::unique_ptr<FuseMount::Impl>> FuseMount::Impl::Make(
+    Vault& vault, const MountOptions& options, size_t descriptors) {
   auto root = std::make_shared<Inode>();
   root->node = FUSE_ROOT_ID;
   root->folder = vault.root();
@@ -194,18 +191,15 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   struct stat st;
   KF_RETURN_IF_ERROR(vault.Stat(fd.get(), &st));
   root->ino = st.st_ino;
-  // The rest is for folders and open files.
-  auto budget =
-      std::make_shared<DescriptorBudget>(std::move(tree), descriptors * 2 / 5);
+  auto budget = std::make_shared<DescriptorBudget>(std::move(tree), descriptors);
   root->anchor = Anchor::Of(budget, std::move(fd));
 
-  std::unique_ptr<FuseMount> mount(new FuseMount);
-  mount->impl_ =
+  auto impl =
       std::make_unique<Impl>(vault, std::move(root), std::move(budget), options);
   for (const char* none : {"noatime", "ro"})
     if (std::count(options.kernel.options.begin(), options.kernel.options.end(), none) >
         0)
-      mount->impl_->count_reads = false;
+      impl->count_reads = false;
   fuse_lowlevel_ops ops{};
   ops.init = Init;
   AddNameOperations(&ops);
@@ -216,9 +210,23 @@ Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
   AddXattrOperations(&ops);
   AddReencryptOperations(&ops);
   CountOperations(&ops);
-  KF_ASSIGN_OR_RETURN(fuse_session* const session,
-                      NewSession(options.kernel, ops, mount->impl_.get()));
-  mount->impl_->session = session;
+  KF_ASSIGN_OR_RETURN(impl->session, NewSession(options.kernel, ops, impl.get()));
+  return impl;
+}
+
+FuseMount::Impl::~Impl() {
+  if (session != nullptr) fuse_session_destroy(session);
+}
+
+Result<std::unique_ptr<FuseMount>> FuseMount::Create(Vault& vault,
+                                                     const MountOptions& options) {
+  const size_t descriptors = RaiseDescriptorLimit();
+  GiveUpResourceLimits();
+  DropSupplementaryGroups();
+  std::unique_ptr<FuseMount> mount(new FuseMount);
+  // The rest is for folders and open files.
+  KF_ASSIGN_OR_RETURN(mount->impl_, Impl::Make(vault, options, descriptors * 2 / 5));
+  fuse_session* const session = mount->impl_->session;
   if (options.mount) {
     KF_ASSIGN_OR_RETURN(UniqueFd device, options.mount());
     mount->impl_->mounted = true;
@@ -282,14 +290,11 @@ bool IsConnected(int fd) {
 void FuseMount::Stop() { fuse_session_exit(impl_->session); }
 
 FuseMount::~FuseMount() {
-  if (!impl_ || impl_->session == nullptr) return;
-  if (impl_->mounted) {
-    if (impl_->options.unmount && IsConnected(fuse_session_fd(impl_->session)))
-      impl_->options.unmount();
-    // Asks the kernel itself only if the mount is still there.
-    fuse_session_unmount(impl_->session);
-  }
-  fuse_session_destroy(impl_->session);
+  if (!impl_ || !impl_->mounted) return;
+  if (impl_->options.unmount && IsConnected(fuse_session_fd(impl_->session)))
+    impl_->options.unmount();
+  // Asks the kernel itself only if the mount is still there.
+  fuse_session_unmount(impl_->session);
 }
 
 }  // namespace keyfold

@@ -44,6 +44,11 @@ struct FuseMount::Impl final : PageCache {
   bool count_reads = true;  // as accesses; not on a mount with noatime
   const std::shared_ptr<DescriptorBudget> budget;  // of the inodes' anchors
 
+  // Make is one whose session nothing is mounted for yet; inodes hold up to
+  // `descriptors`. kUsage for an unknown option.
+  static Result<std::unique_ptr<Impl>> Make(Vault& vault, const MountOptions& options,
+                                            size_t descriptors);
+  ~Impl();
   Impl(Vault& v, InodeRef root, std::shared_ptr<DescriptorBudget> b, MountOptions o)
       : vault(v),
         inodes(std::move(root)),

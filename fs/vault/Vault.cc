@@ -4,7 +4,20 @@
 #include <linux/fs.h>
 #include <stdio.h>
 
+#include "fs/vault/Errno.h"
+
 namespace keyfold {
+namespace {
+
+Caller WhoOpens() {
+  Caller caller;
+  caller.uid = ::geteuid();
+  caller.gid = ::getegid();
+  caller.pid = ::getpid();
+  return caller;
+}
+
+}  // namespace
 
 Vault::Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys,
              std::unique_ptr<Checkpoints> checkpoints)
@@ -42,17 +55,23 @@ Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
   auto folder = OpenAt(AT_FDCWD, options.tree_path, O_PATH | O_DIRECTORY);
   if (!folder.ok())
     return Status::FromErrno(folder.status().sys_errno(), "open " + options.tree_path);
-  KF_ASSIGN_OR_RETURN(FolderDescriptor descriptor,
-                      ReadFolderDescriptor(vault->vault_keys_, folder->get()));
-  const Binding expected = vault->vault_keys_.Bind(descriptor.id, FolderId{}, "");
-  if (!HasBinding(descriptor.bindings, expected))
-    return Status(Error::kCorrupt, "the tree's root is another store's folder");
+  auto descriptor = ReadFolderDescriptor(vault->vault_keys_, folder->get());
+  if (descriptor.ok() &&
+      !HasBinding(descriptor->bindings,
+                  vault->vault_keys_.Bind(descriptor->id, FolderId{}, "")))
+    descriptor = Status(Error::kCorrupt, "the tree's root is another store's folder");
+  if (!descriptor.ok()) {
+    if (IsDamage(descriptor.status()))
+      (void)keys.RecordFileEvent(WhoOpens(), "", {"OpenFolder", "/", KeyUse::kRead},
+                                 descriptor.status());
+    return descriptor.status();
+  }
   struct stat st;
   if (::fstatat(folder->get(), "", &st, AT_EMPTY_PATH) != 0)
     return Status::FromErrno(errno, "open " + options.tree_path);
   vault->device_ = st.st_dev;
   vault->root_ =
-      std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), descriptor);
+      std::make_shared<Folder>(vault->vault_keys_, std::move(*folder), *descriptor);
   // What a daemon that was killed wrote may lie in the kernel's cache only, and headers
   // among it say what may be written over.
   KF_RETURN_IF_ERROR(vault->SyncTree());
@@ -192,9 +211,9 @@ Status Vault::SetFolderKey(const Place& place, Folder& folder, const std::string
     return NotBound(place, folder.fd(), kFolderMoved);
   descriptor.key_id = key_id;
   KF_RETURN_IF_ERROR(WriteFolderDescriptor(vault_keys_, folder.fd(), descriptor));
-  KF_RETURN_IF_ERROR(SyncFolder(folder.fd()));
+  // It is there, whether or not it can be synced.
   folder.set_key_id(key_id);
-  return OkStatus();
+  return SyncFolder(folder.fd());
 }
 
 Status Vault::StatFs(struct statvfs* out) {

@@ -68,7 +68,8 @@ class Vault {
   // CreateTree makes the root folder of a new store, bound to `key_id`.
   static Status CreateTree(const VaultOptions& options, const MetadataKey& key,
                            const std::string& key_id);
-  // Open opens the tree. kCorrupt when the root folder does not authenticate.
+  // Open opens the tree. kCorrupt, on record, when the root folder does not
+  // authenticate.
   static Result<std::unique_ptr<Vault>> Open(const VaultOptions& options,
                                              const MetadataKey& key, DataKeys& keys);
   ~Vault();

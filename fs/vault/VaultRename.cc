@@ -23,6 +23,7 @@ class Mover {
  public:
   Mover(const VaultKeys& keys, const Place& from, const Place& to)
       : keys_(keys), from_(from), to_(to) {}
+  // What goes is the new link if it found no place, else what it took the place of.
   ~Mover() {
     if (!link_.empty()) (void)::unlinkat(to_.folder->fd(), link_.c_str(), 0);
   }
@@ -53,11 +54,29 @@ class Mover {
     if (!is_symlink()) (void)Rebind(true, false);
   }
   Status Finish() { return is_symlink() ? OkStatus() : Rebind(false, true); }
-  // PlaceLink puts the new link at `backing`.
-  Result<UniqueFd> PlaceLink(const std::string& backing, unsigned flags) {
-    KF_RETURN_IF_ERROR(RenameAt(*to_.folder, link_, *to_.folder, backing, flags));
-    link_.clear();
-    return OpenAt(to_.folder->fd(), backing, O_PATH);
+  // PlaceLink puts the new link at `backing`. What is there, if it `replaces`
+  // something, waits under the temporary name until nothing can fail any more.
+  Result<UniqueFd> PlaceLink(const std::string& backing, bool replaces) {
+    const Folder& folder = *to_.folder;
+    Status placed = RenameAt(folder, link_, folder, backing,
+                             replaces ? RENAME_EXCHANGE : RENAME_NOREPLACE);
+    kept_ = replaces && placed.ok();
+    // A filesystem that cannot exchange keeps nothing, so there is no taking back.
+    if (replaces && placed.sys_errno() == EINVAL)
+      placed = RenameAt(folder, link_, folder, backing, 0);
+    KF_RETURN_IF_ERROR(placed);
+    if (kept_ || !replaces) placed_ = backing;
+    if (!kept_) link_.clear();
+    return OpenAt(folder.fd(), backing, O_PATH);
+  }
+  // TakeBackLink undoes PlaceLink, if that was reached.
+  void TakeBackLink() {
+    if (placed_.empty()) return;
+    const Folder& folder = *to_.folder;
+    if (kept_)
+      (void)RenameAt(folder, link_, folder, placed_, RENAME_EXCHANGE);
+    else
+      (void)::unlinkat(folder.fd(), placed_.c_str(), 0);
   }
 
   bool is_symlink() const { return S_ISLNK(st_.st_mode); }
@@ -98,7 +117,9 @@ class Mover {
   const Place& to_;
   UniqueFd fd_;
   struct stat st_ {};
-  std::string link_;  // temporary name of the new symbolic link
+  std::string link_;    // temporary name of the new symbolic link
+  std::string placed_;  // where it was put, and may be taken back from
+  bool kept_ = false;   // what was there is under the temporary name since
 };
 
 }  // namespace
@@ -138,10 +159,12 @@ Status Vault::Rename(const Place& from, const Place& to, unsigned flags,
     }
   }
   Moved result;
+  bool exchanged = false;
   auto carry_out = [&]() -> Status {
     KF_RETURN_IF_ERROR(to.folder->KeepLongName(target, to.name));
     if (object.is_symlink() && !exchange) {
-      KF_ASSIGN_OR_RETURN(result.new_object, object.PlaceLink(target, flags));
+      if (found.ok() && other.is_folder()) return Status::FromErrno(EISDIR, "rename");
+      KF_ASSIGN_OR_RETURN(result.new_object, object.PlaceLink(target, found.ok()));
       if (::unlinkat(from.folder->fd(), source.c_str(), 0) != 0)
         return Status::FromErrno(errno, "rename");
       return OkStatus();
@@ -153,16 +176,21 @@ Status Vault::Rename(const Place& from, const Place& to, unsigned flags,
       status = RenameAt(*from.folder, source, *to.folder, target, flags);
     }
     KF_RETURN_IF_ERROR(status);
+    exchanged = exchange;
     if (exchange && object.is_symlink()) {
-      KF_ASSIGN_OR_RETURN(result.new_object, object.PlaceLink(target, 0));
+      KF_ASSIGN_OR_RETURN(result.new_object, object.PlaceLink(target, true));
     }
     if (exchange && other.is_symlink()) {
-      KF_ASSIGN_OR_RETURN(result.new_other, other.PlaceLink(source, 0));
+      KF_ASSIGN_OR_RETURN(result.new_other, other.PlaceLink(source, true));
     }
     return OkStatus();
   };
   const Status done = carry_out();
   if (!done.ok()) {
+    other.TakeBackLink();
+    object.TakeBackLink();
+    if (exchanged)
+      (void)RenameAt(*from.folder, source, *to.folder, target, RENAME_EXCHANGE);
     object.Undo();
     if (exchange) other.Undo();
     return done;

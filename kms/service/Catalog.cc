@@ -298,6 +298,40 @@ Status Catalog::CopyTo(
   return store.Commit(Authenticated(secrets.rows, copies, state()->sequence, macs));
 }
 
+// CommitRows stores a commit, of which the manifest is the last row. One that is told
+// to have failed may be there all the same, when the disk failed after it; whoever went
+// on without it would write a manifest of rows that are not those of the store.
+Status Catalog::CommitRows(const std::vector<Change>& rows) {
+  if (unsure_) KF_RETURN_IF_ERROR(BeSure());
+  Status committed = store_->Commit(rows);
+  if (committed.ok()) return committed;
+  const auto manifest = StoredManifest();
+  unsure_ = !manifest.ok();
+  if (!manifest.ok() || *manifest != rows.back().row.body) return committed;
+  // It is there; once more, so that it survives power loss.
+  committed = store_->Commit(rows);
+  unsure_ = !committed.ok();
+  return committed;
+}
+
+Result<std::string> Catalog::StoredManifest() const {
+  KF_ASSIGN_OR_RETURN(const std::vector<Row> rows, store_->ReadAll(Table::kSettings));
+  for (const Row& row : rows)
+    if (row.id == kManifest) return row.body;
+  return Damaged("lacks its row \"" + std::string(kManifest) + "\"");
+}
+
+// BeSure is kCorrupt if the store holds a commit that was told to have failed.
+Status Catalog::BeSure() {
+  KF_ASSIGN_OR_RETURN(const std::string stored, StoredManifest());
+  if (stored != ManifestBody(state()->sequence, macs_))
+    return {Error::kCorrupt,
+            "The key store holds a change that was told to have failed. Check the disk "
+            "and mount again."};
+  unsure_ = false;
+  return OkStatus();
+}
+
 Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
   transaction.PutSetting(kAuditHead, ToJson(seal));
   // First, so that no program of before ever sees rows that it would call damaged.
@@ -308,7 +342,7 @@ Status Catalog::Commit(Transaction transaction, const AuditSeal& seal) {
   // Before the commit, as nothing may fail between what is on disk and what is known.
   auto next = std::make_shared<const State>(transaction.TakeNext());
   AuditSeal kept = seal;
-  KF_RETURN_IF_ERROR(store_->Commit(rows));
+  KF_RETURN_IF_ERROR(CommitRows(rows));
   macs_ = std::move(macs);
   std::lock_guard lock(mutex_);
   sealed_ = std::move(kept);

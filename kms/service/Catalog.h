@@ -82,7 +82,9 @@ class Catalog {
       KeyStore& store, const RootSecrets& secrets,
       const std::function<Result<nlohmann::json>(Table, const Row&)>& body_of) const;
   // Commit stores the transaction, with `seal` as the audit log's sealed end,
-  // and publishes the new State. On failure nothing changed.
+  // and publishes the new State. On failure nothing changed; where that cannot be made
+  // sure of, commits fail until the store is found to be what is published, and the
+  // next Load tells.
   Status Commit(Transaction transaction, const AuditSeal& seal);
 
  private:
@@ -96,6 +98,9 @@ class Catalog {
   static std::vector<Change> Authenticated(const SecretBytes& rows_key,
                                            const std::vector<Change>& changes,
                                            uint64_t sequence, RowMacs& macs);
+  Status CommitRows(const std::vector<Change>& rows);
+  Result<std::string> StoredManifest() const;
+  Status BeSure();
 
   const std::unique_ptr<KeyStore> store_;
   const SecretBytes rows_key_;
@@ -106,6 +111,7 @@ class Catalog {
   mutable std::mutex mutex_;
   AuditSeal sealed_;
   std::shared_ptr<const State> state_;
+  bool unsure_ = false;  // whether the store holds a commit that failed; Commit's
 };
 
 }  // namespace keyfold

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -75,10 +76,16 @@ class BackingCopy {
     const auto other = File::Other(claimed);
     return first.ok() || !other ? first : UnlockBy(file, *other);
   }
-  // ReencryptAll gives the file a data key that Unlock knows by its blob.
+  // BeginReencrypt gives the file a data key that Unlock knows by its blob, or goes on
+  // with what was begun.
+  static Status BeginReencrypt(File& file) {
+    Bytes blob = RandomBytes(97);
+    std::copy(kFresh.begin(), kFresh.end(), blob.begin());
+    return file.BeginReencrypt(
+        {DataKey(FreshKeyOf(blob)), std::move(blob), file.header().key_id});
+  }
   static Status ReencryptAll(File& file) {
-    KF_RETURN_IF_ERROR(file.BeginReencrypt(
-        {DataKey(CopySecret(FreshKey())), FreshBlob(), file.header().key_id}));
+    KF_RETURN_IF_ERROR(BeginReencrypt(file));
     for (;;) {
       KF_ASSIGN_OR_RETURN(const auto progress, file.Reencrypt(40 * kBlockSize));
       if (progress.finished) return OkStatus();
@@ -86,14 +93,16 @@ class BackingCopy {
   }
 
  private:
-  static const SecretBytes& FreshKey() {
-    static const SecretBytes key = RandomSecret(kKeySize);
-    return key;
+  static constexpr std::string_view kFresh = "fresh data key";  // begins such blobs
+
+  static SecretBytes FreshKeyOf(const Bytes& blob) {
+    static const SecretBytes all = RandomSecret(kKeySize);
+    return Hkdf(all, blob, AsBytes(kFresh));
   }
-  static Bytes FreshBlob() { return Bytes(97, 0x77); }
   Status UnlockBy(File& file, const File::ClaimedHeader& claimed) const {
-    const bool fresh = claimed.slot.blob == FreshBlob();
-    return file.Unlock(DataKey(CopySecret(fresh ? FreshKey() : dek_)), claimed);
+    const Bytes& blob = claimed.slot.blob;
+    const bool fresh = AsText(blob).starts_with(kFresh);
+    return file.Unlock(DataKey(fresh ? FreshKeyOf(blob) : CopySecret(dek_)), claimed);
   }
 
   const SecretBytes dek_ = RandomSecret(kKeySize);

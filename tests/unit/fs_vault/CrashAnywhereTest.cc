@@ -77,7 +77,7 @@ class CrashAnywhereTest : public testing::TestWithParam<unsigned> {
   Status Step() {
     const uint64_t length = states_.length(), size = length - origin_;
     syncing_ = false;
-    switch (Pick(9)) {
+    switch (Pick(11)) {
       case 0: {
         const uint64_t to = OneOf(2) ? origin_ + Pick(size + 1) : length + Pick(700000);
         states_.Truncate(to);
@@ -100,6 +100,10 @@ class CrashAnywhereTest : public testing::TestWithParam<unsigned> {
         if (synced.ok()) states_.Synced();
         return synced;
       }
+      case 6:
+        return BackingCopy::BeginReencrypt(*file_);
+      case 7:
+        return file_->Reencrypt(1 + Pick(60 * kBlockSize)).status();
       default: {
         const uint64_t offset = origin_ + Pick(size + 5000);
         const Bytes data = RandomBytes(1 + Pick(OneOf(3) ? 400000 : 60000));
@@ -218,6 +222,9 @@ TEST_P(CrashAnywhereTest, LeavesOneOfTheStates) {
     ASSERT_NO_FATAL_FAILURE(Run(Pick(4)));
     ASSERT_NO_FATAL_FAILURE(LosePowerWithinAStep(GetParam() + round));
   }
+  // Whatever was left of encrypting it anew is gone on with.
+  ASSERT_TRUE(BackingCopy::ReencryptAll(*file_).ok());
+  GoOn();
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, CrashAnywhereTest, testing::ValuesIn(Seeds(400)),

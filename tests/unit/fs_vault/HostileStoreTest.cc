@@ -125,8 +125,12 @@ class HostileStoreTest : public testing::Test {
   // Look reads all there is as both users. `change` says what was done before.
   void Look(const std::string& change) {
     SCOPED_TRACE(change);
+    const size_t recorded = keys_.recorded.size();
     const auto vault = Mount();
-    if (!vault) return;  // the whole store is refused
+    if (!vault) {  // the whole store is refused
+      EXPECT_EQ(keys_.recorded.size(), recorded + 1) << "it is not on record";
+      return;
+    }
     for (uid_t user : {kOwner, kThief}) Walk(*vault, vault->root(), "", user, 0);
   }
   void Walk(Vault& vault, const std::shared_ptr<Folder>& folder,

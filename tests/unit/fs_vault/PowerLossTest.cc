@@ -102,7 +102,7 @@ TEST_P(PowerLossTest, GrowingLeavesWhatWasSynced) {
 TEST_P(PowerLossTest, AnythingLeavesOneOfTheStates) {
   for (int i = 0; i < 12; ++i) {
     const uint64_t length = states_.length();
-    switch (Pick(5)) {
+    switch (Pick(7)) {
       case 0: {
         const uint64_t to = Pick(2) == 0 ? Pick(length + 1) : length + Pick(700000);
         ASSERT_TRUE(file_->Truncate(to).ok());
@@ -117,6 +117,14 @@ TEST_P(PowerLossTest, AnythingLeavesOneOfTheStates) {
         ASSERT_NO_FATAL_FAILURE(Later());
         break;
       }
+      case 2:
+        ASSERT_TRUE(BackingCopy::BeginReencrypt(*file_).ok());
+        ASSERT_NO_FATAL_FAILURE(Later());
+        break;
+      case 3:
+        ASSERT_TRUE(file_->Reencrypt(1 + Pick(60 * kBlockSize)).ok());
+        ASSERT_NO_FATAL_FAILURE(Later());
+        break;
       default:
         ASSERT_NO_FATAL_FAILURE(Write(Pick(length + 5000), 1 + Pick(60000)));
     }
@@ -125,6 +133,9 @@ TEST_P(PowerLossTest, AnythingLeavesOneOfTheStates) {
   ASSERT_NO_FATAL_FAILURE(Check());
   // Opening puts things right, which the power may cut short as well.
   ASSERT_NO_FATAL_FAILURE(PowerOffAndOn(1));
+  ASSERT_NO_FATAL_FAILURE(Check());
+  // A file that was encrypted anew in part goes on to be.
+  ASSERT_TRUE(BackingCopy::ReencryptAll(*file_).ok());
   Check();
 }
 

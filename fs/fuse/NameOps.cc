@@ -70,7 +70,9 @@ void MkNodOp(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
              dev_t dev) {
   Make(req, parent, name, "CreateFile",
        [&](Request& r, const InodeRef& folder, const Place& place) -> Status {
-         if (!S_ISREG(mode)) return r.vault().MakeNode(place, mode, dev, r.user());
+         // A mode without a type is a file's, as for mknod(2).
+         const bool file = S_ISREG(mode) || (mode & S_IFMT) == 0;
+         if (!file) return r.vault().MakeNode(place, mode, dev, r.user());
          KF_ASSIGN_OR_RETURN(
              auto made,
              r.vault().Create(place, mode, r.user(), r.inodes().PathOf(folder, name)));

@@ -16,6 +16,8 @@ constexpr uint8_t kNoteVersion = 1;
 constexpr size_t kMostTorn = 256;
 // How many numbers are kept ahead, so that Next need not wait for the key store.
 constexpr uint64_t kAhead = 2;
+// No run gets there: numbers are counted from the time of day, or on.
+constexpr uint64_t kLargest = UINT64_MAX / 2;
 
 }  // namespace
 
@@ -29,7 +31,7 @@ Result<Checkpoints::Note> Checkpoints::Parse(ByteView bytes) {
   const auto end = reader.Integer<uint64_t>();
   const auto count = reader.Integer<uint32_t>();
   if (!count || *version != kNoteVersion || *first == 0 || *end < *first ||
-      *end - *first > kAhead || *count > kMostTorn)
+      *end - *first > kAhead || *end > kLargest || *count > kMostTorn)
     return bad;
   note.first = *first;
   note.end = *end;

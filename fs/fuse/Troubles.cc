@@ -23,7 +23,9 @@ constexpr Remedy kRemedies[] = {
      "The filesystem under the store is read-only. The kernel makes it so when "
      "it fails: see its log (dmesg). Else mount it writable."},
     {ENOSPC, "The filesystem under the store is full. Make room."},
-    {EDQUOT, "A quota on the filesystem under the store is used up."},
+    {EDQUOT,
+     "A quota on the filesystem under the store is used up. Make room, or have it "
+     "raised (setquota, xfs_quota): it counts for who owns the files."},
     {EMFILE,
      "The daemon has as many files open as it may. Raise its limit: LimitNOFILE "
      "of its unit, or ulimit -n before mounting."},

@@ -5,6 +5,7 @@
 
 #include "fs/cli/Attended.h"
 #include "fs/cli/Connection.h"
+#include "fs/cli/ExitCode.h"
 #include "fs/cli/Fsck.h"
 #include "fs/cli/FsckReport.h"
 #include "fs/cli/MountedCheck.h"

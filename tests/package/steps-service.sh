@@ -5,6 +5,12 @@ readonly processes=/sys/fs/cgroup/system.slice/system-keyfold.slice/$unit.servic
 readonly examples=/usr/share/doc/keyfold/examples
 
 main_pid() { booted systemctl show --property MainPID --value "$unit"; }
+# The unit's processes that have no mounts of their own.
+outside() {
+  booted sh -c "for process in \$(cat $processes); do
+    [ \$(readlink /proc/\$process/ns/mnt) != \$(readlink /proc/1/ns/mnt) ] || echo \$process
+  done"
+}
 is_another() { [ "$(main_pid)" != "$1" ]; }
 is_active() { booted systemctl is-active --quiet "${1:-$unit}"; }
 # Without touching it, which would count as use.
@@ -41,8 +47,10 @@ serve_a_share() {
   check 'it is mounted where others see it' is_mounted
   check "the daemon's own filter of system calls is there" \
     not has_line 'any system call' "$(booted journalctl --unit "$unit" --output cat)"
-  check 'it has no mount namespace of its own' [ "$(booted readlink "/proc/$(main_pid)/ns/mnt")" = \
-    "$(booted readlink /proc/1/ns/mnt)" ]
+  check 'one process of it is outside, to mount there' [ "$(outside | wc -l)" = 1 ]
+  check 'and not the main one' not has_line "^$(main_pid)\$" "$(outside)"
+  check 'the others see the machine read only' has_line '^[^ ]+ [^ ]+ [^ ]+ [^ ]+ / ro[, ]' \
+    "$(booted cat "/proc/$(main_pid)/mountinfo")"
   fill_the_share
   refusals_are_told
 
@@ -65,6 +73,7 @@ serve_a_share() {
   write_much $share/reports/large
   booted systemctl stop "$unit"
   check 'stopping unmounts' not is_mounted
+  check 'and leaves no process' not booted grep -q . "$processes" 2>/dev/null
   check 'and is no failure' not booted systemctl is-failed --quiet "$unit"
   echo 'DEFAULT_OPTIONS=-o noatime' >>"$root/etc/default/keyfold"
   booted systemctl start "$unit"
@@ -73,6 +82,7 @@ serve_a_share() {
     "$(booted findmnt --noheadings --output OPTIONS $share)"
   stop_while_in_use
   run_an_alert
+  serve_from_a_home
   answer_the_network
   not_tried_again
   booted systemd-analyze security "$unit" | tail -1
@@ -123,13 +133,37 @@ run_an_alert() {
 rules:
   - name: NewKey
     when: {event: CreateKey, error: none}
-    actions: [{command: [/bin/sh, -c, 'id -un >/tmp/alert'], user: _keyfold, timeout: 10s}]
+    actions: [{command: [/bin/sh, -c, 'id -un >/srv/alerts/user'], user: _keyfold, timeout: 10s}]
 RULES
+  booted install -d -o _keyfold /srv/alerts
   booted keyfold audit rules apply /root/rules.yaml >/dev/null
   as cfo keyfold kms create-key >/dev/null
   soon 'an alert runs a command as _keyfold, within the sandbox' \
-    [ -s "$root/tmp/alert" ]
-  check 'and as nobody else' [ "$(cat "$root/tmp/alert")" = _keyfold ]
+    [ -s "$root/srv/alerts/user" ]
+  check 'and as nobody else' [ "$(cat "$root/srv/alerts/user")" = _keyfold ]
+}
+
+# serve_from_a_home has both the store and the mountpoint in homes.
+serve_from_a_home() {
+  local folder=$root/etc/systemd/system/keyfold@notes.service.d
+  booted install -d -m 0700 /home/keyfold
+  booted keyfold init /home/keyfold/notes --root-key file:/home/keyfold/root.key
+  as cfo mkdir /home/cfo/notes
+  printf 'STORE=/home/keyfold/notes\nMOUNTPOINT=/home/cfo/notes\nOPTIONS=\n' \
+    >"$root/etc/keyfold/notes.conf"
+  check 'a store in a home is out of reach' not booted systemctl start keyfold@notes 2>/dev/null
+  mkdir -p "$folder"
+  documented 'systemctl edit keyfold@notes' >"$folder/override.conf"
+  booted systemctl daemon-reload
+  booted systemctl reset-failed keyfold@notes
+  booted systemctl start keyfold@notes
+  check 'until it is named' is_mounted /home/cfo/notes
+  check 'a mountpoint is not' as cfo ls /home/cfo/notes
+  check 'two shares do not keep each other' booted systemctl restart "$unit"
+  booted systemctl stop keyfold@notes
+  check 'it is unmounted' not is_mounted /home/cfo/notes
+  rm -r "$folder" "$root/etc/keyfold/notes.conf"
+  booted systemctl daemon-reload
 }
 
 readonly read_metrics='import urllib.request

@@ -104,11 +104,22 @@ Status RunFor(int connection, const json& request) {
                          request.at("Record").get<std::string>(), ending);
 }
 
-// MountFor hands the device over before it says how it went.
-Status MountFor(int connection, const KernelMount& mount) {
-  const auto device = MountForAnother(mount);
-  const bool sent = HandOver(connection, device.ok() ? device->get() : -1);
-  return device.ok() && !sent ? Gone() : device.status();
+// An answer begins with a byte, which brings a device where one was asked for.
+bool GiveAnswer(int connection, const Status& status,
+                const UniqueFd& device = UniqueFd()) {
+  return HandOver(connection, device.get()) &&
+         SendMessage(connection, ToMessage(status));
+}
+
+Status AwaitAnswer(int connection, UniqueFd* device = nullptr) {
+  UniqueFd brought = TakeOver(connection);
+  if (device != nullptr) *device = std::move(brought);
+  return StatusIn(ReceiveMessage(connection));
+}
+
+Status MountFor(const KernelMount& mount, UniqueFd* device) {
+  KF_ASSIGN_OR_RETURN(*device, MountForAnother(mount));
+  return OkStatus();
 }
 
 Status Flush(const UniqueFd& root, const std::string& mountpoint) {
@@ -122,12 +133,12 @@ Status UnmountInUseFor(int connection, const std::string& mountpoint) {
   const UniqueFd root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Status before = Flush(root, mountpoint);
   (void)Unmount(mountpoint, true);
-  if (!SendMessage(connection, ToMessage(before))) return Gone();
+  if (!GiveAnswer(connection, before)) return Gone();
   (void)ReceiveMessage(connection);
   return Flush(root, mountpoint);
 }
 
-Status Do(int connection, const json& request, const Duty& duty) {
+Status Do(int connection, const json& request, const Duty& duty, UniqueFd* device) {
   KF_RETURN_IF_ERROR(duty.entered);
   const auto what = request.at("Do").get<std::string>();
   const std::string& mountpoint = duty.mount.mountpoint;
@@ -137,7 +148,7 @@ Status Do(int connection, const json& request, const Duty& duty) {
   if (!duty.commands && what == "UnmountInUse")
     return UnmountInUseFor(connection, mountpoint);
   if (!duty.commands && what == "Mount" && !duty.name_space.empty())
-    return MountFor(connection, duty.mount);
+    return MountFor(duty.mount, device);
   return {Error::kAccessDenied, "This process is for something else."};
 }
 
@@ -146,12 +157,13 @@ Status Do(int connection, const json& request, const Duty& duty) {
 [[noreturn]] void AnswerOne(const UniqueFd& connection, const Duty& duty) {
   ::signal(SIGCHLD, SIG_DFL);
   Status status;
+  UniqueFd device;
   try {
-    status = Do(connection.get(), ReceiveMessage(connection.get()), duty);
+    status = Do(connection.get(), ReceiveMessage(connection.get()), duty, &device);
   } catch (const std::exception& error) {
     status = {Error::kInternal, error.what()};
   }
-  (void)SendMessage(connection.get(), ToMessage(status));
+  (void)GiveAnswer(connection.get(), status, device);
   ::_exit(0);
 }
 
@@ -235,8 +247,8 @@ Result<std::unique_ptr<Outside>> Outside::ForCommands() {
 Result<UniqueFd> Outside::Mount() const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
   if (!SendMessage(connection.get(), {{"Do", "Mount"}})) return Gone();
-  UniqueFd device = TakeOver(connection.get());
-  KF_RETURN_IF_ERROR(StatusIn(ReceiveMessage(connection.get())));
+  UniqueFd device;
+  KF_RETURN_IF_ERROR(AwaitAnswer(connection.get(), &device));
   if (!device.valid()) return Gone();
   return device;
 }
@@ -245,16 +257,16 @@ Status Outside::Unmount(bool lazy) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
   if (!SendMessage(connection.get(), {{"Do", "Unmount"}, {"Lazy", lazy}}))
     return Gone();
-  return StatusIn(ReceiveMessage(connection.get()));
+  return AwaitAnswer(connection.get());
 }
 
 Status Outside::UnmountInUse(const std::function<void()>& meanwhile) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
   if (!SendMessage(connection.get(), {{"Do", "UnmountInUse"}})) return Gone();
-  const Status before = StatusIn(ReceiveMessage(connection.get()));
+  const Status before = AwaitAnswer(connection.get());
   meanwhile();
   if (!SendMessage(connection.get(), {{"Do", "Flush"}})) return Gone();
-  const Status after = StatusIn(ReceiveMessage(connection.get()));
+  const Status after = AwaitAnswer(connection.get());
   return before.ok() ? after : before;
 }
 
@@ -271,7 +283,7 @@ Status Outside::RunCommand(const policy::AlertAction& action, const std::string&
   for (bool told = false; ::poll(&wait, 1, kLook) <= 0;) {
     if (ending && !told) told = ::shutdown(connection.get(), SHUT_WR) == 0;
   }
-  return StatusIn(ReceiveMessage(connection.get()));
+  return AwaitAnswer(connection.get());
 }
 
 }  // namespace keyfold

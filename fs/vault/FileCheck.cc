@@ -96,7 +96,7 @@ void File::CheckBlocks(const std::function<bool(uint64_t)>& proceed,
     at += size;
     if (!proceed(size)) break;
   }
-  explicit_bzero(plain.data(), plain.size());
+  if (!plain.empty()) explicit_bzero(plain.data(), plain.size());
 }
 
 }  // namespace keyfold

@@ -8,6 +8,10 @@ namespace keyfold {
 
 using nlohmann::json;
 
+Status OtherEndGone() {
+  return {Error::kSystem, "The daemon's process for that is gone."};
+}
+
 bool SendMessage(int socket, const json& message) {
   const std::string text =
       message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
@@ -40,8 +44,7 @@ json ToMessage(const Status& status) {
 }
 
 Status StatusIn(const json& message) {
-  if (!message.is_object())
-    return {Error::kSystem, "The daemon's process for that is gone."};
+  if (!message.is_object()) return OtherEndGone();
   const auto error = static_cast<Error>(message.value("Error", 0));
   if (error == Error::kOk) return OkStatus();
   return {error, message.value("Message", "")};

@@ -10,6 +10,8 @@
 
 namespace keyfold {
 
+// OtherEndGone is what to tell when it is.
+Status OtherEndGone();
 // SendMessage is false when the other end is gone.
 bool SendMessage(int socket, const nlohmann::json& message);
 // ReceiveMessage is no object when the other end is gone, or sent none.

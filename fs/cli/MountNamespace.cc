@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "fs/cli/ForkedProcess.h"
 #include "fs/cli/Messages.h"
 #include "kms/base/Bytes.h"
 #include "kms/base/UniqueFd.h"
@@ -16,8 +17,8 @@ namespace keyfold {
 namespace {
 
 // DoThere is the life of the process that does it.
-[[noreturn]] void DoThere(const UniqueFd& socket, const std::string& file,
-                          const std::function<Result<std::string>()>& what) {
+void DoThere(const UniqueFd& socket, const std::string& file,
+             const std::function<Result<std::string>()>& what) {
   const auto result = [&]() -> Result<std::string> {
     KF_RETURN_IF_ERROR(EnterMountNamespace(file));
     return what();
@@ -26,7 +27,6 @@ namespace {
   // A path need not be text, as JSON's must.
   if (result.ok()) message["Result"] = ToBase64(AsBytes(*result));
   (void)SendMessage(socket.get(), message);
-  ::_exit(0);
 }
 
 }  // namespace
@@ -54,19 +54,12 @@ Status EnterMountNamespace(const std::string& file) {
 Result<std::string> InMountNamespace(const std::string& file,
                                      const std::function<Result<std::string>()>& what) {
   if (file.empty()) return what();
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-    return Status::FromErrno(errno, "socketpair");
-  UniqueFd mine(ends[0]), theirs(ends[1]);
-  const pid_t child = ::fork();
-  if (child < 0) return Status::FromErrno(errno, "fork");
-  if (child == 0) {
-    mine.Close();
-    DoThere(theirs, file, what);
-  }
-  theirs.Close();
-  const nlohmann::json message = ReceiveMessage(mine.get());
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) continue;
+  KF_ASSIGN_OR_RETURN(const ForkedProcess there,
+                      ForkProcess(SOCK_STREAM, [&](const UniqueFd& socket) {
+                        DoThere(socket, file, what);
+                      }));
+  const nlohmann::json message = ReceiveMessage(there.socket.get());
+  while (::waitpid(there.pid, nullptr, 0) < 0 && errno == EINTR) continue;
   KF_RETURN_IF_ERROR(StatusIn(message));
   const Bytes result = FromBase64(message.value("Result", "")).value_or(Bytes());
   return std::string(AsText(result));

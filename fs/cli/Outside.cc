@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "fs/backend/Capabilities.h"
+#include "fs/cli/ForkedProcess.h"
 #include "fs/cli/Messages.h"
 #include "fs/cli/MountNamespace.h"
 #include "fs/cli/Unmount.h"
@@ -21,8 +22,6 @@ namespace keyfold {
 namespace {
 
 using nlohmann::json;
-
-Status Gone() { return {Error::kSystem, "The daemon's process for that is gone."}; }
 
 // Duty is what such a process is for.
 struct Duty {
@@ -133,7 +132,7 @@ Status UnmountInUseFor(int connection, const std::string& mountpoint) {
   const UniqueFd root(::open(mountpoint.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Status before = Flush(root, mountpoint);
   (void)Unmount(mountpoint, true);
-  if (!GiveAnswer(connection, before)) return Gone();
+  if (!GiveAnswer(connection, before)) return OtherEndGone();
   (void)ReceiveMessage(connection);
   return Flush(root, mountpoint);
 }
@@ -212,23 +211,17 @@ Result<UniqueFd> Connect(int socket) {
     return Status::FromErrno(errno, "socketpair");
   UniqueFd mine(ends[0]);
   const UniqueFd theirs(ends[1]);
-  if (!HandOver(socket, theirs.get())) return Gone();
+  if (!HandOver(socket, theirs.get())) return OtherEndGone();
   return mine;
 }
 
 // Begin forks one; its end of the connection is what the daemon has of it.
 Result<UniqueFd> Begin(Duty duty) {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
-    return Status::FromErrno(errno, "socketpair");
-  UniqueFd mine(ends[0]), theirs(ends[1]);
-  const pid_t child = ::fork();
-  if (child < 0) return Status::FromErrno(errno, "fork");
-  if (child == 0) {
-    mine.Close();
-    BeOutside(std::move(theirs), std::move(duty));
-  }
-  return mine;
+  KF_ASSIGN_OR_RETURN(ForkedProcess begun,
+                      ForkProcess(SOCK_SEQPACKET, [&duty](UniqueFd socket) {
+                        BeOutside(std::move(socket), std::move(duty));
+                      }));
+  return std::move(begun.socket);
 }
 
 }  // namespace
@@ -246,26 +239,26 @@ Result<std::unique_ptr<Outside>> Outside::ForCommands() {
 
 Result<UniqueFd> Outside::Mount() const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
-  if (!SendMessage(connection.get(), {{"Do", "Mount"}})) return Gone();
+  if (!SendMessage(connection.get(), {{"Do", "Mount"}})) return OtherEndGone();
   UniqueFd device;
   KF_RETURN_IF_ERROR(AwaitAnswer(connection.get(), &device));
-  if (!device.valid()) return Gone();
+  if (!device.valid()) return OtherEndGone();
   return device;
 }
 
 Status Outside::Unmount(bool lazy) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
   if (!SendMessage(connection.get(), {{"Do", "Unmount"}, {"Lazy", lazy}}))
-    return Gone();
+    return OtherEndGone();
   return AwaitAnswer(connection.get());
 }
 
 Status Outside::UnmountInUse(const std::function<void()>& meanwhile) const {
   KF_ASSIGN_OR_RETURN(const UniqueFd connection, Connect(socket_.get()));
-  if (!SendMessage(connection.get(), {{"Do", "UnmountInUse"}})) return Gone();
+  if (!SendMessage(connection.get(), {{"Do", "UnmountInUse"}})) return OtherEndGone();
   const Status before = AwaitAnswer(connection.get());
   meanwhile();
-  if (!SendMessage(connection.get(), {{"Do", "Flush"}})) return Gone();
+  if (!SendMessage(connection.get(), {{"Do", "Flush"}})) return OtherEndGone();
   const Status after = AwaitAnswer(connection.get());
   return before.ok() ? after : before;
 }
@@ -277,7 +270,7 @@ Status Outside::RunCommand(const policy::AlertAction& action, const std::string&
   const json request = {{"Do", "RunCommand"},  {"Command", action.command},
                         {"User", action.user}, {"Timeout", action.timeout.count()},
                         {"Alert", alert},      {"Record", record}};
-  if (!SendMessage(connection.get(), request)) return Gone();
+  if (!SendMessage(connection.get(), request)) return OtherEndGone();
   constexpr int kLook = 500;  // ms
   pollfd wait{connection.get(), POLLIN, 0};
   for (bool told = false; ::poll(&wait, 1, kLook) <= 0;) {

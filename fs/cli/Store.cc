@@ -14,15 +14,13 @@
 #include "fs/vault/Vault.h"
 #include "kms/crypto/Crypto.h"
 #include "kms/service/Catalog.h"
+#include "kms/service/OwnProcess.h"
 
 namespace keyfold {
 namespace {
 
 Caller Service() {
-  Caller caller;
-  caller.uid = ::geteuid();
-  caller.gid = ::getegid();
-  caller.pid = ::getpid();
+  Caller caller = OwnProcess();
   caller.is_service = true;
   return caller;
 }

@@ -5,19 +5,9 @@
 #include <stdio.h>
 
 #include "fs/vault/Errno.h"
+#include "kms/service/OwnProcess.h"
 
 namespace keyfold {
-namespace {
-
-Caller WhoOpens() {
-  Caller caller;
-  caller.uid = ::geteuid();
-  caller.gid = ::getegid();
-  caller.pid = ::getpid();
-  return caller;
-}
-
-}  // namespace
 
 Vault::Vault(const VaultOptions& options, const MetadataKey& key, DataKeys& keys,
              std::unique_ptr<Checkpoints> checkpoints)
@@ -62,7 +52,7 @@ Result<std::unique_ptr<Vault>> Vault::Open(const VaultOptions& options,
     descriptor = Status(Error::kCorrupt, "the tree's root is another store's folder");
   if (!descriptor.ok()) {
     if (IsDamage(descriptor.status()))
-      (void)keys.RecordFileEvent(WhoOpens(), "", {"OpenFolder", "/", KeyUse::kRead},
+      (void)keys.RecordFileEvent(OwnProcess(), "", {"OpenFolder", "/", KeyUse::kRead},
                                  descriptor.status());
     return descriptor.status();
   }

@@ -80,6 +80,19 @@ class Corpus:
         return Damaged(self, store, place / 'mnt')
 
 
+def unmount(mnt):
+    subprocess.run([KEYFOLD, 'unmount', mnt], check=True)
+
+
+def kill(mnt):
+    """Ends the daemon as a power cut ends it, but for the disk."""
+    daemon = json.loads(subprocess.run([KEYFOLD, 'status', mnt, '--output', 'json'], check=True,
+                                       stdout=subprocess.PIPE, text=True).stdout)[0]['Pid']
+    os.kill(daemon, signal.SIGKILL)
+    subprocess.run(['umount', '-l', mnt], check=True)
+    await_end_of(daemon)
+
+
 class Damaged:
     """A copy of the store, to be damaged."""
 
@@ -103,13 +116,14 @@ class Damaged:
         return result.returncode, lines[:-1], lines[-1]['summary']
 
     @contextlib.contextmanager
-    def mounted(self):
+    def mounted(self, end=unmount):
+        """A mount, and how it ends."""
         result = self.run('mount', self.store, self.mnt)
         assert result.returncode == 0, result.stderr
         try:
             yield self.mnt
         finally:
-            subprocess.run([KEYFOLD, 'unmount', self.mnt], check=True)
+            end(self.mnt)
 
     def audit(self, mnt):
         out = subprocess.run([KEYFOLD, 'audit', '--mount', mnt, '--output', 'json'], check=True,
@@ -418,28 +432,8 @@ def test_what_is_not_damaged_of_a_file_can_be_read(damaged):
             os.pread(f.fileno(), 4096, 8192)
 
 
-def kill(mnt):
-    """Ends the daemon as a power cut ends it, but for the disk."""
-    daemon = json.loads(subprocess.run([KEYFOLD, 'status', mnt, '--output', 'json'], check=True,
-                                       stdout=subprocess.PIPE, text=True).stdout)[0]['Pid']
-    os.kill(daemon, signal.SIGKILL)
-    subprocess.run(['umount', '-l', mnt], check=True)
-    await_end_of(daemon)
-
-
-@contextlib.contextmanager
-def killed(damaged):
-    """A mount of which the daemon is killed in the end."""
-    result = damaged.run('mount', damaged.store, damaged.mnt)
-    assert result.returncode == 0, result.stderr
-    try:
-        yield damaged.mnt
-    finally:
-        kill(damaged.mnt)
-
-
 def test_a_file_killed_while_it_was_written(damaged):
-    with killed(damaged) as mnt:
+    with damaged.mounted(kill) as mnt:
         fd = os.open(mnt / 'dir/one', os.O_RDWR)
         for at in range(0, 12000, 100):
             os.pwrite(fd, b'new', at)
@@ -465,7 +459,7 @@ LOST = {
 @pytest.mark.parametrize('lost', LOST)
 def test_an_end_that_was_never_synced(damaged, lost):
     lose, end = LOST[lost]
-    with killed(damaged) as mnt, open(mnt / 'dir/one', 'r+b', buffering=0) as f:
+    with damaged.mounted(kill) as mnt, open(mnt / 'dir/one', 'r+b', buffering=0) as f:
         os.fsync(f.fileno())
         f.seek(12000)
         f.write(b'later' * 8000)
